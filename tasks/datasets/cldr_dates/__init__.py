@@ -1,0 +1,1 @@
+"""Date and time phrases of the same moment in two locales."""

@@ -1,0 +1,1 @@
+"""Captions of Flickr images in English, German, French and Czech."""

@@ -22,7 +22,7 @@ else:
     from .attention import AdditiveAttention, DotAttention
     from .bidirectional import Bidirectional
     from .cell import Cell
-    from .decoder import Decoder, InitialState
+    from .decoder import Decoder, InitialState, embedding_initializer
     from .gru import GRU, GRUCell
     from .lstm import LSTM, LSTMCell
     from .recurrent import RNN
@@ -55,4 +55,5 @@ else:
         "LSTMCell",
         "SimpleRNN",
         "SimpleRNNCell",
+        "embedding_initializer",
     ]

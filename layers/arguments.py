@@ -107,9 +107,7 @@ ARGUMENTS: dict[str, Argument] = {
     ),
     "recurrent_activation": _from(keras.activations, "sigmoid", "function of the gates."),
     "use_bias": Argument(True, flag, "whether a bias is added."),
-    "kernel_initializer": _from(
-        keras.initializers, "glorot_uniform", "first values of `kernel`."
-    ),
+    "kernel_initializer": _from(keras.initializers, "glorot_uniform", "first values of `kernel`."),
     "recurrent_initializer": _from(
         keras.initializers, "orthogonal", "first values of `recurrent_kernel`."
     ),
@@ -169,9 +167,7 @@ OF_EVERY_LAYER += ("batch_input_shape", "implementation")
 def signature(names: set[str]) -> inspect.Signature:
     """Returns the signature with these arguments, in Keras's order, then `**kwargs`."""
     parameters = [
-        inspect.Parameter(
-            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=argument.default
-        )
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=argument.default)
         for name, argument in ARGUMENTS.items()
         if name in names
     ]

@@ -16,6 +16,14 @@ class Attention(keras.layers.Layer):
     `score(query, keys)`. Where a row has no valid step, weights and context are zero.
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # A mask that the query carries says nothing about the context: take it in, pass none on.
+        self.supports_masking = True
+
+    def compute_mask(self, *args, **kwargs):
+        return None
+
     def call(self, query, memory, mask=None, keys=None):
         single = len(query.shape) == 2
         if single:

@@ -1,5 +1,6 @@
 """The decoder of one-to-many and many-to-many models, with every way to run it."""
 
+import itertools
 from typing import NamedTuple
 
 import keras
@@ -115,7 +116,11 @@ class Decoder(keras.layers.Layer):
         self.dropout = rate("dropout", dropout)
         self.attention = attention
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, embedding_size, dtype=self.dtype_policy, name="embedding"
+            vocabulary_size,
+            embedding_size,
+            embeddings_initializer=embedding_initializer(embedding_size, tie_embeddings),
+            dtype=self.dtype_policy,
+            name="embedding",
         )
         self.recurrent = [
             RNN(cell, return_sequences=True, return_state=True, dtype=self.dtype_policy)
@@ -155,7 +160,8 @@ class Decoder(keras.layers.Layer):
             layer.build(shape)
             shape = (*tokens_shape, layer.cell.output_size)
         if self.attention is not None and memory_shape is not None:
-            self.attention.build(shape, memory_shape)
+            if not self.attention.built:  # loading a model has built it already
+                self.attention.build(shape, memory_shape)
             shape = (*tokens_shape, shape[-1] + memory_shape[-1])
         self.readout.build(shape)
         if not self.tie_embeddings:
@@ -440,6 +446,16 @@ class Decoder(keras.layers.Layer):
         return cls(**config)
 
 
+def embedding_initializer(size, tied=False):
+    """Returns an initializer for the vectors of tokens.
+
+    Components of size 1 drive the gates from the first step on; Keras's default, within 0.05,
+    starts them all at one half and costs a plateau. Tied vectors also weigh the output: there
+    the vectors themselves have length 1.
+    """
+    return keras.initializers.RandomNormal(stddev=size**-0.5 if tied else 1.0)
+
+
 def _first(states):
     return states[0] if isinstance(states, list | tuple) else states
 
@@ -480,8 +496,8 @@ class InitialState(keras.layers.Layer):
         self.built = True
 
     def call(self, vector):
-        ends = [sum(self.sizes[:count]) for count in range(1, len(self.sizes))]
-        return list(ops.split(self.dense(vector), ends, axis=-1))
+        joined, ends = self.dense(vector), itertools.accumulate(self.sizes)
+        return [joined[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
 
     def compute_output_shape(self, vector_shape):
         return [(vector_shape[0], size) for size in self.sizes]

@@ -100,3 +100,4 @@ class GRU(CellLayer):
     """
 
     cell_class = GRUCell
+    own_arguments = ("use_cudnn",)

@@ -89,3 +89,4 @@ class LSTM(CellLayer):
     """
 
     cell_class = LSTMCell
+    own_arguments = ("use_cudnn",)

@@ -68,15 +68,17 @@ class RNN(keras.layers.RNN):
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
             mask = _check_mask(mask, sequences)
-        return super().call(
-            sequences, initial_state=initial_state, mask=mask, training=training
-        )
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        with contextlib.ExitStack() as masks:
+        with contextlib.ExitStack() as after:
             if isinstance(self.cell, Cell):
                 step = sequences[:, 0]
-                masks.enter_context(self.cell.sequence(step, initial_state, training))
+                after.enter_context(self.cell.sequence(step, initial_state, training))
+            # Keras reads the flag in its loop, and an unrolled one that runs backwards then
+            # zeroes the wrong steps: it is hidden there, and `_hold` does what it says.
+            zero, self.zero_output_for_mask = self.zero_output_for_mask, False
+            after.callback(setattr, self, "zero_output_for_mask", zero)
             last, outputs, states = super().inner_loop(
                 sequences, initial_state, mask=mask, training=training
             )
@@ -88,8 +90,7 @@ class RNN(keras.layers.RNN):
         """Gives the outputs at padded steps the value that the docstring promises.
 
         Keras's loops freeze the states alike on every backend, but differ here: before the
-        first valid step TensorFlow and PyTorch put zeros and JAX the first state; an unrolled
-        loop that runs backwards zeroes the wrong steps.
+        first valid step TensorFlow and PyTorch put zeros, and JAX the first state.
         """
         before, after = _held_output(initial_state), _held_output(states)
         if tuple(after.shape[1:]) == tuple(last.shape[1:]):
@@ -169,10 +170,11 @@ class CellLayer(RNN):
     """The base of the layers that are named after their cell and take its arguments."""
 
     cell_class: ClassVar[type[Cell]]
+    own_arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        names = {*cls.cell_class.argument_names, *arguments.OF_THE_LOOP, "use_cudnn"}
+        names = {*cls.cell_class.argument_names, *arguments.OF_THE_LOOP, *cls.own_arguments}
         cls.__signature__ = arguments.signature(names)
         cls.__doc__ = arguments.describe(cls.__doc__, names)
         for name in cls.cell_class.argument_names:
@@ -180,7 +182,7 @@ class CellLayer(RNN):
 
     def __init__(self, *args, **kwargs):
         values, rest = arguments.bind(type(self), args, kwargs)
-        if values.pop("use_cudnn") is True:
+        if values.pop("use_cudnn", "auto") is True:
             raise ValueError(
                 f"`use_cudnn=True`: {type(self).__name__} runs the equations of its cell on every "
                 "device. Leave it at 'auto', or take the layer of the same name in `keras.layers`."

@@ -1,7 +1,6 @@
 """The simple recurrent network (Elman network): a cell and its layer."""
 
 import keras
-from keras import ops
 
 from .cell import Cell
 from .recurrent import CellLayer

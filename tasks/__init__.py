@@ -1,0 +1,25 @@
+"""The tasks: one module each, one topology each. The module's name is the task's name."""
+
+import difflib
+import importlib
+import pkgutil
+
+from .parts.errors import UserError
+
+
+def names() -> list[str]:
+    """Returns the names of the tasks, by listing this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+
+
+def find(name: str):
+    """Returns the class of a task and imports no other.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"Unknown task {name!r}. Available: {', '.join(names())}.{hint}")
+    return importlib.import_module(f".{name}", __package__).Task

@@ -1,0 +1,1 @@
+"""Data sets that TFDS lacks, one folder each, and `store`, which keeps them on disk."""

@@ -7,7 +7,7 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from ...errors import UserError
+from ...parts.errors import UserError
 
 # The commit of github.com/multi30k/dataset whose files checksums.tsv describes.
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
@@ -46,9 +46,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     # TFDS would look for it under the folder of the top package, where an editable install has not.
     pkg_dir_path = pathlib.Path(__file__).parent
-    url_infos = tfds.core.download.checksums.load_url_infos(
-        pkg_dir_path / "checksums.tsv"
-    )
+    url_infos = tfds.core.download.checksums.load_url_infos(pkg_dir_path / "checksums.tsv")
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (

@@ -1,0 +1,164 @@
+"""The command line: `runner.py --task NAME` runs a task, `runner.py list` says what there is.
+
+The flags of a task are the fields of its `Config`. Keras and its backend, which take seconds to
+import, are imported only when a run begins.
+"""
+
+import dataclasses
+import importlib.util
+import inspect
+import os
+import sys
+import types
+from typing import Annotated, Literal, get_args, get_origin
+
+import typer
+
+from rnn_topologies import tasks
+from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.parts.task import flag, unknown
+
+BACKENDS = ("tensorflow", "jax", "torch")
+EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
+
+EPILOG = (
+    "All settings of a task: runner.py --task NAME --help. "
+    "First run: runner.py --task translation (two minutes on a laptop)."
+)
+
+
+def main() -> None:
+    """Runs the command line and leaves with 0, or 2 after a user's mistake, told in one line."""
+    try:
+        name = named_task(sys.argv[1:])
+        app = task_app(name) if name is not None else general_app()
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = fail(str(error))
+    except typer.TyperException as error:
+        status = fail(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        status = fail("interrupted", EXIT_INTERRUPTED)
+    sys.exit(status)
+
+
+def fail(message: str, status: int = EXIT_USAGE) -> int:
+    """Prints one line on standard error and returns the exit status."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def named_task(arguments: list[str]) -> str | None:
+    """Returns the value of `--task`, or None if it is not among the arguments."""
+    for index, argument in enumerate(arguments):
+        if argument == "--task":
+            if index + 1 == len(arguments):
+                raise UserError(f"--task needs a name: {', '.join(tasks.names())}.")
+            return arguments[index + 1]
+        if argument.startswith("--task="):
+            return argument.partition("=")[2]
+    return None
+
+
+def general_app() -> typer.Typer:
+    """Returns the command line without a task: help, and the commands."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+    @app.callback(invoke_without_command=True, epilog=EPILOG)
+    def run(
+        context: typer.Context,
+        task: Annotated[
+            str | None,
+            typer.Option(metavar="NAME", help=f"Task to run: {', '.join(tasks.names())}."),
+        ] = None,
+    ):
+        """Train and test a recurrent network on a task of one of five topologies."""
+        del task  # with --task, `task_app` has taken over
+        if context.invoked_subcommand is None:
+            raise UserError(f"Give a --task ({', '.join(tasks.names())}) or a command; see --help.")
+
+    @app.command("list")
+    def list_everything():
+        """Show the tasks with their topology and data sets, and the cells."""
+        # A list computes nothing, and this backend is the quickest to import.
+        os.environ.setdefault("KERAS_BACKEND", "numpy")
+        from . import overview
+
+        overview.show()
+
+    return app
+
+
+def task_app(name: str) -> typer.Typer:
+    """Returns the command line of one task, with a flag for every field of its settings."""
+    task = tasks.find(name)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+    def run(**values):
+        values.pop("task")
+        backend, results_dir = values.pop("backend"), values.pop("results_dir")
+        chosen = {name: value for name, value in values.items() if value is not None}
+        return start(name, chosen, backend=backend, results_dir=results_dir)
+
+    run.__signature__ = inspect.Signature(
+        [
+            _option("task", str, "", "Task to run."),
+            *(_option_of(field) for field in dataclasses.fields(task.Config)),
+            _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}."),
+            _option("results_dir", str, "results", "Folder to write the run's folder into."),
+        ]
+    )
+    run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
+    run.__doc__ = f"{task.summary.capitalize()} ({task.topology})."
+    app.command()(run)
+    return app
+
+
+def _option(name, kind, default, text, **settings) -> inspect.Parameter:
+    option = typer.Option(*_declarations(name, kind), help=text, **settings)
+    annotation = Annotated[kind if default is not None else kind | None, option]
+    parameter = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, parameter, default=default, annotation=annotation)
+
+
+def _declarations(name, kind) -> tuple[str, ...]:
+    return (f"{flag(name)}/--no-{flag(name)[2:]}",) if kind is bool else (flag(name),)
+
+
+def _option_of(field: dataclasses.Field) -> inspect.Parameter:
+    """Returns the flag of a field; unset, the data set's own value or the default holds."""
+    kind, metavar = field.type, None
+    if get_origin(kind) is Literal:
+        kind, metavar = str, "|".join(get_args(kind))
+    elif isinstance(kind, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not types.NoneType)
+    text = field.metadata["help"]
+    if field.default not in (None, ""):
+        text += f" Default: {field.default}."
+    return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
+
+
+def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -> int:
+    """Settles the backend, runs the task, and returns the exit status."""
+    backend = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise UserError(unknown("backend", backend, BACKENDS))
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(
+            f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
+        )
+    os.environ["KERAS_BACKEND"] = backend
+    # TensorFlow's own notes about its build would hide what a reader looks for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
+    from .display import Display
+
+    display = Display()
+    with display.stage(f"Keras on {backend}"):
+        from . import experiment
+    record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
+    if record.status == "interrupted":
+        return EXIT_INTERRUPTED
+    if record.status == "diverged":
+        return fail(f"{record.error}", EXIT_FAILED)
+    return 0

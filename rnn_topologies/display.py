@@ -1,0 +1,120 @@
+"""What a run shows while it goes on: bars in a terminal, a few plain lines in a file."""
+
+import contextlib
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+SHOWN_EXAMPLES = 5
+
+
+class Display:
+    """Shows the stages, steps and epochs of a run on standard output."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(highlight=False, soft_wrap=False)
+        self._bar = None
+        self._epochs = 0
+        self._task = None
+
+    @contextlib.contextmanager
+    def stage(self, text: str):
+        """Shows that something goes on that has no steps to count, and then how long it took."""
+        began = time.perf_counter()
+        if self.console.is_terminal:
+            with self.console.status(f"{text} ..."):
+                yield
+        else:
+            yield
+        self.console.print(f"{text}: {time.perf_counter() - began:.1f} s")
+
+    @contextlib.contextmanager
+    def training(self, epochs: int):
+        """Shows the training of so many epochs."""
+        self._epochs = epochs
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._bar:
+            self._task = self._bar.add_task("compiling the model", total=None)
+            yield
+        self._bar = None
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        if self._bar is not None:
+            description = f"epoch {self._number}/{self._epochs}  loss {loss:.4f}"
+            self._bar.update(self._task, description=description, completed=done, total=total)
+
+    def start_epoch(self, number: int) -> None:
+        self._number = number
+        if self._bar is not None:
+            self._bar.reset(self._task)
+
+    def epoch(self, row) -> None:
+        """Prints one line about an epoch that has ended."""
+        shown = [f"epoch {row['epoch']}/{self._epochs}"]
+        for name in ("loss", "val_loss"):
+            if name in row:
+                shown.append(f"{name} {row[name]:.4f}")
+        self.console.print("  ".join(shown) + f"  {row['seconds']:.1f} s")
+
+    def result(self, record, examples, folder) -> None:
+        """Prints the score beside its baselines, a few examples, and where everything is."""
+        if record.status == "ok":
+            self._scores(record)
+            self._examples(examples)
+        total = sum(record.seconds.values())
+        self.console.print(f"{record.status}, {total:.0f} s, written to {folder}", markup=False)
+
+    def _scores(self, record) -> None:
+        headline = record.headline
+        better = "higher" if headline["higher_is_better"] else "lower"
+        title = f"{record.task} · {record.dataset} · {record.cell}"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("test")
+        table.add_column(f"{headline['name']} ({better} is better)", justify="right")
+        table.add_row(f"[bold]{record.cell}[/bold]", f"[bold]{headline['value']:.4g}[/bold]")
+        for name, value in record.baselines.items():
+            table.add_row(f"baseline: {name}", f"{value:.4g}")
+        self.console.print()
+        self.console.print(table)
+
+    def _examples(self, examples) -> None:
+        for example in choose(examples):
+            mark = "[green]right[/green]" if example["right"] else "[red]wrong[/red]"
+            self.console.print(f"\n{mark}  {escape(example['source'])}")
+            self.console.print(f"    → {escape(example['output'])}")
+            if not example["right"]:
+                self.console.print(f"expected {escape(example['target'])}")
+        self.console.print()
+
+
+def choose(examples) -> list:
+    """Returns the first few examples, with a wrong one and a right one among them if there are."""
+    chosen = list(examples[:SHOWN_EXAMPLES])
+    for kind in (True, False):
+        if chosen and all(example["right"] is not kind for example in chosen):
+            found = next((example for example in examples if example["right"] is kind), None)
+            if found is not None:
+                chosen[-1] = found
+    return chosen

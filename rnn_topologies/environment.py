@@ -1,0 +1,54 @@
+"""What a run ran on and from, for its record; no host name, user or path."""
+
+import functools
+import os
+import pathlib
+import platform
+import subprocess
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def describe() -> dict:
+    """Returns versions of Python, Keras and the backend, the kind of device, and the cores."""
+    import importlib.metadata
+
+    import keras
+
+    backend = keras.backend.backend()
+    device = "gpu" if any("gpu" in name.lower() for name in _devices()) else "cpu"
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": backend,
+        "backend_version": importlib.metadata.version(backend),
+        "device": device,
+        "cores": cores(),
+    }
+
+
+def _devices() -> list[str]:
+    import keras
+
+    return keras.distribution.list_devices()
+
+
+@functools.cache
+def git() -> dict | None:
+    """Returns the commit that this code is of and whether it was changed; None outside of git."""
+    here = pathlib.Path(__file__).parent
+
+    def ask(*words):
+        return subprocess.run(
+            ["git", "-C", here, *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+
+    try:
+        if not ask("ls-files", __file__):  # installed inside of somebody else's checkout
+            return None
+        return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "-s"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

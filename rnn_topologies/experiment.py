@@ -1,0 +1,235 @@
+"""One run: data, model, training, scores, record."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rnn_topologies import tasks
+from rnn_topologies.tasks.parts.errors import UserError
+
+from . import environment, results
+
+# Where files lie on somebody's machine is nobody else's business and changes no result.
+NOT_RECORDED = ("data_dir", "manual_dir")
+
+
+def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
+    """Runs a task and writes its record, also if it fails, diverges or is interrupted.
+
+    Args:
+        task_name: name of a task.
+        settings: the fields of its `Config` that the user chose.
+        results_dir: folder under which `runs/<run id>/` is written.
+        display: see `Display`.
+
+    Returns:
+        `(record, folder)`.
+
+    Raises:
+        UserError: a setting is wrong, or something is missing that the user must provide; no
+            folder is written.
+        Exception: whatever broke the run, after a record of status `failed` was written.
+    """
+    task = tasks.find(task_name)(settings)
+    _check_cell(task.config.cell)
+    _check_writable(results_dir)
+    run = _Run(task_name, task, results_dir, display)
+    try:
+        run.go()
+    except UserError:
+        raise
+    except KeyboardInterrupt:
+        run.end("interrupted")
+    except ArithmeticError as error:
+        run.end("diverged", error)
+    except Exception as error:
+        run.end("failed", error)
+        raise
+    else:
+        run.end("ok")
+    display.result(run.record, run.examples, run.folder)
+    return run.record, run.folder
+
+
+def _check_cell(cell: str) -> None:
+    from rnn_topologies import layers
+    from rnn_topologies.tasks.parts.task import unknown
+
+    if cell not in layers.CELLS:
+        raise UserError(unknown("cell", cell, list(layers.CELLS)))
+
+
+def _check_writable(results_dir) -> None:
+    """Finds out before the training, not after it, that results cannot be written."""
+    folder = results.runs_folder(results_dir)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    probe = folder / f".{results.new_run_id('probe', 'none', 0)}"
+    try:
+        probe.mkdir(parents=True)
+        probe.rmdir()
+        for path in missing:  # leave nothing behind if the run never comes to its record
+            path.rmdir()
+    except OSError as error:
+        raise UserError(
+            f"Cannot write results into {results_dir}: {error.strerror}. Choose another folder "
+            "with --results-dir."
+        ) from error
+
+
+class _Run:
+    """The state of a run, so that what there is of it can be written whenever it ends."""
+
+    def __init__(self, task_name, task, results_dir, display):
+        self.task, self.results_dir, self.display = task, results_dir, display
+        self.model = self.data = self.watch = self.folder = None
+        self.examples, self.seconds = [], {}
+        config = dataclasses.asdict(task.config)
+        self.record = results.Record(
+            run_id=results.new_run_id(task_name, config["cell"], config["seed"]),
+            started_at=results.timestamp(),
+            status="failed",
+            task=task_name,
+            topology=str(task.topology),
+            cell=config["cell"],
+            dataset=config["dataset"],
+            config={name: v for name, v in config.items() if name not in NOT_RECORDED},
+            environment=environment.describe(),
+            git=environment.git(),
+        )
+
+    def go(self):
+        import keras
+
+        from . import training
+
+        task, record = self.task, self.record
+        keras.utils.set_random_seed(task.config.seed)
+        with self.display.stage(f"data {task.config.dataset}"), self._timed("data"):
+            self.data = data = task.load_data()
+        record.data = {
+            "name": data.name,
+            "examples": {name: len(split) for name, split in data.splits.items()},
+            "sha256": data.sha256,
+            **data.notes,
+        }
+        began = time.perf_counter()
+        self.model = model = task.build_model(data)
+        self.watch = training.Watch(self.display)
+        try:
+            with self.display.training(task.config.epochs):
+                record.best_epoch = training.fit(model, task, data, self.watch)
+        finally:
+            ended = time.perf_counter()
+            first = self.watch.first_step_at or ended
+            self.seconds |= {"compile": first - began, "fit": ended - first}
+        with self.display.stage("test"), self._timed("evaluate"):
+            self._evaluate()
+
+    def _evaluate(self):
+        task, data, record = self.task, self.data, self.record
+        best = self.watch.rows[record.best_epoch - 1]
+        validation = {
+            name.replace("val_", "validation/"): value
+            for name, value in best.items()
+            if name.startswith("val_")
+        }
+        evaluation = task.evaluate(self.model, "test", data)
+        test = {f"test/{name}": value for name, value in evaluation.metrics.items()}
+        self.examples = evaluation.examples
+        record.metrics = {**validation, **test}
+        record.signatures = evaluation.signatures
+        headline = task.facts.headline
+        record.headline = {
+            "name": headline.name,
+            "value": evaluation.metrics[headline.name],
+            "higher_is_better": headline.higher_is_better,
+            "meaning": headline.meaning,
+        }
+        record.baselines = task.baseline(data)
+
+    @contextlib.contextmanager
+    def _timed(self, name):
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - began
+
+    def end(self, status: results.Status, error: BaseException | None = None) -> None:
+        """Writes what there is of the run."""
+        record = self.record
+        record.status = status
+        record.error = f"{type(error).__name__}: {error}" if error else None
+        record.seconds = {name: round(value, 3) for name, value in self.seconds.items()}
+        rows = self.watch.rows if self.watch else []
+        record.epochs_run = len(rows)
+        if self.model is not None and self.model.built:
+            record.model = {
+                "trainable_parameters": sum(
+                    math.prod(weight.shape) for weight in self.model.trainable_weights
+                )
+            }
+        tools = (
+            {name: tool.to_json() for name, tool in self.data.tools.items()} if self.data else {}
+        )
+        self.folder = results.write(
+            self.results_dir,
+            record,
+            epochs=rows,
+            examples=self.examples,
+            tools=tools,
+            weights=weights_of(self.model) if status != "failed" and self.model else None,
+        )
+
+
+def weights_of(model) -> dict:
+    """Returns `{number and path: array}` of a model's weights, in their order."""
+    import keras
+
+    return {
+        f"{index:03d}.{weight.path.replace('/', '.')}": keras.ops.convert_to_numpy(weight)
+        for index, weight in enumerate(model.weights)
+    }
+
+
+def load(folder: str | pathlib.Path):
+    """Rebuilds the model of a run from its record and puts its weights in.
+
+    Args:
+        folder: `<results>/runs/<run id>`.
+
+    Returns:
+        `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`. The data are
+        read again, from the folder where TFDS keeps them.
+
+    Raises:
+        ValueError: the weights do not fit the record.
+        OSError: a file is missing.
+    """
+    folder = pathlib.Path(folder)
+    record = results.read(folder)
+    task = tasks.find(record.task)(record.config)
+    data = task.load_data()
+    model = task.build_model(data)
+    inputs, *_ = task.batches(data.splits["validation"][:1], data, training=False)[0]
+    model(inputs)
+    set_weights(model, results.read_weights(folder))
+    return task, model, data
+
+
+def set_weights(model, arrays: Mapping[str, Any]) -> None:
+    """Puts arrays in their place, if each is of the right name and shape.
+
+    Raises:
+        ValueError: one is not.
+    """
+    expected = {name: tuple(array.shape) for name, array in weights_of(model).items()}
+    found = {name: tuple(array.shape) for name, array in arrays.items()}
+    if expected != found:
+        wrong = sorted(set(expected.items()) ^ set(found.items()))[0]
+        raise ValueError(f"The weights do not fit the model: {wrong[0]} of shape {wrong[1]}.")
+    model.set_weights(list(arrays.values()))

@@ -1,0 +1,45 @@
+"""`runner.py list`: the tasks, their topologies and data sets, the cells."""
+
+from rich.console import Console
+from rich.table import Table
+
+from rnn_topologies import layers, tasks
+
+
+def show() -> None:
+    """Prints the tables on standard output."""
+    console = Console(highlight=False)
+    found = {name: tasks.find(name) for name in tasks.names()}
+    for table in (_tasks(found), _datasets(found), _cells()):
+        console.print(table)
+        console.print()
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _tasks(found) -> Table:
+    table = _table("Tasks", "--task", "topology", "what it does")
+    for name, task in found.items():
+        table.add_row(f"[bold]{name}[/bold]", str(task.topology), task.summary)
+    return table
+
+
+def _datasets(found) -> Table:
+    table = _table("Data sets", "--dataset", "what it holds", "headline")
+    for task in found.values():
+        for facts in task.datasets.values():
+            table.add_row(f"[bold]{facts.form}[/bold]", facts.text, facts.headline.name)
+    return table
+
+
+def _cells() -> Table:
+    table = _table("Cells", "--cell", "layer", "states", "gates")
+    for name, (cell, layer) in layers.CELLS.items():
+        states, gates = ", ".join(cell.state_names), ", ".join(cell.gates)
+        table.add_row(f"[bold]{name}[/bold]", layer.__name__, states, gates)
+    return table

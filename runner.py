@@ -1,0 +1,6 @@
+"""The door to the suite: `python runner.py --task translation`."""
+
+from rnn_topologies.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the tasks are built from; no module here is a task."""

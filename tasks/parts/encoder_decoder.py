@@ -1,0 +1,134 @@
+"""The model of unaligned translation: read a whole sequence, then write another."""
+
+import keras
+from keras import ops
+
+from rnn_topologies import layers
+
+from . import text
+
+ATTENTIONS = {
+    "none": lambda units: None,
+    "dot": lambda units: layers.DotAttention(bilinear=True),
+    "additive": layers.AdditiveAttention,
+}
+
+
+class EncoderDecoder(keras.Model):
+    """An encoder that reads the source, a decoder that writes the target.
+
+        memory, last states = encoder(source)
+        first states        = tanh(last states W + b)
+        logits              = decoder(previous tokens, first states, memory)
+
+    Args:
+        cell: a name of `layers.CELLS`.
+        source_size, target_size: numbers of tokens.
+        units: size of each recurrent state; a direction of a bidirectional encoder has as many.
+        depth: number of recurrent layers of the encoder and of the decoder.
+        bidirectional: whether the encoder reads both ways.
+        attention: "none", "dot" or "additive".
+        embedding_size: width of a token's vector.
+        dropout: fraction to drop of the embedded tokens, between layers, and of the readout.
+        tie_embeddings: whether the decoder's output weights are its embedding transposed.
+
+    Call arguments:
+        inputs: `{"source": (batch, source), "previous": (batch, target)}`, tokens.
+
+    Returns:
+        logits (batch, target, target_size).
+    """
+
+    def __init__(
+        self,
+        *,
+        cell: str,
+        source_size: int,
+        target_size: int,
+        units: int,
+        depth: int = 1,
+        bidirectional: bool = True,
+        attention: str = "dot",
+        embedding_size: int,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+    ):
+        super().__init__(name="encoder_decoder")
+        kind = layers.CELLS[cell]
+        self.embedding = keras.layers.Embedding(
+            source_size,
+            embedding_size,
+            embeddings_initializer=layers.embedding_initializer(embedding_size),
+            name="embedding",
+        )
+        self.drop = keras.layers.Dropout(dropout)
+        self.encoder = []
+        for _ in range(depth):
+            layer = kind.layer(units, return_sequences=True, return_state=True)
+            self.encoder.append(layers.Bidirectional(layer) if bidirectional else layer)
+        self.decoder = layers.Decoder(
+            [kind.cell(units) for _ in range(depth)],
+            vocabulary_size=target_size,
+            embedding_size=embedding_size,
+            start_id=text.START,
+            end_id=text.END,
+            pad_id=text.PAD,
+            attention=ATTENTIONS[attention](units),
+            dropout=dropout,
+            tie_embeddings=tie_embeddings,
+            name="decoder",
+        )
+        self.initial_state = layers.InitialState(self.decoder.state_sizes, name="initial_state")
+
+    def encode(self, source, training=False) -> dict:
+        """Returns what the decoder starts from, as keyword arguments of its methods."""
+        mask = ops.not_equal(source, text.PAD)
+        hidden = self.drop(self.embedding(source), training=training)
+        for index, layer in enumerate(self.encoder):
+            if index:
+                hidden = self.drop(hidden, training=training)
+            hidden, *states = layer(hidden, mask=mask, training=training)
+        start = {"initial_state": self.initial_state(ops.concatenate(states, axis=-1))}
+        if self.decoder.attention is not None:
+            start |= {"memory": hidden, "memory_mask": mask}
+        return start
+
+    def call(self, inputs, training=False):
+        start = self.encode(inputs["source"], training=training)
+        return self.decoder(inputs["previous"], **start, training=training)
+
+
+class Writer(keras.Model):
+    """A trained model that writes freely: its `predict` returns tokens.
+
+    A model of its own, so that Keras compiles the whole loop, encoder and search, on every
+    backend.
+
+    Args:
+        model: a model with `encode(inputs) -> dict` and a `decoder`.
+        max_length: tokens to write at most.
+        beam_size: 1 writes greedily; more searches with this many beams.
+        length_penalty: of the beam search.
+
+    Returns:
+        tokens (batch, beam_size, max_length), best first.
+    """
+
+    def __init__(self, model, *, max_length: int, beam_size: int = 1, length_penalty: float = 1.0):
+        super().__init__(name="writer")
+        self.model = model
+        self.max_length = max_length
+        self.beam_size = beam_size
+        self.length_penalty = length_penalty
+
+    def call(self, inputs):
+        start = self.model.encode(inputs)
+        if self.beam_size == 1:
+            written = self.model.decoder.greedy(max_length=self.max_length, **start)
+            return ops.expand_dims(written.tokens, 1)
+        return self.model.decoder.beam_search(
+            max_length=self.max_length,
+            beam_size=self.beam_size,
+            length_penalty=self.length_penalty,
+            **start,
+        ).tokens

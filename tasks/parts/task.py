@@ -1,0 +1,199 @@
+"""What a task is: four facts and a few methods. The runner knows no more of it."""
+
+import abc
+import dataclasses
+import difflib
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args, get_origin
+
+from .errors import UserError
+
+
+class Topology(enum.StrEnum):
+    """How a recurrent network maps what it reads to what it writes."""
+
+    ONE_TO_ONE = "one-to-one"
+    ONE_TO_MANY = "one-to-many"
+    MANY_TO_ONE = "many-to-one"
+    MANY_TO_MANY_UNALIGNED = "many-to-many, unaligned"
+    MANY_TO_MANY_ALIGNED = "many-to-many, aligned"
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """The one figure by which runs of a task are compared, and how to read it."""
+
+    name: str
+    higher_is_better: bool
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFacts:
+    """What `list` says about a data set, and the settings that suit it.
+
+    Attributes:
+        form: how it is named, such as `cldr_dates/<source>-<target>`.
+        text: one line about it.
+        settings: values for the fields of `Config` that the user leaves open.
+        headline: the figure to compare runs by.
+    """
+
+    form: str
+    text: str
+    settings: Mapping[str, Any]
+    headline: Headline
+
+
+def setting(default: Any, text: str, **metadata) -> Any:
+    """A field of a `TaskConfig`: its default, the help of its flag, and its limits."""
+    return dataclasses.field(default=default, metadata={"help": text, **metadata})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The settings that every task has. Every field is a flag of the command line.
+
+    Raises:
+        UserError: a value is out of its limits.
+    """
+
+    dataset: str = setting("", "Data set; see `list`.")
+    cell: str = setting("gru", "Recurrent cell; see `list`.")
+    units: int = setting(128, "Size of the recurrent state.", at_least=1)
+    epochs: int = setting(10, "Passes over the training data, at most.", at_least=1)
+    batch_size: int = setting(64, "Examples a step.", at_least=1)
+    learning_rate: float = setting(1e-3, "Highest step size of Adam.", above=0)
+    patience: int = setting(
+        3, "Stop after this many epochs without a better validation loss.", at_least=1
+    )
+    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
+    limit: int | None = setting(None, "Use the first N training examples only.", at_least=1)
+    data_dir: str | None = setting(
+        None, "Folder of prepared data sets. Default: the one of TensorFlow Datasets."
+    )
+    manual_dir: str | None = setting(
+        None, "Folder with original files that you have, instead of downloading them."
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                check_setting(field, value)
+
+
+def flag(name: str) -> str:
+    """Returns the flag of a field: `batch_size` is set by `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def check_setting(field: dataclasses.Field, value: Any) -> None:
+    """Checks a value against the limits in its field's metadata."""
+    name, limits = flag(field.name), field.metadata
+    if get_origin(field.type) is Literal and value not in get_args(field.type):
+        raise UserError(unknown(f"value of {name}", value, get_args(field.type)))
+    if "at_least" in limits and not value >= limits["at_least"]:
+        raise UserError(f"{name} must be at least {limits['at_least']}, got {value}.")
+    if "above" in limits and not value > limits["above"]:
+        raise UserError(f"{name} must be above {limits['above']}, got {value}.")
+    if "below" in limits and not value < limits["below"]:
+        raise UserError(f"{name} must be below {limits['below']}, got {value}.")
+
+
+def unknown(kind: str, value: str, known: Sequence[str]) -> str:
+    """Returns a message about a name that is none of `known`."""
+    close = difflib.get_close_matches(str(value), known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Unknown {kind}: {value!r}. Available: {', '.join(known)}.{hint}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A data set ready to train on.
+
+    Attributes:
+        name: of the set, with its version.
+        sha256: of its content, all splits.
+        splits: `{"train", "validation", "test"}`, each a sequence of examples.
+        tools: whatever turns raw input into tensors and back, such as vocabularies; each with
+            `to_json() -> str`, to be kept with the weights.
+        notes: facts about the set for the record, JSON types only.
+    """
+
+    name: str
+    sha256: str
+    splits: Mapping[str, Sequence]
+    tools: Mapping[str, Any]
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a model scores on a split.
+
+    Attributes:
+        metrics: flat, without the name of the split.
+        examples: one row for each example, JSON types only; `right` says whether the model was.
+        signatures: how a library describes its own figures.
+    """
+
+    metrics: Mapping[str, float]
+    examples: Sequence[Mapping[str, Any]]
+    signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Task(abc.ABC):
+    """One topology, on one kind of data.
+
+    A task never calls `fit` and never writes a file. It imports keras only where it builds a
+    model, so that `list` and `--help` answer at once.
+    """
+
+    topology: ClassVar[Topology]
+    summary: ClassVar[str]
+    default_dataset: ClassVar[str]
+    datasets: ClassVar[Mapping[str, DatasetFacts]]
+    Config: ClassVar[type[TaskConfig]]
+
+    def __init__(self, settings: Mapping[str, Any]):
+        """Takes the settings that the user chose; the data set's own fill the rest."""
+        dataset = settings.get("dataset") or self.default_dataset
+        self.facts = self.datasets.get(dataset.partition("/")[0])
+        if self.facts is None:
+            known = [facts.form for facts in self.datasets.values()]
+            raise UserError(unknown("data set", dataset, known))
+        self.config = self.Config(**{**self.facts.settings, **settings, "dataset": dataset})
+
+    @abc.abstractmethod
+    def load_data(self) -> Data:
+        """Returns the data; the test split is the one that scores are reported on."""
+
+    @abc.abstractmethod
+    def build_model(self, data: Data):
+        """Returns an uncompiled `keras.Model` whose outputs are logits."""
+
+    @abc.abstractmethod
+    def batches(self, examples: Sequence, data: Data, *, training: bool):
+        """Returns batches (inputs, targets, weights) that Keras can fit and evaluate on."""
+
+    @abc.abstractmethod
+    def loss(self):
+        """Returns the loss to train with."""
+
+    @abc.abstractmethod
+    def metrics(self) -> list:
+        """Returns metrics to watch, weighted by the batches' weights."""
+
+    @abc.abstractmethod
+    def evaluate(self, model, split: str, data: Data) -> Evaluation:
+        """Scores the model as its user would run it: what it writes is decoded freely."""
+
+    @abc.abstractmethod
+    def baseline(self, data: Data) -> dict[str, float]:
+        """Returns the headline figure of a trivial and, where there is one, a strong opponent."""
+
+    @abc.abstractmethod
+    def predict(self, model, raw_inputs: Sequence, data: Data) -> list:
+        """Raw input in, readable output out."""

@@ -1,0 +1,350 @@
+"""Many-to-many, unaligned: a sentence in, a sentence of another length out.
+
+        source   x1 -> x2 -> x3 -> x4          encoder, by default both ways
+                  |     |     |     |
+                  '-----+--.--+-----'  attention: a weighted look back at every step
+                           |
+        target     <start> y1 -> y2 -> y3      decoder: reads what it wrote,
+                     |     |     |     |       writes what comes next
+                     y1    y2    y3  <end>
+
+Nothing can be written before the source has been read, and the two lengths differ: so an
+encoder reads it into states, and a decoder goes on from them until it writes `<end>`.
+
+Data: `cldr_dates/<source>-<target>`, phrases made by code from the Unicode CLDR (Unicode
+License v3); `multi30k/<source>-<target>`, captions (Elliott et al., 2016; research use).
+
+One example by hand, by characters:
+
+    source    "2/3/24"                  [52, 51, 53, 51, 52, 54] (numbers made up)
+    target    "3. Februar 2024"         15 characters, then <end>
+    previous  <start> "3. Februar 2024" what the decoder reads in training: the true target,
+                                        one step late (teacher forcing)
+
+When it is tested, the decoder reads its own tokens instead. Every score here is of such free
+writing; only the loss and the perplexity are teacher-forced, and say so.
+
+Headline: exact match (fraction of the test sources whose translation is right to the letter)
+for dates, sacreBLEU for Multi30k.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from .datasets import store
+from .parts import task, text
+from .parts.errors import UserError
+
+
+class Pair(NamedTuple):
+    """A source, its translation, and both as tokens."""
+
+    source: str
+    target: str
+    source_tokens: list[int]
+    target_tokens: list[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(task.TaskConfig):
+    """The settings of a translation run."""
+
+    bidirectional: bool = task.setting(True, "Whether the encoder reads both ways.")
+    attention: Literal["none", "dot", "additive"] = task.setting(
+        "dot", "How the decoder looks back at the source."
+    )
+    layers: int = task.setting(1, "Recurrent layers of encoder and decoder each.", at_least=1)
+    embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
+    tie_embeddings: bool = task.setting(
+        False, "Whether the output weights are the target embedding, transposed."
+    )
+    dropout: float = task.setting(
+        0.0,
+        "Fraction dropped of embeddings, between layers and of the readout.",
+        at_least=0,
+        below=1,
+    )
+    label_smoothing: float = task.setting(
+        0.0, "Share of the target's probability spread over the vocabulary.", at_least=0, below=1
+    )
+    tokens: text.Unit = task.setting("characters", "What text is cut into.")
+    vocabulary_size: int = task.setting(
+        6000, "Largest vocabulary of byte pairs, of each language.", at_least=1
+    )
+    beam_size: int = task.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
+    length_penalty: float = task.setting(
+        1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
+    )
+    test_split: str = task.setting("", "Split to test on. Default: the data set's first.")
+
+
+class Task(task.Task):
+    """Translation by an encoder and a decoder, with attention unless it is turned off."""
+
+    topology = task.Topology.MANY_TO_MANY_UNALIGNED
+    summary = "translate a sentence"
+    default_dataset = "cldr_dates/en-de"
+    Config = Config
+    datasets: ClassVar = {
+        "cldr_dates": task.DatasetFacts(
+            form="cldr_dates/<source>-<target>",
+            text="dates and times in any two locales, made in seconds (default: en-de)",
+            settings={"epochs": 4, "learning_rate": 3e-3},
+            headline=task.Headline("exact_match", True, "fraction right to the letter"),
+        ),
+        "multi30k": task.DatasetFacts(
+            form="multi30k/<source>-<target>",
+            text="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
+            settings={
+                "epochs": 15,
+                "units": 256,
+                "embedding": 256,
+                "tokens": "byte_pairs",
+                "dropout": 0.3,
+                "label_smoothing": 0.1,
+                "tie_embeddings": True,
+                "beam_size": 5,
+                "learning_rate": 2e-3,
+            },
+            headline=task.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100"),
+        ),
+    }
+
+    def load_data(self) -> task.Data:
+        builder = _builder(self.config)
+        names = list(builder.info.splits)
+        test = self.config.test_split or next(name for name in names if name.startswith("test"))
+        rows = {
+            "train": store.read(builder, "train")[: self.config.limit],
+            "validation": store.read(builder, "validation"),
+            "test": store.read(builder, test),
+        }
+        unit, size = self.config.tokens, self.config.vocabulary_size
+        tools = {
+            side: text.build(unit, [row[side] for row in rows["train"]], size)
+            for side in ("source", "target")
+        }
+        splits = {name: _pairs(split, tools) for name, split in rows.items()}
+        return task.Data(
+            name=builder.info.full_name,
+            sha256=store.content_hash(rows),
+            splits=splits,
+            tools=tools,
+            notes={
+                "test_split": test,
+                "test_sources_seen_in_training": _repeated(splits),
+                **{f"{side}_vocabulary": text.summary(tool) for side, tool in tools.items()},
+            },
+        )
+
+    def build_model(self, data: task.Data):
+        from .parts.encoder_decoder import EncoderDecoder
+
+        config = self.config
+        return EncoderDecoder(
+            cell=config.cell,
+            source_size=len(data.tools["source"]),
+            target_size=len(data.tools["target"]),
+            units=config.units,
+            depth=config.layers,
+            bidirectional=config.bidirectional,
+            attention=config.attention,
+            embedding_size=config.embedding,
+            dropout=config.dropout,
+            tie_embeddings=config.tie_embeddings,
+        )
+
+    def batches(self, examples: Sequence[Pair], data: task.Data, *, training: bool):
+        from .parts import batches
+
+        multiple = _shape_multiple()
+
+        def collate(indices):
+            chosen = [examples[index] for index in indices]
+            previous = batches.pad(
+                [[text.START, *pair.target_tokens] for pair in chosen], multiple, text.PAD
+            )
+            following = batches.pad(
+                [[*pair.target_tokens, text.END] for pair in chosen], multiple, text.PAD
+            )
+            source = batches.pad([pair.source_tokens for pair in chosen], multiple, text.PAD)
+            weights = (following != text.PAD).astype("float32")
+            return {"source": source, "previous": previous}, following, weights
+
+        return batches.GroupedBatches(
+            [(len(pair.target_tokens), len(pair.source_tokens)) for pair in examples],
+            collate,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed if training else None,
+        )
+
+    def loss(self):
+        from .parts.losses import TokenCrossEntropy
+
+        return TokenCrossEntropy(self.config.label_smoothing)
+
+    def metrics(self) -> list:
+        import keras
+
+        return [
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
+            keras.metrics.SparseCategoricalAccuracy(name="token_accuracy"),
+        ]
+
+    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
+        from .parts import scores
+
+        pairs = data.splits[split]
+        forced = model.evaluate(
+            self.batches(pairs, data, training=False), verbose=0, return_dict=True
+        )
+        sources, references = [p.source for p in pairs], [p.target for p in pairs]
+        outputs = self.predict(model, sources, data)
+        metrics = scores.translation_scores(outputs, references)
+        metrics["cross_entropy"] = forced["cross_entropy"]
+        metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
+        metrics["token_accuracy"] = forced["token_accuracy"]
+        examples = [
+            {"source": source, "target": target, "output": output, "right": output == target}
+            for source, target, output in zip(sources, references, outputs, strict=True)
+        ]
+        return task.Evaluation(metrics, examples, scores.signatures())
+
+    def baseline(self, data: task.Data) -> dict[str, float]:
+        from .parts import scores
+
+        headline = self.facts.headline.name
+        train, test = data.splits["train"], data.splits["test"]
+        references = [pair.target for pair in test]
+        frequent = collections.Counter(pair.target for pair in train).most_common(1)[0][0]
+        guesses = {
+            "copy the source": [pair.source for pair in test],
+            "most frequent target": [frequent] * len(test),
+            "target of the nearest source": _nearest(train, test),
+        }
+        return {
+            name: scores.translation_scores(outputs, references)[headline]
+            for name, outputs in guesses.items()
+        }
+
+    def predict(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[str]:
+        best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
+        return [outputs[0] for outputs in best]
+
+    def n_best(
+        self, model, raw_inputs: Sequence[str], data: task.Data, *, beam_size: int
+    ) -> list[list[str]]:
+        """Returns `beam_size` translations of each sentence, best first."""
+        from .parts import batches
+        from .parts.encoder_decoder import Writer
+
+        tokens = data.tools["source"].encode(raw_inputs)
+        longest = max(len(pair.target_tokens) for pair in data.splits["train"])
+        writer = Writer(
+            model,
+            max_length=math.ceil(1.1 * longest) + 1,
+            beam_size=beam_size,
+            length_penalty=self.config.length_penalty,
+        )
+        # PyTorch and TensorFlow run it eagerly or as a graph; XLA would compile it per shape.
+        writer.compile(jit_compile=_jit())
+        sources = batches.GroupedBatches(
+            [len(row) for row in tokens],
+            lambda indices: (
+                batches.pad([tokens[index] for index in indices], _shape_multiple(), text.PAD),
+            ),
+            batch_size=self.config.batch_size,
+        )
+        written = sources.restore(writer.predict(sources, verbose=0))
+        return [data.tools["target"].decode(beams) for beams in written]
+
+
+def _builder(config: Config):
+    """Returns the TFDS builder of a data set, prepared."""
+    name, _, pair = config.dataset.partition("/")
+    source, dash, target = pair.partition("-")
+    if pair and not (source and dash and target):
+        raise UserError(
+            f"--dataset {config.dataset} must name a direction, such as {name}/de-en: "
+            f"<source>-<target>, got {pair!r}."
+        )
+    find = {"cldr_dates": _cldr_dates, "multi30k": _multi30k}[name]
+    builder_class, builder_config = find(source, target)
+    return store.prepare(
+        builder_class,
+        config=builder_config,
+        data_dir=config.data_dir,
+        manual_dir=config.manual_dir,
+    )
+
+
+def _cldr_dates(source: str, target: str):
+    import babel
+    from babel.localedata import locale_identifiers
+
+    from .datasets.cldr_dates import cldr_dates_dataset_builder as builder
+
+    for locale in filter(None, (source, target)):
+        try:
+            babel.Locale.parse(locale)
+        except (babel.UnknownLocaleError, ValueError) as error:
+            known = locale_identifiers()
+            message = task.unknown("locale", locale, known).partition(" Available")[0]
+            hint = " Did you mean" + task.unknown("", locale, known).partition("Did you mean")[2]
+            hint = hint if hint.endswith("?") else " Locales are named like en, pt_BR, zh_Hant."
+            raise UserError(f"{message}{hint}") from error
+    return builder.Builder, builder.config(source or "en", target or "de")
+
+
+def _multi30k(source: str, target: str):
+    from .datasets.multi30k import multi30k_dataset_builder as builder
+
+    pair = f"{source or 'de'}-{target or 'en'}"
+    configs = builder.Builder.builder_configs
+    if pair not in configs:
+        raise UserError(task.unknown("direction of multi30k", pair, sorted(configs)))
+    return builder.Builder, pair
+
+
+def _pairs(rows, tools) -> list[Pair]:
+    sources, targets = ([row[side] for row in rows] for side in ("source", "target"))
+    encoded = tools["source"].encode(sources), tools["target"].encode(targets)
+    return [Pair(*fields) for fields in zip(sources, targets, *encoded, strict=True)]
+
+
+def _repeated(splits) -> int:
+    """Returns how many different test sources are also training sources."""
+    train, test = ({pair.source for pair in splits[name]} for name in ("train", "test"))
+    return len(train & test)
+
+
+def _nearest(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
+    """Returns for each test source the translation of the training source most like it.
+
+    Likeness is the cosine of the TF-IDF weights of character n-grams, 1 to 4 long.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), dtype=np.float32)
+    known = vectorizer.fit_transform([pair.source for pair in train])
+    asked = vectorizer.transform([pair.source for pair in test])
+    likeness = asked @ known.T
+    return [train[likeness[row].argmax()].target for row in range(len(test))]
+
+
+def _shape_multiple() -> int:
+    import keras
+
+    # JAX compiles anew for every shape: sixteen times fewer of them, for a little padding.
+    return 16 if keras.backend.backend() == "jax" else 1
+
+
+def _jit() -> bool | str:
+    import keras
+
+    return "auto" if keras.backend.backend() == "jax" else False

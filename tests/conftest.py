@@ -1,0 +1,21 @@
+"""Settings for all tests: quiet backends, and where the real data sets are."""
+
+import logging
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+MANUAL_DIR = "RNN_TOPOLOGIES_MANUAL_DIR"
+
+
+@pytest.fixture
+def manual_dir() -> pathlib.Path:
+    """The folder with original files of real data sets; without it the test is skipped."""
+    folder = os.environ.get(MANUAL_DIR)
+    if not folder:
+        pytest.skip(f"needs real data: set {MANUAL_DIR} to the folder with the original files")
+    return pathlib.Path(folder)

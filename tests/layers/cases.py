@@ -1,0 +1,117 @@
+"""What the layer tests share: the layers, random weights, masks, gradients on any backend."""
+
+import keras
+import numpy as np
+
+from rnn_topologies import layers
+
+from . import reference
+
+BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
+BACKEND = keras.backend.backend()
+# JAX computes in float32 unless it is told otherwise at import; the others also in float64.
+FLOAT = "float32" if BACKEND == "jax" else "float64"
+TOLERANCE = {"rtol": 1e-5, "atol": 2e-6} if BACKEND == "jax" else {"rtol": 1e-10, "atol": 1e-12}
+
+LAYERS = {
+    "simple_rnn": (layers.SimpleRNN, keras.layers.SimpleRNN, {}),
+    "lstm": (layers.LSTM, keras.layers.LSTM, {}),
+    "gru": (layers.GRU, keras.layers.GRU, {}),
+    "gru_reset_before": (layers.GRU, keras.layers.GRU, {"reset_after": False}),
+}
+MASKS = {
+    "right": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0]],
+    "left": [[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1]],
+    "gaps": [[1, 0, 1, 1, 0, 1], [0, 1, 0, 0, 1, 0], [1, 1, 0, 1, 1, 1], [0, 1, 1, 0, 0, 1]],
+    "whole rows": [[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0]],
+}
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(FLOAT)
+
+
+def numpy(value):
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, value)
+
+
+def randomize(layer, seed=1):
+    """Gives a layer random weights and returns them: constant ones hide a wrong gate order."""
+    generator = np.random.default_rng(seed)
+    weights = [generator.normal(size=w.shape).astype(FLOAT) * 0.7 for w in layer.get_weights()]
+    layer.set_weights(weights)
+    return weights
+
+
+def build(name, units=UNITS, **settings):
+    """Returns one of our layers with random weights, and the weights."""
+    ours, _, own = LAYERS[name]
+    layer = ours(units, dtype=FLOAT, **own, **settings)
+    layer.build((BATCH, TIME, FEATURES))
+    return layer, randomize(layer)
+
+
+def states_for(name, seed=2):
+    count = 2 if name == "lstm" else 1
+    return [random(BATCH, UNITS, seed=seed + index) for index in range(count)]
+
+
+def step_of(name):
+    return reference.STEPS[name]
+
+
+def gradients(layer, loss_of, arrays):
+    """Returns d loss / d each trainable weight, and d loss / d each array, on any backend.
+
+    Args:
+        layer: its trainable weights are differentiated by.
+        loss_of: `(list of tensors) -> scalar`, calls the layer.
+        arrays: NumPy arrays, differentiated by as well.
+    """
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.convert_to_tensor(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            for tensor in tensors:
+                tape.watch(tensor)
+            loss = loss_of(tensors)
+        variables = [weight.value for weight in layer.trainable_weights]
+        found = tape.gradient(loss, [*variables, *tensors])
+        return [np.asarray(tf.convert_to_tensor(gradient)) for gradient in found]
+    if BACKEND == "torch":
+        import torch
+
+        tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+        layer.zero_grad()
+        loss_of(tensors).backward()
+        leaves = [*(weight.value for weight in layer.trainable_weights), *tensors]
+        return [leaf.grad.detach().numpy() for leaf in leaves]
+    import jax
+
+    def loss(values, tensors):
+        mapping = list(zip(layer.trainable_weights, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return loss_of(tensors)
+
+    values = [weight.value for weight in layer.trainable_weights]
+    found = jax.grad(loss, argnums=(0, 1))(values, [jax.numpy.asarray(a) for a in arrays])
+    return [np.asarray(gradient) for gradient in (*found[0], *found[1])]
+
+
+def numeric_gradients(loss_of, arrays, step=1e-5):
+    """Returns central differences of a float64 loss, one number at a time."""
+    arrays = [np.array(array, "float64") for array in arrays]
+    found = []
+    for array in arrays:
+        gradient = np.zeros_like(array)
+        for index in np.ndindex(array.shape):
+            kept = array[index]
+            array[index] = kept + step
+            above = loss_of(arrays)
+            array[index] = kept - step
+            below = loss_of(arrays)
+            array[index] = kept
+            gradient[index] = (above - below) / (2 * step)
+        found.append(gradient)
+    return found

@@ -1,0 +1,101 @@
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases
+
+QUERY, MEMORY = cases.random(2, 3, 5), cases.random(2, 4, 7, seed=1)
+MASK = np.array([[True, False, True, True], [False, True, False, False]])
+KINDS = {
+    "dot": lambda: layers.DotAttention(dtype=cases.FLOAT),
+    "scaled dot": lambda: layers.DotAttention(scale=True, dtype=cases.FLOAT),
+    "bilinear": lambda: layers.DotAttention(bilinear=True, dtype=cases.FLOAT),
+    "additive": lambda: layers.AdditiveAttention(6, dtype=cases.FLOAT),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+# Weights are computed in float32 by design.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def memory_for(kind):
+    return MEMORY[..., :5] if "dot" in kind else MEMORY
+
+
+def reference(kind, weights, query, memory, mask):
+    """One row, one query, one step of the memory at a time."""
+    contexts, shares = [], []
+    for row, valid in zip(range(len(query)), mask, strict=True):
+        for q in query[row]:
+            scores = []
+            for m in memory[row]:
+                if kind == "additive":
+                    query_kernel, memory_kernel, v = weights
+                    scores.append(v @ np.tanh(q @ query_kernel + m @ memory_kernel))
+                else:
+                    key = m @ weights[0] if kind == "bilinear" else m
+                    scores.append(q @ key / (len(q) ** 0.5 if kind == "scaled dot" else 1))
+            powers = np.exp(scores) * valid
+            shares.append(powers / powers.sum() if valid.any() else powers)
+            contexts.append(shares[-1] @ memory[row])
+    shape = (*query.shape[:2], -1)
+    return np.reshape(contexts, shape), np.reshape(shares, shape)
+
+
+@each_kind
+@pytest.mark.parametrize("masked", [False, True])
+def test_context_and_weights_equal_the_equations(kind, masked):
+    attention, memory = KINDS[kind](), memory_for(kind)
+    attention.build(QUERY.shape, memory.shape)
+    weights = cases.randomize(attention)
+    mask = MASK if masked else np.ones_like(MASK)
+    found = cases.numpy(attention(QUERY, memory, mask=mask if masked else None))
+    for value, wanted in zip(found, reference(kind, weights, QUERY, memory, mask), strict=True):
+        np.testing.assert_allclose(value, wanted, **TOLERANCE)
+    np.testing.assert_allclose(found[1].sum(-1), 1, rtol=1e-6)
+    assert (found[1][:, :, :][~np.broadcast_to(mask[:, None], found[1].shape)] == 0).all()
+
+
+@each_kind
+def test_one_query_and_precomputed_keys_give_the_same(kind):
+    attention, memory = KINDS[kind](), memory_for(kind)
+    attention.build(QUERY.shape, memory.shape)
+    cases.randomize(attention)
+    contexts, weights = cases.numpy(attention(QUERY, memory, mask=MASK))
+    keys = attention.keys(keras.ops.convert_to_tensor(memory))
+    context, share = cases.numpy(attention(QUERY[:, 1], memory, mask=MASK, keys=keys))
+    np.testing.assert_allclose(context, contexts[:, 1], **TOLERANCE)
+    np.testing.assert_allclose(share, weights[:, 1], **TOLERANCE)
+
+
+@each_kind
+def test_a_memory_without_a_valid_step_gives_zero_and_no_nan(kind):
+    attention, memory = KINDS[kind](), memory_for(kind)
+    nothing = np.zeros_like(MASK)
+    context, weights = cases.numpy(attention(QUERY, memory, mask=nothing))
+    np.testing.assert_array_equal(context, 0)
+    np.testing.assert_array_equal(weights, 0)
+
+
+@each_kind
+def test_attention_survives_saving_in_a_model(kind, tmp_path):
+    query, memory = keras.Input((None, 5)), keras.Input((None, memory_for(kind).shape[-1]))
+    mask = keras.Input((None,), dtype="bool")
+    attention = KINDS[kind]()
+    model = keras.Model([query, memory, mask], attention(query, memory, mask=mask))
+    cases.randomize(attention)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    inputs = [QUERY, memory_for(kind), MASK]
+    for one, other in zip(
+        model.predict(inputs, verbose=0), again.predict(inputs, verbose=0), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_unequal_widths_say_what_to_do():
+    with pytest.raises(ValueError, match="got 5 and 7. Pass `bilinear=True`"):
+        layers.DotAttention()(QUERY, MEMORY)
+    with pytest.raises(ValueError, match="`units` must be a positive integer"):
+        layers.AdditiveAttention(0)

@@ -1,0 +1,151 @@
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases, reference
+
+X = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
+MERGES = {
+    "concat": lambda a, b: np.concatenate([a, b], -1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) / 2,
+}
+each_layer = pytest.mark.parametrize("name", cases.LAYERS)
+
+
+def build(name, merge_mode="concat", **settings):
+    ours, _, own = cases.LAYERS[name]
+    inner = ours(cases.UNITS, dtype=cases.FLOAT, **own, **settings)
+    layer = layers.Bidirectional(inner, merge_mode=merge_mode, dtype=cases.FLOAT)
+    layer.build(X.shape)
+    return layer, cases.randomize(layer)
+
+
+@each_layer
+@pytest.mark.parametrize("mask", [None, *cases.MASKS])
+@pytest.mark.parametrize("merge_mode", [*MERGES, None])
+def test_both_directions_equal_the_equations(name, mask, merge_mode):
+    layer, weights = build(name, merge_mode, return_sequences=True, return_state=True)
+    states = [*cases.states_for(name), *cases.states_for(name, seed=20)]
+    half, valid = len(states) // 2, np.ones(X.shape[:2], bool)
+    if mask is not None:
+        valid = np.array(cases.MASKS[mask], bool)
+    found = cases.numpy(layer(X, initial_state=states, mask=None if mask is None else valid))
+    step = reference.STEPS[name]
+    forward, last = reference.sequence(step, X, states[:half], weights[:3], valid)
+    backward, first = reference.sequence(
+        step, X, states[half:], weights[3:], valid, go_backwards=True
+    )
+    forward, backward = forward * valid[..., None], backward[:, ::-1] * valid[..., None]
+    merged = [forward, backward] if merge_mode is None else [MERGES[merge_mode](forward, backward)]
+    for value, wanted in zip(found, [*merged, *last, *first], strict=True):
+        np.testing.assert_allclose(value, wanted, **cases.TOLERANCE)
+
+
+@each_layer
+@pytest.mark.parametrize("mask", cases.MASKS)
+def test_the_single_output_joins_the_last_steps_of_both_ways(name, mask):
+    layer, weights = build(name)
+    valid = np.array(cases.MASKS[mask], bool)
+    zeros = [np.zeros((cases.BATCH, cases.UNITS))] * (2 if name == "lstm" else 1)
+    step = reference.STEPS[name]
+    _, last = reference.sequence(step, X, zeros, weights[:3], valid)
+    _, first = reference.sequence(step, X, zeros, weights[3:], valid, go_backwards=True)
+    wanted = np.concatenate([last[0], first[0]], -1)
+    np.testing.assert_allclose(cases.numpy(layer(X, mask=valid)), wanted, **cases.TOLERANCE)
+
+
+@each_layer
+@pytest.mark.parametrize("merge_mode", [*MERGES, None])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_it_equals_keras_with_copied_weights(name, merge_mode, return_sequences):
+    outputs = []
+    for wrapper, kind in (
+        (layers.Bidirectional, cases.LAYERS[name][0]),
+        (keras.layers.Bidirectional, cases.LAYERS[name][1]),
+    ):
+        inner = kind(
+            cases.UNITS,
+            return_sequences=return_sequences,
+            dtype=cases.FLOAT,
+            **cases.LAYERS[name][2],
+        )
+        layer = wrapper(inner, merge_mode=merge_mode, dtype=cases.FLOAT)
+        layer.build(X.shape)
+        cases.randomize(layer)
+        outputs.append(keras.tree.flatten(cases.numpy(layer(X))))
+    for ours, theirs in zip(*outputs, strict=True):
+        np.testing.assert_allclose(ours, theirs, **cases.TOLERANCE)
+
+
+@pytest.mark.parametrize("merge_mode", [*MERGES, None])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("return_state", [False, True])
+def test_the_announced_shapes_and_masks_fit_what_comes_out(
+    merge_mode, return_sequences, return_state
+):
+    layer, _ = build(
+        "lstm", merge_mode, return_sequences=return_sequences, return_state=return_state
+    )
+    mask = keras.ops.convert_to_tensor(np.array(cases.MASKS["right"], bool))
+    found = keras.tree.flatten(layer(X, mask=mask))
+    announced = layer.compute_output_shape(X.shape)
+    announced = [announced] if isinstance(announced[0], int) else list(announced)
+    assert [tuple(value.shape) for value in found] == [tuple(shape) for shape in announced]
+    masks = layer.compute_mask(X, mask)
+    masks = masks if isinstance(masks, list) else [masks]
+    assert len(masks) == len(found)
+    outputs = 2 if merge_mode is None else 1
+    assert [m is not None for m in masks] == [
+        return_sequences and index < outputs for index in range(len(found))
+    ]
+
+
+@pytest.mark.parametrize("merge_mode", ["concat", None])
+def test_a_saved_model_gives_the_same_numbers(merge_mode, tmp_path):
+    inputs = keras.Input((None, cases.FEATURES))
+    backward = layers.LSTM(4, go_backwards=True, activation="relu", return_sequences=True)
+    layer = layers.Bidirectional(
+        layers.LSTM(4, return_sequences=True), merge_mode=merge_mode, backward_layer=backward
+    )
+    model = keras.Model(inputs, layer(inputs))
+    cases.randomize(model)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    x = X.astype("float32")
+    for one, other in zip(
+        keras.tree.flatten(model.predict(x, verbose=0)),
+        keras.tree.flatten(again.predict(x, verbose=0)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_change_at_the_end_reaches_the_first_output():
+    layer, _ = build("gru", return_sequences=True)
+    changed = X.copy()
+    changed[:, -1] += 1
+    before, after = cases.numpy(layer(X)), cases.numpy(layer(changed))
+    units = cases.UNITS
+    np.testing.assert_array_equal(before[:, 0, :units], after[:, 0, :units])
+    assert np.abs(before[:, 0, units:] - after[:, 0, units:]).max() > 1e-6
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="[Mm]erge mode"):
+        layers.Bidirectional(layers.GRU(3), merge_mode="max")
+    layer, _ = build("lstm")
+    with pytest.raises(ValueError, match="must hold 4 states"):
+        layer(X, initial_state=cases.states_for("lstm"))
+
+
+def test_a_stateful_layer_goes_on_in_both_directions_until_it_is_reset():
+    layer, _ = build("gru", stateful=True)
+    first = cases.numpy(layer(X))
+    second = cases.numpy(layer(X))
+    assert np.abs(first - second).max() > 1e-6
+    layer.reset_state()
+    np.testing.assert_array_equal(cases.numpy(layer(X)), first)

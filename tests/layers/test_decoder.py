@@ -1,0 +1,389 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases
+
+VOCABULARY, PAD, START, END = 6, 0, 1, 2
+BATCH, SOURCE, LENGTH = 3, 5, 4
+MEMORY = cases.random(BATCH, SOURCE, 7).astype("float32")
+MASK = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 1], [0, 0, 0, 1, 1]], bool)
+ATTENTIONS = {
+    "none": lambda: None,
+    "dot": lambda: layers.DotAttention(bilinear=True),
+    "additive": lambda: layers.AdditiveAttention(4),
+}
+each_cell = pytest.mark.parametrize("cell", layers.CELLS)
+each_attention = pytest.mark.parametrize("attention", ATTENTIONS)
+
+
+def build(cell="gru", attention="dot", depth=1, scale=2.0, **settings):
+    """Returns a decoder with random weights and what it starts from."""
+    decoder = layers.Decoder(
+        [layers.CELLS[cell].cell(5) for _ in range(depth)],
+        vocabulary_size=VOCABULARY,
+        embedding_size=4,
+        start_id=START,
+        end_id=END,
+        pad_id=PAD,
+        attention=ATTENTIONS[attention](),
+        **settings,
+    )
+    start = {
+        "initial_state": [
+            cases.random(BATCH, size, seed=3 + index).astype("float32")
+            for index, size in enumerate(decoder.state_sizes)
+        ]
+    }
+    if attention != "none":
+        start |= {"memory": MEMORY, "memory_mask": MASK}
+    decoder(np.ones((BATCH, 2), "int32"), **start)
+    generator = np.random.default_rng(5)
+    weights = [generator.normal(size=w.shape) * scale / 2 for w in decoder.get_weights()]
+    decoder.set_weights([weight.astype("float32") for weight in weights])
+    return decoder, start
+
+
+def tokens(length=LENGTH, seed=0):
+    return np.random.default_rng(seed).integers(0, VOCABULARY, (BATCH, length)).astype("int32")
+
+
+def log_softmax(logits):
+    logits = np.array(logits, "float64")
+    logits[..., [PAD, START]] = -1e9  # never written
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def row_of(start, row):
+    return {
+        name: [state[row : row + 1] for state in value]
+        if isinstance(value, list)
+        else value[row : row + 1]
+        for name, value in start.items()
+    }
+
+
+def probability(decoder, start, row, sequence):
+    """Returns log p of a sequence, by teacher forcing on it alone."""
+    previous = np.array([[START, *sequence[:-1]]], "int32")
+    log_p = log_softmax(cases.numpy(decoder(previous, **row_of(start, row))))[0]
+    return sum(log_p[t, token] for t, token in enumerate(sequence))
+
+
+def endings(length):
+    """Yields every sequence of up to `length` tokens that ends."""
+    words = [token for token in range(VOCABULARY) if token not in (PAD, START, END)]
+    for inner in range(length):
+        for sequence in itertools.product(words, repeat=inner):
+            yield [*sequence, END]
+
+
+@each_cell
+@each_attention
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("tie_embeddings", [False, True])
+def test_steps_give_the_logits_of_teacher_forcing(cell, attention, depth, tie_embeddings):
+    decoder, start = build(cell, attention, depth, tie_embeddings=tie_embeddings)
+    given = tokens()
+    whole, weights = decoder(given, return_weights=True, **start)
+    assert (weights is None) == (attention == "none")
+    states = start["initial_state"]
+    memory = decoder.prepare(start["memory"], MASK) if attention != "none" else None
+    for t in range(LENGTH):
+        logits, states, share = decoder.step(given[:, t], states, memory)
+        np.testing.assert_allclose(
+            cases.numpy(logits), cases.numpy(whole)[:, t], rtol=1e-4, atol=1e-5
+        )
+        if weights is not None:
+            np.testing.assert_allclose(
+                cases.numpy(share), cases.numpy(weights)[:, t], rtol=1e-4, atol=1e-6
+            )
+
+
+@each_attention
+def test_logits_do_not_see_later_tokens(attention):
+    decoder, start = build(attention=attention)
+    given, other = tokens(), tokens()
+    other[:, 2:] = PAD
+    np.testing.assert_array_equal(
+        cases.numpy(decoder(given, **start))[:, :2], cases.numpy(decoder(other, **start))[:, :2]
+    )
+
+
+@each_cell
+@each_attention
+def test_greedy_equals_a_python_loop_of_steps(cell, attention):
+    decoder, start = build(cell, attention)
+    written = decoder.greedy(max_length=7, **start)
+    for row in range(BATCH):
+        one, sequence, score = row_of(start, row), [], 0.0
+        states, token = one["initial_state"], START
+        for _ in range(7):
+            logits, states, _ = decoder.step(
+                np.array([token]), states, one.get("memory"), one.get("memory_mask")
+            )
+            log_p = log_softmax(cases.numpy(logits))[0]
+            token = int(log_p.argmax())
+            sequence.append(token)
+            score += log_p[token]
+            if token == END:
+                break
+        wanted = sequence + [PAD] * (7 - len(sequence))
+        assert cases.numpy(written.tokens)[row].tolist() == wanted
+        np.testing.assert_allclose(cases.numpy(written.scores)[row], score, rtol=1e-4)
+
+
+@each_cell
+@pytest.mark.parametrize("attention", ["none", "dot"])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
+    cell, attention, length_penalty
+):
+    decoder, start = build(cell, attention)
+    beams = 32  # more than the 3 ** 3 open prefixes that there are at most
+    found = decoder.beam_search(
+        max_length=LENGTH, beam_size=beams, length_penalty=length_penalty, **start
+    )
+    for row in range(BATCH):
+        scored = sorted(
+            (
+                (
+                    probability(decoder, start, row, sequence)
+                    / ((5 + len(sequence)) / 6) ** length_penalty,
+                    sequence,
+                )
+                for sequence in endings(LENGTH)
+            ),
+            reverse=True,
+        )
+        for rank in range(5):
+            score, sequence = scored[rank]
+            assert cases.numpy(found.tokens)[row, rank].tolist() == sequence + [PAD] * (
+                LENGTH - len(sequence)
+            )
+            np.testing.assert_allclose(cases.numpy(found.scores)[row, rank], score, rtol=1e-4)
+
+
+def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
+    """Beam search over Python lists, scoring every prefix anew by teacher forcing."""
+    opened, finished = [(0.0, [])], []
+    for length in range(1, max_length + 1):
+        grown = []
+        for log_p, prefix in opened:
+            previous = np.array([[START, *prefix]], "int32")
+            following = log_softmax(cases.numpy(decoder(previous, **row_of(start, row))))[0, -1]
+            grown += [(log_p + following[token], [*prefix, token]) for token in range(VOCABULARY)]
+        grown = sorted(grown, reverse=True)[: 2 * beam_size]
+        penalty = ((5 + length) / 6) ** length_penalty
+        finished += [(log_p / penalty, seq) for log_p, seq in grown if seq[-1] == END]
+        finished = sorted(finished, reverse=True)[:beam_size]
+        opened = [item for item in grown if item[1][-1] != END][:beam_size]
+    return finished
+
+
+@each_cell
+@pytest.mark.parametrize("beam_size", [2, 3])
+def test_a_narrow_beam_equals_beam_search_by_hand(cell, beam_size):
+    decoder, start = build(cell, "additive")
+    found = decoder.beam_search(max_length=6, beam_size=beam_size, length_penalty=0.8, **start)
+    for row in range(BATCH):
+        by_hand = beam_by_hand(decoder, start, row, beam_size, 0.8, 6)
+        assert len(by_hand) == beam_size
+        for rank, (score, sequence) in enumerate(by_hand):
+            got = cases.numpy(found.tokens)[row, rank].tolist()
+            assert got == sequence + [PAD] * (6 - len(sequence))
+            np.testing.assert_allclose(cases.numpy(found.scores)[row, rank], score, rtol=1e-4)
+
+
+def test_a_beam_of_one_without_penalty_is_greedy_where_greedy_ends():
+    decoder, start = build()
+    greedy = cases.numpy(decoder.greedy(max_length=12, **start).tokens)
+    beam = cases.numpy(
+        decoder.beam_search(max_length=12, beam_size=1, length_penalty=0, **start).tokens
+    )
+    ended = (greedy == END).any(1)
+    assert ended.any()
+    # With one beam, a sequence that ends second best is kept beside the one that goes on; so
+    # the beam never does worse.
+    for row in np.flatnonzero(ended):
+        assert (
+            probability(decoder, start, row, trimmed(beam[row, 0]))
+            >= probability(decoder, start, row, trimmed(greedy[row])) - 1e-5
+        )
+
+
+def trimmed(sequence):
+    sequence = list(map(int, sequence))
+    return sequence[: sequence.index(END) + 1] if END in sequence else sequence
+
+
+def test_sequences_that_do_not_end_in_time_stand_last():
+    decoder, start = build()
+    weights = decoder.get_weights()
+    bias = next(i for i, w in enumerate(decoder.weights) if w.name == "output_bias")
+    weights[bias][END] = -20.0
+    decoder.set_weights(weights)
+    found = cases.numpy(decoder.beam_search(max_length=3, beam_size=4, **start))
+    ended = (found.tokens == END).any(-1)
+    assert not ended.all()
+    assert (np.diff(ended.astype(int), axis=1) <= 0).all()
+    assert (found.tokens != PAD)[~ended].all()
+    assert np.isfinite(found.scores).all()
+    assert (found.scores > -1e3).all()
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.0, None), (0.5, None), (1.0, 2)])
+def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
+    decoder, start = build(scale=1.0)
+    count = 3000
+    one = row_of(start, 0)
+    many = {
+        name: [np.repeat(state, count, 0) for state in value]
+        if isinstance(value, list)
+        else np.repeat(value, count, 0)
+        for name, value in one.items()
+    }
+    written = decoder.sample(max_length=1, temperature=temperature, top_k=top_k, seed=4, **many)
+    drawn = np.bincount(cases.numpy(written.tokens)[:, 0], minlength=VOCABULARY) / count
+    logits, *_ = decoder.step(
+        np.array([START]), one["initial_state"], one["memory"], one["memory_mask"]
+    )
+    wanted = np.exp(log_softmax(cases.numpy(logits) / temperature))[0]
+    if top_k is not None:
+        wanted[np.argsort(wanted)[:-top_k]] = 0
+        wanted /= wanted.sum()
+    # Three standard deviations of a share of 3000 draws are below 0.028.
+    np.testing.assert_allclose(drawn, wanted, atol=0.03)
+    assert ((drawn > 0) <= (wanted > 0)).all()
+
+
+def test_the_same_seed_draws_the_same_sample():
+    decoder, start = build(scale=1.0)
+    samples = [
+        cases.numpy(decoder.sample(max_length=8, seed=seed, **start).tokens) for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(samples[0], samples[1])
+    assert (samples[0] != samples[2]).any()
+
+
+class Writing(keras.Model):
+    """A model whose `predict` compiles a decoder's search."""
+
+    def __init__(self, decoder, method, **settings):
+        super().__init__()
+        self.decoder, self.method, self.settings = decoder, method, settings
+
+    def call(self, inputs):
+        states, memory, mask = inputs
+        return getattr(self.decoder, self.method)(
+            initial_state=[states], memory=memory, memory_mask=mask, **self.settings
+        ).tokens
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [("greedy", {}), ("beam_search", {"beam_size": 3})]
+)
+def test_a_compiled_search_writes_what_an_eager_one_writes(method, settings):
+    decoder, start = build()
+    settings = {"max_length": 6, **settings}
+    eager = getattr(decoder, method)(**start, **settings)
+    model = Writing(decoder, method, **settings)
+    inputs = [start["initial_state"][0], MEMORY, MASK]
+    np.testing.assert_array_equal(
+        model.predict(inputs, verbose=0, batch_size=2), cases.numpy(eager.tokens)
+    )
+
+
+@each_cell
+@each_attention
+def test_a_saved_model_decodes_as_before(cell, attention, tmp_path):
+    decoder = layers.Decoder(
+        layers.CELLS[cell].cell(5, dropout=0.1),
+        vocabulary_size=VOCABULARY,
+        embedding_size=4,
+        start_id=START,
+        end_id=END,
+        attention=ATTENTIONS[attention](),
+        name="decoder",
+    )
+    previous, vector = keras.Input((None,), dtype="int32"), keras.Input((3,))
+    start = {"initial_state": layers.InitialState(decoder.state_sizes)(vector)}
+    inputs = [previous, vector]
+    if attention != "none":
+        memory, mask = keras.Input((None, 7)), keras.Input((None,), dtype="bool")
+        inputs += [memory, mask]
+        start |= {"memory": memory, "memory_mask": mask}
+    model = keras.Model(inputs, decoder(previous, **start))
+    cases.randomize(model)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    given = [tokens(), cases.random(BATCH, 3), MEMORY, MASK][: len(inputs)]
+    np.testing.assert_array_equal(model.predict(given, verbose=0), again.predict(given, verbose=0))
+    states = [cases.random(BATCH, 5).astype("float32") for _ in decoder.state_sizes]
+    start = {"initial_state": states}
+    start |= {"memory": MEMORY, "memory_mask": MASK} if attention != "none" else {}
+    np.testing.assert_array_equal(
+        cases.numpy(decoder.beam_search(max_length=5, **start).tokens),
+        cases.numpy(again.get_layer("decoder").beam_search(max_length=5, **start).tokens),
+    )
+
+
+def test_it_learns_by_teacher_forcing_to_write_what_the_memory_says():
+    # Three sources, three sentences: only attention and states can tell them apart.
+    sentences = np.array([[3, 4, END], [5, 3, END], [4, 4, END]])
+    previous = np.concatenate([np.full((3, 1), START), sentences[:, :-1]], 1)
+    decoder, start = build(scale=0.5)
+    inputs = [keras.Input((None,), dtype="int32"), keras.Input((5,)), keras.Input((None, 7))]
+    model = keras.Model(inputs, decoder(inputs[0], initial_state=[inputs[1]], memory=inputs[2]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    given = [previous, start["initial_state"][0], MEMORY]
+    model.fit(given, sentences, epochs=80, verbose=0)
+    written = decoder.greedy(max_length=3, initial_state=[given[1]], memory=MEMORY)
+    np.testing.assert_array_equal(cases.numpy(written.tokens), sentences)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"end_id": START}, "must differ"),
+        ({"end_id": VOCABULARY}, "`end_id` must be a token of the vocabulary, 0 to 5, got 6"),
+        ({"cells": []}, "at least one cell"),
+        ({"dropout": 1.0}, "`dropout` must be in"),
+        ({"tie_embeddings": True, "readout_size": 9}, "`readout_size` is `embedding_size`"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    arguments = {
+        "cells": layers.GRUCell(4),
+        "vocabulary_size": VOCABULARY,
+        "embedding_size": 3,
+        "start_id": START,
+        "end_id": END,
+    }
+    with pytest.raises(ValueError, match=message):
+        layers.Decoder(**{**arguments, **change})
+
+
+def test_bad_calls_are_named():
+    with_attention, start = build()
+    without, start_without = build(attention="none")
+    with pytest.raises(ValueError, match="needs `memory`"):
+        with_attention(tokens(), initial_state=start["initial_state"])
+    with pytest.raises(ValueError, match="has no attention"):
+        without(tokens(), memory=MEMORY, **start_without)
+    with pytest.raises(ValueError, match="must hold 1 states of widths"):
+        without(tokens(), initial_state=[MEMORY[:, 0]] * 2)
+    with pytest.raises(ValueError, match="needs an `initial_state` to start from"):
+        without.greedy(max_length=3)
+    with pytest.raises(ValueError, match="`temperature` must be positive"):
+        with_attention.sample(max_length=3, temperature=0, **start)
+    with pytest.raises(ValueError, match="`beam_size` must be a positive integer"):
+        with_attention.beam_search(max_length=3, beam_size=0, **start)
+    with pytest.raises(ValueError, match="`length_penalty` must be at least 0"):
+        with_attention.beam_search(max_length=3, length_penalty=-1, **start)

@@ -1,0 +1,335 @@
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases, reference
+
+X = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
+each_layer = pytest.mark.parametrize("name", cases.LAYERS)
+each_mask = pytest.mark.parametrize("mask", cases.MASKS)
+both_ways = pytest.mark.parametrize("go_backwards", [False, True])
+
+
+def expected(name, weights, states, **settings):
+    return reference.sequence(reference.STEPS[name], X, states, weights, **settings)
+
+
+@each_layer
+@both_ways
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_layer_equals_the_equations_in_float64(name, go_backwards, unroll):
+    settings = {"go_backwards": go_backwards, "unroll": unroll}
+    layer, weights = cases.build(name, return_sequences=True, return_state=True, **settings)
+    states = cases.states_for(name)
+    outputs, *last = cases.numpy(layer(X, initial_state=states))
+    wanted, wanted_last = expected(name, weights, states, go_backwards=go_backwards)
+    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
+    for state, value in zip(last, wanted_last, strict=True):
+        np.testing.assert_allclose(state, value, **cases.TOLERANCE)
+
+
+@each_layer
+@each_mask
+@both_ways
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+def test_padded_steps_change_nothing_and_have_the_promised_value(
+    name, mask, go_backwards, unroll, zero_output_for_mask
+):
+    layer, weights = cases.build(
+        name,
+        return_sequences=True,
+        return_state=True,
+        go_backwards=go_backwards,
+        unroll=unroll,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    states, mask = cases.states_for(name), np.array(cases.MASKS[mask], bool)
+    outputs, *last = cases.numpy(layer(X, initial_state=states, mask=mask))
+    wanted, wanted_last = expected(name, weights, states, mask=mask, go_backwards=go_backwards)
+    if zero_output_for_mask:
+        wanted = wanted * (mask[:, ::-1] if go_backwards else mask)[..., None]
+    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
+    for state, value in zip(last, wanted_last, strict=True):
+        np.testing.assert_allclose(state, value, **cases.TOLERANCE)
+
+
+@each_layer
+@each_mask
+@both_ways
+def test_the_single_output_is_the_one_of_the_last_valid_step(name, mask, go_backwards):
+    settings = {"go_backwards": go_backwards, "zero_output_for_mask": True}
+    layer, weights = cases.build(name, **settings)
+    states, mask = cases.states_for(name), np.array(cases.MASKS[mask], bool)
+    output = cases.numpy(layer(X, initial_state=states, mask=mask))
+    _, last = expected(name, weights, states, mask=mask, go_backwards=go_backwards)
+    np.testing.assert_allclose(output, last[0], **cases.TOLERANCE)
+
+
+@each_layer
+def test_values_at_padded_steps_do_not_matter(name):
+    layer, _ = cases.build(name, return_sequences=True)
+    mask = np.array(cases.MASKS["gaps"], bool)
+    other = np.where(mask[..., None], X, 1e3).astype(cases.FLOAT)
+    np.testing.assert_array_equal(
+        cases.numpy(layer(X, mask=mask)), cases.numpy(layer(other, mask=mask))
+    )
+
+
+@each_layer
+@both_ways
+def test_weights_move_to_keras_and_back(name, go_backwards):
+    ours, theirs, own = cases.LAYERS[name]
+    settings = {"return_sequences": True, "go_backwards": go_backwards, "dtype": cases.FLOAT}
+    ours, theirs = (kind(cases.UNITS, **own, **settings) for kind in (ours, theirs))
+    ours.build(X.shape)
+    theirs.build(X.shape)
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
+    theirs.set_weights(cases.randomize(ours))
+    np.testing.assert_allclose(cases.numpy(ours(X)), cases.numpy(theirs(X)), **cases.TOLERANCE)
+    ours.set_weights([weight * 0.5 for weight in theirs.get_weights()])
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(cases.numpy(ours(X)), cases.numpy(theirs(X)), **cases.TOLERANCE)
+
+
+@each_layer
+@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.3, 0.4)])
+def test_a_seed_drops_what_it_drops_in_keras(name, rates):
+    dropout, recurrent_dropout = rates
+    outputs = []
+    for kind in cases.LAYERS[name][:2]:
+        layer = kind(
+            cases.UNITS,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=11,
+            return_sequences=True,
+            **cases.LAYERS[name][2],
+        )
+        layer.build(X.shape)
+        cases.randomize(layer)
+        outputs.append(cases.numpy(layer(X.astype("float32"), training=True)))
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+    assert np.abs(outputs[0] - cases.numpy(layer(X.astype("float32")))).max() > 0.01
+
+
+@each_layer
+def test_the_signature_is_that_of_keras(name):
+    ours, theirs, _ = cases.LAYERS[name]
+
+    def described(kind):
+        parameters = inspect.signature(kind).parameters.values()
+        hidden = ("kwargs", "zero_output_for_mask")  # Keras takes the second by way of the first
+        return [(p.name, p.default) for p in parameters if p.name not in hidden]
+
+    assert sorted(described(ours), key=str) == sorted(described(theirs), key=str)
+    positional = described(theirs)[: described(theirs).index(("recurrent_dropout", 0.0)) + 1]
+    assert described(ours)[: len(positional)] == positional
+
+
+@each_layer
+def test_a_config_of_keras_builds_our_layer(name):
+    ours, theirs, own = cases.LAYERS[name]
+    settings = {"go_backwards": True, "dropout": 0.25, "kernel_regularizer": "l2", **own}
+    config = theirs(7, activity_regularizer="l1", **settings).get_config()
+    config.pop("name")
+    again = ours.from_config(config).get_config()
+    for key, value in config.items():
+        if key not in ("dtype", "seed"):  # Keras's SimpleRNN forgets its seed
+            assert again[key] == value, key
+
+
+@each_layer
+def test_a_layer_comes_back_from_its_config(name):
+    ours, _, own = cases.LAYERS[name]
+    layer = ours(
+        3,
+        return_sequences=True,
+        go_backwards=True,
+        unroll=True,
+        zero_output_for_mask=True,
+        dropout=0.1,
+        seed=4,
+        activity_regularizer="l2",
+        **own,
+    )
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
+
+
+@each_layer
+def test_a_saved_model_gives_the_same_numbers(name, tmp_path):
+    ours, _, own = cases.LAYERS[name]
+    inputs = keras.Input((None, cases.FEATURES))
+    hidden = ours(cases.UNITS, return_sequences=True, **own)(inputs)
+    model = keras.Model(inputs, layers.Bidirectional(ours(cases.UNITS, **own))(hidden))
+    cases.randomize(model)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    x = X.astype("float32")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+@each_layer
+def test_a_sequence_in_chunks_equals_the_whole(name):
+    layer, _ = cases.build(name, return_sequences=True, return_state=True)
+    mask = np.array(cases.MASKS["whole rows"], bool)
+    states = cases.states_for(name)
+    whole, *last = cases.numpy(layer(X, initial_state=states, mask=mask))
+    chunks = []
+    for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        outputs, *states = layer(X[:, part], initial_state=list(states), mask=mask[:, part])
+        chunks.append(cases.numpy(outputs))
+    np.testing.assert_allclose(np.concatenate(chunks, 1), whole, **cases.TOLERANCE)
+    for state, value in zip(states, last, strict=True):
+        np.testing.assert_allclose(cases.numpy(state), value, **cases.TOLERANCE)
+
+
+@each_layer
+def test_a_stateful_layer_goes_on_where_it_stopped_until_it_is_reset(name):
+    plain, weights = cases.build(name)
+    stateful, _ = cases.build(name, stateful=True)
+    stateful.set_weights(weights)
+    first = cases.numpy(stateful(X[:, :2]))
+    second = cases.numpy(stateful(X[:, 2:]))
+    np.testing.assert_allclose(second, cases.numpy(plain(X)), **cases.TOLERANCE)
+    stateful.reset_state()
+    np.testing.assert_allclose(cases.numpy(stateful(X[:, :2])), first, **cases.TOLERANCE)
+
+
+def test_a_stateful_layer_refuses_another_batch_size():
+    layer, _ = cases.build("gru", stateful=True)
+    with pytest.raises(ValueError, match="batch size"):
+        layer(X[:2])
+
+
+@each_layer
+def test_a_layer_equals_a_python_loop_over_its_cell(name):
+    layer, _ = cases.build(name, return_sequences=True)
+    states, outputs = cases.states_for(name), []
+    wanted = cases.numpy(layer(X, initial_state=states))
+    for t in range(cases.TIME):
+        output, states = layer.cell(X[:, t], states)
+        outputs.append(cases.numpy(output))
+    np.testing.assert_allclose(np.stack(outputs, 1), wanted, **cases.TOLERANCE)
+
+
+@each_layer
+@pytest.mark.parametrize("mask", [None, "gaps"])
+@both_ways
+def test_gradients_equal_central_differences_of_the_equations(name, mask, go_backwards):
+    layer, weights = cases.build(
+        name, return_sequences=True, return_state=True, go_backwards=go_backwards
+    )
+    mask = None if mask is None else np.array(cases.MASKS[mask], bool)
+    states = cases.states_for(name)
+    share = cases.random(cases.BATCH, cases.TIME, cases.UNITS, seed=9)
+
+    def loss(tensors):
+        outputs, *last = layer(tensors[0], initial_state=tensors[1:], mask=mask)
+        return keras.ops.sum(outputs * share) + keras.ops.sum(last[-1])
+
+    def reference_loss(arrays):
+        weights, (x, *states) = arrays[:3], arrays[3:]
+        step = reference.STEPS[name]
+        outputs, last = reference.sequence(step, x, states, weights, mask, go_backwards)
+        return np.sum(outputs * share) + np.sum(last[-1])
+
+    found = cases.gradients(layer, loss, [X, *states])
+    wanted = cases.numeric_gradients(reference_loss, [*weights, X, *states])
+    # Central differences are good to about 1e-8 here; float32 gradients to 1e-4 of their size.
+    tolerance = 2e-3 if cases.FLOAT == "float32" else 1e-6
+    for gradient, value in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(gradient, value, rtol=tolerance, atol=tolerance)
+
+
+@each_layer
+def test_mixed_precision_computes_in_half_and_keeps_weights_whole(name):
+    ours, _, own = cases.LAYERS[name]
+    half = ours(cases.UNITS, dtype="mixed_bfloat16", return_sequences=True, **own)
+    whole = ours(cases.UNITS, return_sequences=True, **own)
+    half.build(X.shape)
+    whole.build(X.shape)
+    whole.set_weights(cases.randomize(half))
+    output = half(X.astype("float32"), mask=np.array(cases.MASKS["left"], bool))
+    assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
+    assert {keras.backend.standardize_dtype(w.dtype) for w in half.weights} == {"float32"}
+    wanted = cases.numpy(whole(X.astype("float32"), mask=np.array(cases.MASKS["left"], bool)))
+    found = cases.numpy(keras.ops.cast(output, "float32"))
+    assert np.abs(found - wanted).max() < 0.1  # bfloat16 has 8 bits of precision
+
+
+@each_layer
+def test_a_model_compiles_with_any_length_and_learns(name):
+    ours, _, own = cases.LAYERS[name]
+    inputs = keras.Input((None, cases.FEATURES))
+    mask = keras.Input((None,), dtype="bool")
+    hidden = ours(8, return_sequences=True, dropout=0.1, recurrent_dropout=0.1, **own)(
+        inputs, mask=mask
+    )
+    model = keras.Model([inputs, mask], keras.layers.Dense(1)(hidden[:, -1]))
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    x = np.random.default_rng(0).normal(size=(64, 5, cases.FEATURES)).astype("float32")
+    valid = np.ones((64, 5), bool)
+    valid[::2, 3:] = False
+    y = x[:, :2].sum((1, 2))[:, None]
+    before = model.evaluate([x, valid], y, verbose=0)
+    model.fit([x, valid], y, epochs=15, verbose=0)
+    assert model.evaluate([x, valid], y, verbose=0) < 0.7 * before
+    assert model.predict([x[:, :2], valid[:, :2]], verbose=0).shape == (64, 1)
+
+
+@both_ways
+def test_the_mask_is_handed_on_in_the_order_of_the_outputs(go_backwards):
+    mask = np.array(cases.MASKS["right"], bool)
+    layer, _ = cases.build("gru", return_sequences=True, go_backwards=go_backwards)
+    handed_on = cases.numpy(layer.compute_mask(X, keras.ops.convert_to_tensor(mask)))
+    np.testing.assert_array_equal(handed_on, mask[:, ::-1] if go_backwards else mask)
+    single, _ = cases.build("gru", go_backwards=go_backwards)
+    assert single.compute_mask(X, keras.ops.convert_to_tensor(mask)) is None
+
+
+def test_regularizers_and_constraints_reach_the_weights():
+    layer = layers.LSTM(
+        3, kernel_regularizer="l2", recurrent_regularizer="l1", kernel_constraint="non_neg"
+    )
+    layer(X.astype("float32"))
+    kernel, recurrent_kernel, _ = layer.get_weights()
+    wanted = 0.01 * (np.square(kernel).sum() + np.abs(recurrent_kernel).sum())
+    np.testing.assert_allclose(sum(map(float, cases.numpy(layer.losses))), wanted, rtol=1e-5)
+    assert isinstance(layer.cell.kernel.constraint, keras.constraints.NonNeg)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda layer: layer(X[0]), "expected ndim=3|reads \\(batch, time, features\\)"),
+        (lambda layer: layer(X, mask=np.ones((4, 5), bool)), "`mask` must have the shape"),
+        (lambda layer: layer(X, mask=np.ones((4, 6, 1), bool)), "`mask` must have the shape"),
+        (lambda layer: layer(X, initial_state=[X[:, 0]]), r"2 states \[h, c\], got 1"),
+        (
+            lambda layer: layer(X, initial_state=[X[:, 0], X[:, 0]]),
+            r"each initial state must have the shape \(4, 5\), got \(4, 3\)",
+        ),
+    ],
+)
+def test_a_bad_call_is_named(call, message):
+    layer, _ = cases.build("lstm")
+    with pytest.raises(ValueError, match=message):
+        call(layer)
+
+
+def test_cudnn_by_force_is_refused_as_keras_refuses_it():
+    with pytest.raises(ValueError, match="use_cudnn"):
+        layers.LSTM(3, use_cudnn=True)
+    with pytest.raises(ValueError, match="`use_cudnn` must be one of"):
+        layers.GRU(3, use_cudnn="maybe")
+
+
+def test_the_implementation_hint_of_keras_is_taken():
+    assert layers.LSTM(3, implementation=1).units == 3

@@ -4,11 +4,13 @@ The flags of a task are the fields of its `Config`. Keras and its backend, which
 import, are imported only when a run begins.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
 import os
 import sys
+import tempfile
 import types
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -138,6 +140,27 @@ def _option_of(field: dataclasses.Field) -> inspect.Parameter:
     return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
 
 
+@contextlib.contextmanager
+def _held_back(descriptor: int):
+    """Holds back what native code prints, and shows it if Python then fails.
+
+    TensorFlow notes its build and missing GPUs on standard error before it reads the setting
+    that would silence it.
+    """
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(descriptor)
+        os.dup2(held.fileno(), descriptor)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
 def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -> int:
     """Settles the backend, runs the task, and returns the exit status."""
     backend = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
@@ -154,7 +177,9 @@ def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -
     from .display import Display
 
     display = Display()
-    with display.stage(f"Keras on {backend}"):
+    with display.stage(f"Keras on {backend}"), _held_back(sys.stderr.fileno()):
+        import keras  # noqa: F401
+
         from . import experiment
     record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
     if record.status == "interrupted":

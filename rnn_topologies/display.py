@@ -23,16 +23,19 @@ class Display:
     """Shows the stages, steps and epochs of a run on standard output."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False, soft_wrap=False)
-        self._bar = None
-        self._epochs = 0
-        self._task = None
+        self.console = console or Console(highlight=False)
+        self._bar = self._task = None
+        self._epochs = self._number = 0
 
     @contextlib.contextmanager
-    def stage(self, text: str):
-        """Shows that something goes on that has no steps to count, and then how long it took."""
+    def stage(self, text: str, *, has_bars: bool = False):
+        """Shows that something goes on, and then how long it took.
+
+        Args:
+            has_bars: whether it draws bars of its own, which a spinner would tear.
+        """
         began = time.perf_counter()
-        if self.console.is_terminal:
+        if self.console.is_terminal and not has_bars:
             with self.console.status(f"{text} ..."):
                 yield
         else:
@@ -84,18 +87,20 @@ class Display:
             self._scores(record)
             self._examples(examples)
         total = sum(record.seconds.values())
-        self.console.print(f"{record.status}, {total:.0f} s, written to {folder}", markup=False)
+        self.console.print(
+            f"{record.status}, {total:.0f} s, written to {folder}", markup=False, soft_wrap=True
+        )
 
     def _scores(self, record) -> None:
         headline = record.headline
         better = "higher" if headline["higher_is_better"] else "lower"
         title = f"{record.task} · {record.dataset} · {record.cell}"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        table.add_column("test")
-        table.add_column(f"{headline['name']} ({better} is better)", justify="right")
-        table.add_row(f"[bold]{record.cell}[/bold]", f"[bold]{headline['value']:.4g}[/bold]")
+        table.add_column("on the test split")
+        table.add_column(f"{headline['name']}, {better} is better", justify="right")
+        table.add_row(f"[bold]{record.cell}[/bold]", f"[bold]{headline['value']:.3f}[/bold]")
         for name, value in record.baselines.items():
-            table.add_row(f"baseline: {name}", f"{value:.4g}")
+            table.add_row(f"baseline: {name}", f"{value:.3f}")
         self.console.print()
         self.console.print(table)
 

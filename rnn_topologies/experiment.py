@@ -108,7 +108,8 @@ class _Run:
 
         task, record = self.task, self.record
         keras.utils.set_random_seed(task.config.seed)
-        with self.display.stage(f"data {task.config.dataset}"), self._timed("data"):
+        stage = self.display.stage(f"data {task.config.dataset}", has_bars=True)
+        with stage, self._timed("data"):
             self.data = data = task.load_data()
         record.data = {
             "name": data.name,

@@ -9,6 +9,7 @@ not read but made again.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -62,6 +63,8 @@ def prepare(builder_class, *, config, data_dir=None, manual_dir=None):
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+    # TFDS notes there that a config is not one of its own.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     with _told(builder_class.name, data_dir):
         builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
         folder = pathlib.Path(builder.data_path)
@@ -119,7 +122,7 @@ def read(builder, split: str) -> list[Mapping]:
     if split not in builder.info.splits:
         raise UserError(
             f"{builder.info.full_name} has no split {split!r}. It has "
-            f"{', '.join(builder.info.splits)}."
+            f"{', '.join(sorted(builder.info.splits))}."
         )
     source = builder.as_data_source(split)
     rows = source.__getitems__(range(len(source)))

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies.tasks.parts import batches, losses
+
+
+def lengths(count=103):
+    return np.random.default_rng(0).integers(1, 20, count)
+
+
+def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
+    counts = lengths()
+    grouped = batches.GroupedBatches(counts, lambda indices: indices, batch_size=8, seed=0)
+    for _ in range(2):
+        seen = [grouped[index] for index in range(len(grouped))]
+        assert sorted(np.concatenate(seen)) == list(range(len(counts)))
+        padding = sum(counts[batch].max() * len(batch) - counts[batch].sum() for batch in seen)
+        assert padding / counts.sum() < 0.1
+        grouped.on_epoch_end()
+
+
+def test_batches_are_mixed_every_epoch_and_alike_for_a_seed():
+    def epochs(seed):
+        grouped = batches.GroupedBatches(lengths(), list, batch_size=8, seed=seed)
+        first = list(grouped[index] for index in range(len(grouped)))
+        grouped.on_epoch_end()
+        return first, list(grouped[index] for index in range(len(grouped)))
+
+    first, second = epochs(1)
+    assert first != second
+    assert epochs(1) == (first, second)
+    assert epochs(2) != (first, second)
+
+
+def test_outputs_come_back_in_the_given_order():
+    grouped = batches.GroupedBatches(lengths(), list, batch_size=8)
+    outputs = [index for number in range(len(grouped)) for index in grouped[number]]
+    assert grouped.restore(outputs) == list(range(103))
+
+
+def test_padding_fills_up_the_end_to_a_multiple():
+    np.testing.assert_array_equal(batches.pad([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
+    assert batches.pad([[5], [6, 7, 8]], multiple=4).shape == (2, 4)
+    assert batches.pad([[], []], multiple=4).shape == (2, 4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_mean_over_real_tokens(smoothing):
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(2, 4, 5)).astype("float32")
+    targets = np.array([[1, 2, 3, 4], [2, 1, 0, 0]])
+    weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], "float32")
+    loss = losses.TokenCrossEntropy(smoothing)
+    found = float(loss(targets, keras.ops.convert_to_tensor(logits), sample_weight=weights))
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    terms = []
+    for row, column in zip(*np.nonzero(weights), strict=True):
+        hot = np.eye(5)[targets[row, column]] * (1 - smoothing) + smoothing / 5
+        terms.append(-(hot * log_p[row, column]).sum())
+    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
+
+
+def test_padding_does_not_change_the_loss():
+    logits = np.random.default_rng(0).normal(size=(2, 6, 5)).astype("float32")
+    targets = np.array([[1, 2, 3, 0, 0, 0], [2, 1, 0, 0, 0, 0]])
+    weights = (targets > 0).astype("float32")
+    loss = losses.TokenCrossEntropy()
+    short, long = (
+        float(
+            loss(
+                targets[:, :width],
+                keras.ops.convert_to_tensor(logits[:, :width]),
+                sample_weight=weights[:, :width],
+            )
+        )
+        for width in (3, 6)
+    )
+    np.testing.assert_allclose(short, long, rtol=1e-6)

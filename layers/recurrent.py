@@ -1,6 +1,7 @@
 """The loop over time: `RNN` for any cell, `CellLayer` for the layers named after a cell."""
 
 import contextlib
+import inspect
 from typing import ClassVar
 
 import keras
@@ -71,20 +72,35 @@ class RNN(keras.layers.RNN):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        with contextlib.ExitStack() as after:
+        with contextlib.ExitStack() as masks:
             if isinstance(self.cell, Cell):
                 step = sequences[:, 0]
-                after.enter_context(self.cell.sequence(step, initial_state, training))
-            # Keras reads the flag in its loop, and an unrolled one that runs backwards then
-            # zeroes the wrong steps: it is hidden there, and `_hold` does what it says.
-            zero, self.zero_output_for_mask = self.zero_output_for_mask, False
-            after.callback(setattr, self, "zero_output_for_mask", zero)
-            last, outputs, states = super().inner_loop(
-                sequences, initial_state, mask=mask, training=training
-            )
+                masks.enter_context(self.cell.sequence(step, initial_state, training))
+            loop = self._unrolled if self.unroll else super().inner_loop
+            last, outputs, states = loop(sequences, initial_state, mask, training=training)
         if mask is None:
             return last, outputs, states
         return self._hold(last, outputs, initial_state, states, mask)
+
+    def _unrolled(self, sequences, states, mask, training):
+        """Lays the steps out one after the other; Keras's own fails or errs under masks."""
+        takes_training = "training" in inspect.signature(self.cell.call).parameters
+        settings = {"training": training} if takes_training else {}
+        times = range(sequences.shape[1])
+        outputs = []
+        for t in reversed(times) if self.go_backwards else times:
+            output, new_states = self.cell(sequences[:, t], states, **settings)
+            if mask is not None:
+                valid = ops.expand_dims(mask[:, t], -1)
+                new_states = tree.map_structure(
+                    lambda new, old, valid=valid: ops.where(valid, new, old),
+                    list(new_states),
+                    list(states),
+                )
+                output = ops.where(valid, output, outputs[-1] if outputs else 0.0)
+            states = new_states
+            outputs.append(output)
+        return outputs[-1], ops.stack(outputs, axis=1), states
 
     def _hold(self, last, outputs, initial_state, states, mask):
         """Gives the outputs at padded steps the value that the docstring promises.

@@ -101,7 +101,7 @@ class Task(task.Task):
             form="multi30k/<source>-<target>",
             text="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
             settings={
-                "epochs": 15,
+                "epochs": 12,
                 "units": 256,
                 "embedding": 256,
                 "tokens": "byte_pairs",

@@ -232,7 +232,7 @@ def test_gradients_equal_central_differences_of_the_equations(name, mask, go_bac
 
     def loss(tensors):
         outputs, *last = layer(tensors[0], initial_state=tensors[1:], mask=mask)
-        return keras.ops.sum(outputs * share) + keras.ops.sum(last[-1])
+        return keras.ops.sum(outputs * keras.ops.convert_to_tensor(share)) + keras.ops.sum(last[-1])
 
     def reference_loss(arrays):
         weights, (x, *states) = arrays[:3], arrays[3:]

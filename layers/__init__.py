@@ -13,7 +13,7 @@ from typing import NamedTuple
 if __name__ == "layers":
     # Someone stands in the checkout and says `from layers import LSTM`. Hand out the installed
     # package and its modules: a second copy would register every class a second time.
-    import rnn_topologies.layers
+    import rnn_topologies.layers  # noqa: F401
 
     for _name, _module in list(sys.modules.items()):
         if _name.startswith("rnn_topologies.layers"):

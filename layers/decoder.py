@@ -123,8 +123,14 @@ class Decoder(keras.layers.Layer):
             name="embedding",
         )
         self.recurrent = [
-            RNN(cell, return_sequences=True, return_state=True, dtype=self.dtype_policy)
-            for cell in self.cells
+            RNN(
+                cell,
+                return_sequences=True,
+                return_state=True,
+                dtype=self.dtype_policy,
+                name=f"recurrent_{number}",
+            )
+            for number, cell in enumerate(self.cells)
         ]
         self.readout = keras.layers.Dense(
             self.readout_size, activation="tanh", dtype=self.dtype_policy, name="readout"

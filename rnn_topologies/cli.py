@@ -64,7 +64,12 @@ def named_task(arguments: list[str]) -> str | None:
 
 def general_app() -> typer.Typer:
     """Returns the command line without a task: help, and the commands."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+    )
 
     @app.callback(invoke_without_command=True, epilog=EPILOG)
     def run(
@@ -94,7 +99,7 @@ def general_app() -> typer.Typer:
 def task_app(name: str) -> typer.Typer:
     """Returns the command line of one task, with a flag for every field of its settings."""
     task = tasks.find(name)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     def run(**values):
         values.pop("task")

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_topologies import tasks
+from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.parts.task import unknown
 
 from . import environment, results
 
@@ -36,7 +38,7 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
     """
     task = tasks.find(task_name)(settings)
     _check_cell(task.config.cell)
-    _check_writable(results_dir)
+    folders.check_writable(results_dir, "--results-dir")
     run = _Run(task_name, task, results_dir, display)
     try:
         run.go()
@@ -57,27 +59,9 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
 
 def _check_cell(cell: str) -> None:
     from rnn_topologies import layers
-    from rnn_topologies.tasks.parts.task import unknown
 
     if cell not in layers.CELLS:
         raise UserError(unknown("cell", cell, list(layers.CELLS)))
-
-
-def _check_writable(results_dir) -> None:
-    """Finds out before the training, not after it, that results cannot be written."""
-    folder = results.runs_folder(results_dir)
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    probe = folder / f".{results.new_run_id('probe', 'none', 0)}"
-    try:
-        probe.mkdir(parents=True)
-        probe.rmdir()
-        for path in missing:  # leave nothing behind if the run never comes to its record
-            path.rmdir()
-    except OSError as error:
-        raise UserError(
-            f"Cannot write results into {results_dir}: {error.strerror}. Choose another folder "
-            "with --results-dir."
-        ) from error
 
 
 class _Run:
@@ -197,15 +181,16 @@ def weights_of(model) -> dict:
     }
 
 
-def load(folder: str | pathlib.Path):
+def load(folder: str | pathlib.Path, **places: str):
     """Rebuilds the model of a run from its record and puts its weights in.
 
     Args:
         folder: `<results>/runs/<run id>`.
+        places: `data_dir` and `manual_dir`, which a record does not hold.
 
     Returns:
         `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`. The data are
-        read again, from the folder where TFDS keeps them.
+        read again.
 
     Raises:
         ValueError: the weights do not fit the record.
@@ -213,7 +198,7 @@ def load(folder: str | pathlib.Path):
     """
     folder = pathlib.Path(folder)
     record = results.read(folder)
-    task = tasks.find(record.task)(record.config)
+    task = tasks.find(record.task)({**record.config, **places})
     data = task.load_data()
     model = task.build_model(data)
     inputs, *_ = task.batches(data.splits["validation"][:1], data, training=False)[0]

@@ -23,14 +23,30 @@ def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
 def test_batches_are_mixed_every_epoch_and_alike_for_a_seed():
     def epochs(seed):
         grouped = batches.GroupedBatches(lengths(), list, batch_size=8, seed=seed)
-        first = list(grouped[index] for index in range(len(grouped)))
+        first = [grouped[index] for index in range(len(grouped))]
         grouped.on_epoch_end()
-        return first, list(grouped[index] for index in range(len(grouped)))
+        return first, [grouped[index] for index in range(len(grouped))]
 
     first, second = epochs(1)
     assert first != second
     assert epochs(1) == (first, second)
     assert epochs(2) != (first, second)
+
+
+def test_batches_of_one_width_do_not_fix_it_for_the_others():
+    rows = [[1] * 4] * 16 + [[1] * 9] * 3
+    grouped = batches.GroupedBatches(
+        [4] * 16 + [9] * 3,
+        lambda indices: (batches.pad([rows[index] for index in indices]),),
+        batch_size=8,
+    )
+
+    class Sum(keras.Model):
+        def call(self, inputs):
+            return keras.ops.sum(inputs, axis=1, keepdims=True)
+
+    sums = Sum().predict(grouped, verbose=0)[:, 0]
+    assert sorted(sums) == [4] * 16 + [9] * 3
 
 
 def test_outputs_come_back_in_the_given_order():

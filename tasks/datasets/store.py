@@ -7,17 +7,18 @@ not read but made again.
 """
 
 import contextlib
+import functools
 import hashlib
+import io
 import json
 import logging
 import os
 import pathlib
 import shutil
-import socket
 import sys
-import urllib.error
 from collections.abc import Mapping, Sequence
 
+from ..parts import folders
 from ..parts.errors import UserError
 
 LIST = "files.json"
@@ -61,56 +62,61 @@ def prepare(builder_class, *, config, data_dir=None, manual_dir=None):
     """
     import tensorflow_datasets as tfds
 
+    if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
+        raise UserError(f"--manual-dir {manual_dir} is not a folder.")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     # TFDS notes there that a config is not one of its own.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    with _told(builder_class.name, data_dir):
-        builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
-        folder = pathlib.Path(builder.data_path)
-        if is_sound(folder):
-            return builder
-        if folder.exists():
-            print(f"{folder} is incomplete or damaged: making it again.", file=sys.stderr)
-            shutil.rmtree(folder)
-            builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual_dir, verify_ssl=True, register_checksums=False
+    make = functools.partial(
+        builder_class, config=config, data_dir=data_dir, file_format="array_record"
+    )
+    builder = make()
+    folder = pathlib.Path(builder.data_path)
+    if is_sound(folder):
+        return builder
+    folders.check_writable(builder.data_path.parent, "--data-dir")
+    if folder.exists():
+        print(f"{folder} is incomplete or damaged: making it again.", file=sys.stderr)
+        shutil.rmtree(folder)
+        builder = make()
+    new = not (root := pathlib.Path(builder.data_dir_root) / builder.name).exists()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's lines about unknown sizes
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
             )
-        )
-        _write_list(folder)
+    except BaseException:
+        if new:
+            shutil.rmtree(root, ignore_errors=True)
+        for leftover in (root, root.parent / "downloads"):
+            folders.remove_empty(leftover)
+        raise
+    _write_list(folder)
     return builder
+
+
+def check_reachable(address: str) -> None:
+    """Asks for an address once; TFDS would ask for minutes before it gave up.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    import requests
+
+    try:
+        requests.head(address, timeout=20, allow_redirects=True).raise_for_status()
+    except requests.RequestException as error:
+        raise UserError(
+            f"{address} cannot be reached, and this data set has to be downloaded. Check the "
+            "network, or put the original files into a folder and name it with --manual-dir."
+        ) from error
 
 
 def _write_list(folder: pathlib.Path) -> None:
     beside = folder / f"{LIST}.{os.getpid()}"
     beside.write_text(json.dumps(files_of(folder), indent=1), "utf-8")
     beside.rename(folder / LIST)
-
-
-@contextlib.contextmanager
-def _told(name, data_dir):
-    """Turns what goes wrong outside of our hands into one line."""
-    import requests
-
-    try:
-        yield
-    except PermissionError as error:
-        raise UserError(
-            f"Cannot write the data set {name} into {error.filename or data_dir}: permission "
-            "denied. Choose another folder with --data-dir."
-        ) from error
-    except (requests.RequestException, urllib.error.URLError, socket.gaierror) as error:
-        address = getattr(getattr(error, "request", None), "url", None) or "its address"
-        raise UserError(
-            f"{name} has to be downloaded, and {address} cannot be reached. Check the network, "
-            "or put the original files into a folder and name it with --manual-dir."
-        ) from error
-    except (NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"Cannot write the data set {name}: {error.filename or data_dir} is not a folder."
-        ) from error
 
 
 def read(builder, split: str) -> list[Mapping]:

@@ -59,7 +59,12 @@ class GroupedBatches(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index):
-        return self.collate(self.batches[index])
+        batch = self.collate(self.batches[index])
+        if index == 1 and keras.backend.backend() == "tensorflow":
+            # Keras takes an axis for fixed that is alike in the first two batches, and fails at
+            # the first batch that differs.
+            batch = keras.tree.map_structure(_unlike, batch, self.collate(self.batches[0]))
+        return batch
 
     def on_epoch_end(self):
         if self.random is not None:
@@ -71,3 +76,10 @@ class GroupedBatches(keras.utils.PyDataset):
         for index, output in zip(np.concatenate(self.batches), outputs, strict=True):
             restored[index] = output
         return restored
+
+
+def _unlike(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Adds a column of padding where the two arrays are equally wide."""
+    if array.ndim < 2 or array.shape[1] != other.shape[1]:
+        return array
+    return np.pad(array, [(0, 0), (0, 1), *[(0, 0)] * (array.ndim - 2)])

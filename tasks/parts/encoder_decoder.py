@@ -9,8 +9,8 @@ from . import text
 
 ATTENTIONS = {
     "none": lambda units: None,
-    "dot": lambda units: layers.DotAttention(bilinear=True),
-    "additive": layers.AdditiveAttention,
+    "dot": lambda units: layers.DotAttention(bilinear=True, name="attention"),
+    "additive": lambda units: layers.AdditiveAttention(units, name="attention"),
 }
 
 
@@ -63,11 +63,13 @@ class EncoderDecoder(keras.Model):
         )
         self.drop = keras.layers.Dropout(dropout)
         self.encoder = []
-        for _ in range(depth):
-            layer = kind.layer(units, return_sequences=True, return_state=True)
-            self.encoder.append(layers.Bidirectional(layer) if bidirectional else layer)
+        # Names without Keras's running numbers: saved weights are found by them.
+        for number in range(depth):
+            name = f"encoder_{number}"
+            layer = kind.layer(units, return_sequences=True, return_state=True, name=name)
+            self.encoder.append(layers.Bidirectional(layer, name=name) if bidirectional else layer)
         self.decoder = layers.Decoder(
-            [kind.cell(units) for _ in range(depth)],
+            [kind.cell(units, name="cell") for _ in range(depth)],
             vocabulary_size=target_size,
             embedding_size=embedding_size,
             start_id=text.START,

@@ -8,6 +8,7 @@ import pathlib
 import tensorflow_datasets as tfds
 
 from ...parts.errors import UserError
+from .. import store
 
 # The commit of github.com/multi30k/dataset whose files checksums.tsv describes.
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
@@ -83,6 +84,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         names = sorted(set(itertools.chain.from_iterable(files.values())))
         paths = self._manual(dl_manager, names)
         if paths is None:
+            store.check_reachable(ADDRESS + names[0])
             paths = dl_manager.download({name: ADDRESS + name for name in names})
         return {
             split: self._generate_examples(paths[source], paths[target])
@@ -92,10 +94,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _manual(self, dl_manager, names):
         """Returns `{name: path}` of the files in the manual folder, or None if it has none."""
         try:
-            folder = pathlib.Path(dl_manager.manual_dir)
+            manual = pathlib.Path(dl_manager.manual_dir)
         except AssertionError:  # TFDS's way to say that there is no such folder
             return None
-        for folder in (folder / "multi30k", folder):
+        for folder in (manual / "multi30k", manual):
             if any((folder / name).is_file() for name in names):
                 break
         else:

@@ -79,9 +79,9 @@ def main() -> None:
     task, model, data = experiment.load(
         arguments.run, data_dir=arguments.data_dir, manual_dir=arguments.manual_dir
     )
-    pairs = data.splits["test"]
+    pairs = task.load_data().splits["test"]
     few = pairs[: arguments.sentences]
-    longest = max(len(pair.target_tokens) for pair in data.splits["train"])
+    longest = data.notes["longest_target"]
 
     def batched(beam_size, chosen):
         sources = [pair.source for pair in chosen]

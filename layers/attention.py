@@ -31,13 +31,15 @@ class Attention(keras.layers.Layer):
         scores = self.score(query, self.keys(memory) if keys is None else keys)
         # Softmax in float32 whatever the policy: sums over long memories lose too much in 16 bits.
         scores = ops.cast(scores, "float32")
-        if mask is not None:
+        valid = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), 1)
+        if valid is not None:
             # Mask before softmax: a padded step must not take probability.
-            valid = ops.expand_dims(ops.cast(mask, "bool"), 1)
             scores = ops.where(valid, scores, -1e9)
-        weights = ops.softmax(scores, axis=-1)
-        if mask is not None:
-            weights = ops.where(valid, weights, 0.0)
+        powers = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+        if valid is not None:
+            powers = ops.where(valid, powers, 0.0)
+        # At least one power is 1, unless no step is valid: then all are 0 and stay so.
+        weights = powers / ops.maximum(ops.sum(powers, axis=-1, keepdims=True), 0.5)
         context = ops.matmul(ops.cast(weights, memory.dtype), memory)
         if single:
             return ops.squeeze(context, 1), ops.squeeze(weights, 1)

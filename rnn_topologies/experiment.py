@@ -11,7 +11,7 @@ from typing import Any
 from rnn_topologies import tasks
 from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.task import unknown
+from rnn_topologies.tasks.parts.task import Data, unknown
 
 from . import environment, results
 
@@ -182,15 +182,16 @@ def weights_of(model) -> dict:
 
 
 def load(folder: str | pathlib.Path, **places: str):
-    """Rebuilds the model of a run from its record and puts its weights in.
+    """Rebuilds the model of a run from its record, its vocabularies and its weights.
 
     Args:
         folder: `<results>/runs/<run id>`.
-        places: `data_dir` and `manual_dir`, which a record does not hold.
+        places: `data_dir` and `manual_dir`, which a record does not hold and only
+            `task.load_data()` needs.
 
     Returns:
-        `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`. The data are
-        read again.
+        `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`; `data` has no
+        splits.
 
     Raises:
         ValueError: the weights do not fit the record.
@@ -199,10 +200,17 @@ def load(folder: str | pathlib.Path, **places: str):
     folder = pathlib.Path(folder)
     record = results.read(folder)
     task = tasks.find(record.task)({**record.config, **places})
-    data = task.load_data()
+    data = Data(
+        name=record.data["name"],
+        sha256=record.data["sha256"],
+        splits={},
+        tools={
+            name: read((folder / f"{name}.json").read_text("utf-8"))
+            for name, read in task.tools.items()
+        },
+        notes=record.data,
+    )
     model = task.build_model(data)
-    inputs, *_ = task.batches(data.splits["validation"][:1], data, training=False)[0]
-    model(inputs)
     set_weights(model, results.read_weights(folder))
     return task, model, data
 

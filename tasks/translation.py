@@ -89,6 +89,7 @@ class Task(task.Task):
     topology = task.Topology.MANY_TO_MANY_UNALIGNED
     summary = "translate a sentence"
     default_dataset = "cldr_dates/en-de"
+    tools: ClassVar = dict.fromkeys(("source", "target"), text.Vocabulary.from_json)
     Config = Config
     datasets: ClassVar = {
         "cldr_dates": task.DatasetFacts(
@@ -137,6 +138,7 @@ class Task(task.Task):
             tools=tools,
             notes={
                 "test_split": test,
+                "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
                 "test_sources_seen_in_training": _repeated(splits),
                 **{f"{side}_vocabulary": text.summary(tool) for side, tool in tools.items()},
             },
@@ -244,7 +246,7 @@ class Task(task.Task):
         from .parts.encoder_decoder import Writer
 
         tokens = data.tools["source"].encode(raw_inputs)
-        longest = max(len(pair.target_tokens) for pair in data.splits["train"])
+        longest = data.notes["longest_target"]  # in tokens
         writer = Writer(
             model,
             max_length=math.ceil(1.1 * longest) + 1,

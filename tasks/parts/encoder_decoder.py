@@ -81,6 +81,8 @@ class EncoderDecoder(keras.Model):
             name="decoder",
         )
         self.initial_state = layers.InitialState(self.decoder.state_sizes, name="initial_state")
+        one_token = ops.full((1, 1), text.START, dtype="int32")
+        self({"source": one_token, "previous": one_token})  # makes the weights
 
     def encode(self, source, training=False) -> dict:
         """Returns what the decoder starts from, as keyword arguments of its methods."""

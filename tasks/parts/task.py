@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import difflib
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from .errors import UserError
@@ -155,6 +155,7 @@ class Task(abc.ABC):
     summary: ClassVar[str]
     default_dataset: ClassVar[str]
     datasets: ClassVar[Mapping[str, DatasetFacts]]
+    tools: ClassVar[Mapping[str, Callable[[str], Any]]]  # how to read what `to_json` wrote
     Config: ClassVar[type[TaskConfig]]
 
     def __init__(self, settings: Mapping[str, Any]):
@@ -172,7 +173,10 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def build_model(self, data: Data):
-        """Returns an uncompiled `keras.Model` whose outputs are logits."""
+        """Returns an uncompiled `keras.Model` with its weights, whose outputs are logits.
+
+        Of the data it needs tools and notes only, so that a run is rebuilt without its splits.
+        """
 
     @abc.abstractmethod
     def batches(self, examples: Sequence, data: Data, *, training: bool):

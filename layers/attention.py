@@ -54,7 +54,7 @@ class Attention(keras.layers.Layer):
 class DotAttention(Attention):
     """Attention that scores by a dot product.
 
-        score(q, m) = q . m            units=None: query and memory are equally wide
+        score(q, m) = q . m            query and memory are equally wide
         score(q, m) = q . (m W)        bilinear=True ("general")
 
     Weights:

@@ -183,9 +183,12 @@ def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -
 
     display = Display()
     with display.stage(f"Keras on {backend}"), _held_back(sys.stderr.fileno()):
-        import keras  # noqa: F401
+        import keras
 
         from . import experiment
+
+        # Sets TensorFlow's seed too where it is installed, and imports it to do so.
+        keras.utils.set_random_seed(settings.get("seed", 0))
     record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
     if record.status == "interrupted":
         return EXIT_INTERRUPTED

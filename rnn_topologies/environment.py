@@ -19,21 +19,24 @@ def describe() -> dict:
     import keras
 
     backend = keras.backend.backend()
-    device = "gpu" if any("gpu" in name.lower() for name in _devices()) else "cpu"
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": backend,
         "backend_version": importlib.metadata.version(backend),
-        "device": device,
+        "device": _device(backend),
         "cores": cores(),
     }
 
 
-def _devices() -> list[str]:
+def _device(backend: str) -> str:
+    if backend == "torch":  # Keras lists no devices there
+        import torch
+
+        return "gpu" if torch.cuda.is_available() else "cpu"
     import keras
 
-    return keras.distribution.list_devices()
+    return keras.distribution.list_devices()[0].partition(":")[0].lower()
 
 
 @functools.cache

@@ -22,8 +22,9 @@ else:
     from .attention import AdditiveAttention, DotAttention
     from .bidirectional import Bidirectional
     from .cell import Cell
-    from .decoder import Decoder, InitialState, embedding_initializer
+    from .decoder import Decoder, embedding_initializer
     from .gru import GRU, GRUCell
+    from .initial_state import InitialState
     from .lstm import LSTM, LSTMCell
     from .recurrent import RNN
     from .simple_rnn import SimpleRNN, SimpleRNNCell

@@ -286,16 +286,21 @@ class Writing(keras.Model):
 
 
 @pytest.mark.parametrize(
-    ("method", "settings"), [("greedy", {}), ("beam_search", {"beam_size": 3})]
+    ("method", "settings", "batch_size"),
+    [
+        ("greedy", {}, 2),
+        ("beam_search", {"beam_size": 3}, 2),
+        ("sample", {"seed": 1, "top_k": 3, "temperature": 0.7}, BATCH),  # draws go by batch
+    ],
 )
-def test_a_compiled_search_writes_what_an_eager_one_writes(method, settings):
+def test_a_compiled_search_writes_what_an_eager_one_writes(method, settings, batch_size):
     decoder, start = build()
     settings = {"max_length": 6, **settings}
     eager = getattr(decoder, method)(**start, **settings)
     model = Writing(decoder, method, **settings)
     inputs = [start["initial_state"][0], MEMORY, MASK]
     np.testing.assert_array_equal(
-        model.predict(inputs, verbose=0, batch_size=2), cases.numpy(eager.tokens)
+        model.predict(inputs, verbose=0, batch_size=batch_size), cases.numpy(eager.tokens)
     )
 
 

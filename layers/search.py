@@ -123,43 +123,19 @@ def beam_search(
     blank = ops.full((batch, beam_size, max_length), pad_id, dtype="int32")
     # All beams start alike: only the first may be continued, or each would appear beam_size times.
     only_first = ops.where(ops.arange(beam_size) == 0, 0.0, NEVER)
-    log_p = ops.zeros((batch, 1), dtype="float32") + ops.expand_dims(only_first, 0)
 
     def body(t, token, log_p, tokens, done, done_scores, *states):
         logits, states = _forward(step, ops.reshape(token, (-1,)), states)
-        size = logits.shape[-1]
-        total = ops.reshape(ops.log_softmax(logits, axis=-1), (-1, beam_size, size))
-        total = ops.reshape(total + ops.expand_dims(log_p, -1), (-1, beam_size * size))
-        total, index = ops.top_k(total, 2 * beam_size)
-        index = ops.cast(index, "int32")
-        beam, chosen = index // size, index % size
+        total, beam, chosen = _continuations(logits, log_p, 2 * beam_size)
         candidates = ops.where(positions == t, ops.expand_dims(chosen, -1), _pick(tokens, beam))
         ends = chosen == end_id
-
-        score = ops.where(ends, total / _penalty(t + 1, length_penalty), NEVER)
-        score = ops.concatenate([done_scores, score], axis=1)
-        done_scores, best = ops.top_k(score, beam_size)
-        done = _pick(ops.concatenate([done, candidates], axis=1), ops.cast(best, "int32"))
-
+        scores = ops.where(ends, total / _penalty(t + 1, length_penalty), NEVER)
+        done, done_scores = _best_of(done, done_scores, candidates, scores)
         log_p, kept = ops.top_k(ops.where(ends, NEVER, total), beam_size)
         kept = ops.cast(kept, "int32")
-        beam = _pick(beam, kept)
-        states = [
-            ops.reshape(
-                _pick(ops.reshape(state, (-1, beam_size, state.shape[-1])), beam),
-                (-1, state.shape[-1]),
-            )
-            for state in states
-        ]
-        return (
-            t + 1,
-            ops.reshape(_pick(chosen, kept), (-1,)),
-            log_p,
-            _pick(candidates, kept),
-            done,
-            done_scores,
-            *states,
-        )
+        states = [_pick_flat(state, _pick(beam, kept)) for state in states]
+        token = ops.reshape(_pick(chosen, kept), (-1,))
+        return t + 1, token, log_p, _pick(candidates, kept), done, done_scores, *states
 
     def improvable(t, token, log_p, tokens, done, done_scores, *_):
         # Log probabilities only fall, and the penalty divides by most at full length.
@@ -172,22 +148,50 @@ def beam_search(
         (
             ops.zeros((), dtype="int32"),
             ops.full((batch * beam_size,), start_id, dtype="int32"),
-            log_p,
+            ops.zeros((batch, 1), dtype="float32") + ops.expand_dims(only_first, 0),
             blank,
             blank,
             ops.full((batch, beam_size), NEVER, dtype="float32"),
             *(ops.repeat(state, beam_size, axis=0) for state in states),
         ),
     )
-    return _rank(tokens, log_p / _penalty(max_length, length_penalty), done, done_scores)
-
-
-def _rank(open_tokens, open_scores, done, done_scores) -> Sequences:
-    """Puts finished sequences first and fills up with open ones where there are too few."""
-    beam_size = done.shape[1]
-    tokens = ops.concatenate([done, open_tokens], axis=1)
-    scores = ops.concatenate([done_scores, open_scores], axis=1)
-    rank = ops.concatenate([done_scores, open_scores + NEVER / 2], axis=1)
-    _, best = ops.top_k(rank, beam_size)
+    # A sequence that did not end in time ranks behind all that did, whatever its score.
+    scores = log_p / _penalty(max_length, length_penalty)
+    _, best = ops.top_k(ops.concatenate([done_scores, scores + NEVER / 2], axis=1), beam_size)
     best = ops.cast(best, "int32")
-    return Sequences(_pick(tokens, best), _pick(scores, best))
+    return Sequences(
+        _pick(ops.concatenate([done, tokens], axis=1), best),
+        _pick(ops.concatenate([done_scores, scores], axis=1), best),
+    )
+
+
+def _continuations(logits, log_p, count):
+    """Returns the `count` best continuations of each row's beams.
+
+    Args:
+        logits: (batch * beams, vocabulary).
+        log_p: (batch, beams), of the sequences so far.
+
+    Returns:
+        Their log probabilities, the beams they continue and their tokens, all (batch, count).
+    """
+    beams, size = log_p.shape[1], logits.shape[-1]
+    total = ops.reshape(ops.log_softmax(logits, axis=-1), (-1, beams, size))
+    total = ops.reshape(total + ops.expand_dims(log_p, -1), (-1, beams * size))
+    total, index = ops.top_k(total, count)
+    index = ops.cast(index, "int32")
+    return total, index // size, index % size
+
+
+def _best_of(rows, scores, more_rows, more_scores):
+    """Returns as many rows as there were, the best of both, with their scores."""
+    joined = ops.concatenate([scores, more_scores], axis=1)
+    scores, best = ops.top_k(joined, scores.shape[1])
+    joined = ops.concatenate([rows, more_rows], axis=1)
+    return _pick(joined, ops.cast(best, "int32")), scores
+
+
+def _pick_flat(state, beam):
+    """Takes beams of a state that has batch and beams in one axis: (batch * beams, size)."""
+    size = state.shape[-1]
+    return ops.reshape(_pick(ops.reshape(state, (-1, beam.shape[1], size)), beam), (-1, size))

@@ -59,20 +59,33 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def row_of(start, row):
+def row_of(start, row, count=1):
+    """Returns `count` copies of one row of what a decoder starts from."""
+
+    def copies(array):
+        return np.repeat(array[row : row + 1], count, axis=0)
+
     return {
-        name: [state[row : row + 1] for state in value]
-        if isinstance(value, list)
-        else value[row : row + 1]
+        name: [copies(state) for state in value] if isinstance(value, list) else copies(value)
         for name, value in start.items()
     }
 
 
-def probability(decoder, start, row, sequence):
-    """Returns log p of a sequence, by teacher forcing on it alone."""
-    previous = np.array([[START, *sequence[:-1]]], "int32")
-    log_p = log_softmax(cases.numpy(decoder(previous, **row_of(start, row))))[0]
-    return sum(log_p[t, token] for t, token in enumerate(sequence))
+def following(decoder, start, row, prefixes):
+    """Returns log p of every next token, after each of the equally long prefixes."""
+    previous = np.array([[START, *prefix] for prefix in prefixes], "int32")
+    return log_softmax(cases.numpy(decoder(previous, **row_of(start, row, len(prefixes)))))
+
+
+def probabilities(decoder, start, row, sequences):
+    """Returns log p of each sequence, by teacher forcing."""
+    longest = max(map(len, sequences))
+    padded = [[*sequence, *[PAD] * (longest - len(sequence))] for sequence in sequences]
+    log_p = following(decoder, start, row, [sequence[:-1] for sequence in padded])
+    return [
+        sum(log_p[index, t, token] for t, token in enumerate(sequence))
+        for index, sequence in enumerate(sequences)
+    ]
 
 
 def endings(length):
@@ -150,14 +163,13 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
         max_length=LENGTH, beam_size=beams, length_penalty=length_penalty, **start
     )
     for row in range(BATCH):
+        sequences = list(endings(LENGTH))
         scored = sorted(
             (
-                (
-                    probability(decoder, start, row, sequence)
-                    / ((5 + len(sequence)) / 6) ** length_penalty,
-                    sequence,
+                (log_p / ((5 + len(sequence)) / 6) ** length_penalty, sequence)
+                for log_p, sequence in zip(
+                    probabilities(decoder, start, row, sequences), sequences, strict=True
                 )
-                for sequence in endings(LENGTH)
             ),
             reverse=True,
         )
@@ -173,11 +185,12 @@ def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
     """Beam search over Python lists, scoring every prefix anew by teacher forcing."""
     opened, finished = [(0.0, [])], []
     for length in range(1, max_length + 1):
-        grown = []
-        for log_p, prefix in opened:
-            previous = np.array([[START, *prefix]], "int32")
-            following = log_softmax(cases.numpy(decoder(previous, **row_of(start, row))))[0, -1]
-            grown += [(log_p + following[token], [*prefix, token]) for token in range(VOCABULARY)]
+        log_p = following(decoder, start, row, [prefix for _, prefix in opened])[:, -1]
+        grown = [
+            (score + log_p[index, token], [*prefix, token])
+            for index, (score, prefix) in enumerate(opened)
+            for token in range(VOCABULARY)
+        ]
         grown = sorted(grown, reverse=True)[: 2 * beam_size]
         penalty = ((5 + length) / 6) ** length_penalty
         finished += [(log_p / penalty, seq) for log_p, seq in grown if seq[-1] == END]
@@ -211,10 +224,10 @@ def test_a_beam_of_one_without_penalty_is_greedy_where_greedy_ends():
     # With one beam, a sequence that ends second best is kept beside the one that goes on; so
     # the beam never does worse.
     for row in np.flatnonzero(ended):
-        assert (
-            probability(decoder, start, row, trimmed(beam[row, 0]))
-            >= probability(decoder, start, row, trimmed(greedy[row])) - 1e-5
+        by_beam, by_greed = probabilities(
+            decoder, start, row, [trimmed(beam[row, 0]), trimmed(greedy[row])]
         )
+        assert by_beam >= by_greed - 1e-5
 
 
 def trimmed(sequence):
@@ -241,13 +254,7 @@ def test_sequences_that_do_not_end_in_time_stand_last():
 def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
     decoder, start = build(scale=1.0)
     count = 3000
-    one = row_of(start, 0)
-    many = {
-        name: [np.repeat(state, count, 0) for state in value]
-        if isinstance(value, list)
-        else np.repeat(value, count, 0)
-        for name, value in one.items()
-    }
+    one, many = row_of(start, 0), row_of(start, 0, count)
     written = decoder.sample(max_length=1, temperature=temperature, top_k=top_k, seed=4, **many)
     drawn = np.bincount(cases.numpy(written.tokens)[:, 0], minlength=VOCABULARY) / count
     logits, *_ = decoder.step(

@@ -4,13 +4,11 @@ The flags of a task are the fields of its `Config`. Keras and its backend, which
 import, are imported only when a run begins.
 """
 
-import contextlib
 import dataclasses
 import importlib.util
 import inspect
 import os
 import sys
-import tempfile
 import types
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -19,6 +17,8 @@ import typer
 from rnn_topologies import tasks
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import flag, unknown
+
+from . import environment
 
 BACKENDS = ("tensorflow", "jax", "torch")
 EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
@@ -68,7 +68,6 @@ def general_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        no_args_is_help=True,
     )
 
     @app.callback(invoke_without_command=True, epilog=EPILOG)
@@ -87,8 +86,6 @@ def general_app() -> typer.Typer:
     @app.command("list")
     def list_everything():
         """Show the tasks with their topology and data sets, and the cells."""
-        # A list computes nothing, and this backend is the quickest to import.
-        os.environ.setdefault("KERAS_BACKEND", "numpy")
         from . import overview
 
         overview.show()
@@ -145,27 +142,6 @@ def _option_of(field: dataclasses.Field) -> inspect.Parameter:
     return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
 
 
-@contextlib.contextmanager
-def _held_back(descriptor: int):
-    """Holds back what native code prints, and shows it if Python then fails.
-
-    TensorFlow notes its build and missing GPUs on standard error before it reads the setting
-    that would silence it.
-    """
-    with tempfile.TemporaryFile() as held:
-        kept = os.dup(descriptor)
-        os.dup2(held.fileno(), descriptor)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, descriptor)
-            os.close(kept)
-
-
 def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -> int:
     """Settles the backend, runs the task, and returns the exit status."""
     backend = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
@@ -182,7 +158,7 @@ def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -
     from .display import Display
 
     display = Display()
-    with display.stage(f"Keras on {backend}"), _held_back(sys.stderr.fileno()):
+    with display.stage(f"Keras on {backend}"), environment.held_back(sys.stderr):
         import keras
 
         from . import experiment

@@ -1,10 +1,12 @@
 """What a run ran on and from, for its record; no host name, user or path."""
 
+import contextlib
 import functools
 import os
 import pathlib
 import platform
 import subprocess
+import tempfile
 
 
 def cores() -> int:
@@ -55,3 +57,25 @@ def git() -> dict | None:
         return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "-s"))}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+@contextlib.contextmanager
+def held_back(stream):
+    """Holds back what native code prints on a stream, and shows it if Python then fails.
+
+    TensorFlow notes its build and missing GPUs on standard error before it reads the setting
+    that would silence it.
+    """
+    descriptor = stream.fileno()
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(descriptor)
+        os.dup2(held.fileno(), descriptor)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(kept)

@@ -1,18 +1,25 @@
 """`runner.py list`: the tasks, their topologies and data sets, the cells."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
-from rnn_topologies import layers, tasks
+from rnn_topologies import tasks
+
+from . import environment
 
 
 def show() -> None:
     """Prints the tables on standard output."""
     console = Console(highlight=False)
     found = {name: tasks.find(name) for name in tasks.names()}
-    for table in (_tasks(found), _datasets(found), _cells()):
-        console.print(table)
-        console.print()
+    console.print(_tasks(found), "")
+    console.print(_datasets(found), "")
+    # The cells are Keras's layers, and Keras takes seconds to import: last, not first.
+    with console.status("cells ..."), environment.held_back(sys.stderr):
+        cells = _cells()
+    console.print(cells)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -38,6 +45,8 @@ def _datasets(found) -> Table:
 
 
 def _cells() -> Table:
+    from rnn_topologies import layers
+
     table = _table("Cells", "--cell", "layer", "states", "gates")
     for name, (cell, layer) in layers.CELLS.items():
         states, gates = ", ".join(cell.state_names), ", ".join(cell.gates)

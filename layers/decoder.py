@@ -45,7 +45,7 @@ class Decoder(keras.layers.Layer):
         pad_id: token that fills a sequence up after its end.
         attention: `DotAttention`, `AdditiveAttention`, a layer with the same methods, or None.
         readout_size: width of r; that of the last cell's output if None.
-        dropout: fraction to drop of the embedded tokens and of r.
+        dropout: fraction to drop of the embedded tokens, between cells, and of r.
         tie_embeddings: whether W_o is the transposed embedding; `readout_size` is then
             `embedding_size`.
 
@@ -191,6 +191,8 @@ class Decoder(keras.layers.Layer):
         groups = self._group(initial_state) if initial_state is not None else None
         hidden = self.drop(self.embedding(tokens), training=training)
         for index, layer in enumerate(self.recurrent):
+            if index:
+                hidden = self.drop(hidden, training=training)
             state = groups[index] if groups else None
             hidden, *_ = layer(hidden, initial_state=state, training=training)
         logits, weights = self._logits(hidden, memory, training)

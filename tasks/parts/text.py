@@ -1,8 +1,7 @@
 """From text to tokens and back, through the `tokenizers` library.
 
-One example by hand, by characters: "3 PM" is cut into "3", " ", "P", "M"; each is a row of the
-vocabulary, say 41, 3, 56, 53; a decoder reads [1, 41, 3, 56, 53] (1 starts every sequence) and
-is to answer [41, 3, 56, 53, 2] (2 ends it). Shorter sequences of a batch are filled up with 0.
+A text is cut into tokens, by characters or by pairs of bytes that often stand together; each is a
+row of the vocabulary. The first three rows are special: they pad, start and end a sequence.
 """
 
 import json

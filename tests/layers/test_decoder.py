@@ -399,3 +399,21 @@ def test_bad_calls_are_named():
         with_attention.beam_search(max_length=3, beam_size=0, **start)
     with pytest.raises(ValueError, match="`length_penalty` must be at least 0"):
         with_attention.beam_search(max_length=3, length_penalty=-1, **start)
+
+
+@each_cell
+def test_mixed_precision_computes_in_half_and_still_decodes(cell):
+    decoder = layers.Decoder(
+        layers.CELLS[cell].cell(5, dtype="mixed_bfloat16"),
+        vocabulary_size=VOCABULARY,
+        embedding_size=4,
+        start_id=START,
+        end_id=END,
+        attention=layers.AdditiveAttention(4, dtype="mixed_bfloat16"),
+        dtype="mixed_bfloat16",
+    )
+    logits = decoder(tokens(), memory=MEMORY, memory_mask=MASK)
+    assert keras.backend.standardize_dtype(logits.dtype) == "bfloat16"
+    assert {keras.backend.standardize_dtype(w.dtype) for w in decoder.weights} == {"float32"}
+    found = decoder.beam_search(memory=MEMORY, memory_mask=MASK, max_length=4, beam_size=3)
+    assert np.isfinite(cases.numpy(found.scores)).all()

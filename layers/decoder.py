@@ -291,11 +291,19 @@ class Decoder(keras.layers.Layer):
         states = [s for layer in self.recurrent for s in layer.get_initial_state(batch)]
         return memory, states
 
-    def _allowed(self, logits):
-        """Gives the tokens that never follow another, start and pad, no chance."""
-        never = [self.start_id, self.pad_id]
-        penalty = ops.sum(ops.one_hot(never, self.vocabulary_size), axis=0) * -1e9
-        return ops.cast(logits, "float32") + penalty
+    def _writing_step(self, memory):
+        """Returns `(token, states) -> (logits, states)` for writing.
+
+        Start and pad never follow another token: their logits leave them no chance.
+        """
+        never = ops.one_hot([self.start_id, self.pad_id], self.vocabulary_size)
+        penalty = search.NEVER * ops.sum(never, axis=0)
+
+        def step(token, states):
+            logits, states, _ = self._step(token, states, memory)
+            return ops.cast(logits, "float32") + penalty, states
+
+        return step
 
     def greedy(self, *, max_length, initial_state=None, memory=None, memory_mask=None):
         """Writes the most probable next token at every step.
@@ -360,12 +368,8 @@ class Decoder(keras.layers.Layer):
     def _write(self, max_length, initial_state, memory, memory_mask, choose):
         memory, states = self._start(initial_state, memory, memory_mask)
 
-        def step(token, states):
-            logits, states, _ = self._step(token, states, memory)
-            return self._allowed(logits), states
-
         return search.write(
-            step,
+            self._writing_step(memory),
             states,
             choose,
             max_length=positive_integer("max_length", max_length),
@@ -413,12 +417,8 @@ class Decoder(keras.layers.Layer):
                 *(None if x is None else ops.repeat(x, beam_size, axis=0) for x in memory)
             )
 
-        def step(token, states):
-            logits, states, _ = self._step(token, states, memory)
-            return self._allowed(logits), states
-
         return search.beam_search(
-            step,
+            self._writing_step(memory),
             states,
             max_length=positive_integer("max_length", max_length),
             beam_size=beam_size,

@@ -52,8 +52,8 @@ class Watch(keras.callbacks.Callback):
 
 
 def learning_rate(highest: float, steps: int):
-    """Returns a schedule that rises for a twentieth of the steps and falls along a cosine."""
-    warm_up = max(1, min(200, steps // 20))
+    """Returns a schedule: up for a tenth of the steps, 200 at most, then down along a cosine."""
+    warm_up = max(1, min(200, steps // 10))
     return keras.optimizers.schedules.CosineDecay(
         0.0,
         max(1, steps - warm_up),

@@ -99,7 +99,7 @@ class Task(task.Task):
         "cldr_dates": task.DatasetFacts(
             form="cldr_dates/<source>-<target>",
             text="dates and times in any two locales, made in seconds (default: en-de)",
-            settings={"epochs": 4, "learning_rate": 3e-3},
+            settings={"epochs": 6, "learning_rate": 3e-3},
             headline=task.Headline("exact_match", True, "fraction right to the letter"),
         ),
         "multi30k": task.DatasetFacts(

@@ -25,7 +25,7 @@ EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 EPILOG = (
     "All settings of a task: runner.py --task NAME --help. "
-    "First run: runner.py --task translation (two minutes on a laptop)."
+    "First run: runner.py --task translation (three minutes on a laptop)."
 )
 
 

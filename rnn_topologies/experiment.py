@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rnn_topologies import tasks
+import keras
+
+from rnn_topologies import layers, tasks
 from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import Data, unknown
 
-from . import environment, results
+from . import environment, results, training
 
 # Where files lie on somebody's machine is nobody else's business and changes no result.
 NOT_RECORDED = ("data_dir", "manual_dir")
@@ -46,7 +48,7 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
         raise
     except KeyboardInterrupt:
         run.end("interrupted")
-    except ArithmeticError as error:
+    except training.DivergedError as error:
         run.end("diverged", error)
     except Exception as error:
         run.end("failed", error)
@@ -58,8 +60,6 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
 
 
 def _check_cell(cell: str) -> None:
-    from rnn_topologies import layers
-
     if cell not in layers.CELLS:
         raise UserError(unknown("cell", cell, list(layers.CELLS)))
 
@@ -86,10 +86,6 @@ class _Run:
         )
 
     def go(self):
-        import keras
-
-        from . import training
-
         task, record = self.task, self.record
         keras.utils.set_random_seed(task.config.seed)
         stage = self.display.stage(f"data {task.config.dataset}", has_bars=True)
@@ -173,8 +169,6 @@ class _Run:
 
 def weights_of(model) -> dict:
     """Returns `{number and path: array}` of a model's weights, in their order."""
-    import keras
-
     return {
         f"{index:03d}.{weight.path.replace('/', '.')}": keras.ops.convert_to_numpy(weight)
         for index, weight in enumerate(model.weights)

@@ -6,7 +6,7 @@ import time
 import keras
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(Exception):
     """The loss became infinite or not a number."""
 
     def __init__(self, step: int):

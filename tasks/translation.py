@@ -28,7 +28,7 @@ writing; only the loss and the perplexity are teacher-forced, and say so.
 Headline: for dates exact match, the fraction of test sources whose translation is right to the
 letter; for Multi30k sacreBLEU, 0 to 100. Expect, on two cores,
 
-    python runner.py --task translation                             1.00 in 2 minutes
+    python runner.py --task translation                             1.00 in 3 minutes
     python runner.py --task translation --dataset multi30k/de-en    36.7 in 20 minutes
 """
 

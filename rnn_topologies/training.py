@@ -5,6 +5,8 @@ import time
 
 import keras
 
+from rnn_topologies.tasks.parts import compilation
+
 
 class DivergedError(Exception):
     """The loss became infinite or not a number."""
@@ -68,9 +70,12 @@ def compile_model(model, task, steps: int) -> None:
     optimizer = keras.optimizers.Adam(
         learning_rate(task.config.learning_rate, steps), global_clipnorm=1.0
     )
-    # XLA makes a recurrent loop slower on TensorFlow's CPU, and takes a minute to do so.
-    jit = "auto" if keras.backend.backend() == "jax" else False
-    model.compile(optimizer, task.loss(), weighted_metrics=task.metrics(), jit_compile=jit)
+    model.compile(
+        optimizer,
+        task.loss(),
+        weighted_metrics=task.metrics(),
+        jit_compile=compilation.jit_compile(),
+    )
 
 
 def fit(model, task, data, watch: Watch) -> int:

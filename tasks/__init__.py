@@ -1,10 +1,10 @@
 """The tasks: one module each, one topology each. The module's name is the task's name."""
 
-import difflib
 import importlib
 import pkgutil
 
 from .parts.errors import UserError
+from .parts.task import did_you_mean
 
 
 def names() -> list[str]:
@@ -19,7 +19,6 @@ def find(name: str):
         UserError: there is no such task.
     """
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, names())
         raise UserError(f"Unknown task {name!r}. Available: {', '.join(names())}.{hint}")
     return importlib.import_module(f".{name}", __package__).Task

@@ -166,9 +166,9 @@ class Task(task.Task):
         )
 
     def batches(self, examples: Sequence[Pair], data: task.Data, *, training: bool):
-        from .parts import batches
+        from .parts import batches, compilation
 
-        multiple = _shape_multiple()
+        multiple = compilation.shape_multiple()
 
         def collate(indices):
             chosen = [examples[index] for index in indices]
@@ -246,7 +246,7 @@ class Task(task.Task):
         self, model, raw_inputs: Sequence[str], data: task.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` translations of each sentence, best first."""
-        from .parts import batches
+        from .parts import batches, compilation
         from .parts.encoder_decoder import Writer
 
         tokens = data.tools["source"].encode(raw_inputs)
@@ -257,12 +257,13 @@ class Task(task.Task):
             beam_size=beam_size,
             length_penalty=self.config.length_penalty,
         )
-        # PyTorch and TensorFlow run it eagerly or as a graph; XLA would compile it per shape.
-        writer.compile(jit_compile=_jit())
+        writer.compile(jit_compile=compilation.jit_compile())
         sources = batches.GroupedBatches(
             [len(row) for row in tokens],
             lambda indices: (
-                batches.pad([tokens[index] for index in indices], _shape_multiple(), text.PAD),
+                batches.pad(
+                    [tokens[index] for index in indices], compilation.shape_multiple(), text.PAD
+                ),
             ),
             batch_size=self.config.batch_size,
         )
@@ -299,11 +300,9 @@ def _cldr_dates(source: str, target: str):
         try:
             babel.Locale.parse(locale)
         except (babel.UnknownLocaleError, ValueError) as error:
-            known = locale_identifiers()
-            message = task.unknown("locale", locale, known).partition(" Available")[0]
-            hint = " Did you mean" + task.unknown("", locale, known).partition("Did you mean")[2]
-            hint = hint if hint.endswith("?") else " Locales are named like en, pt_BR, zh_Hant."
-            raise UserError(f"{message}{hint}") from error
+            hint = task.did_you_mean(locale, locale_identifiers())
+            hint = hint or " Locales are named like en, pt_BR, zh_Hant."
+            raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
     return builder.Builder, builder.config(source or "en", target or "de")
 
 
@@ -341,16 +340,3 @@ def _nearest(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
     asked = vectorizer.transform([pair.source for pair in test])
     likeness = asked @ known.T
     return [train[likeness[row].argmax()].target for row in range(len(test))]
-
-
-def _shape_multiple() -> int:
-    import keras
-
-    # JAX compiles anew for every shape: sixteen times fewer of them, for a little padding.
-    return 16 if keras.backend.backend() == "jax" else 1
-
-
-def _jit() -> bool | str:
-    import keras
-
-    return "auto" if keras.backend.backend() == "jax" else False

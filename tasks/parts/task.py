@@ -102,10 +102,15 @@ def check_setting(field: dataclasses.Field, value: Any) -> None:
         raise UserError(f"{name} must be below {limits['below']}, got {value}.")
 
 
+def did_you_mean(value: str, known: Sequence[str]) -> str:
+    """Returns the end of a message that names what may have been meant; empty if nothing is."""
+    close = difflib.get_close_matches(str(value), known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
 def unknown(kind: str, value: str, known: Sequence[str]) -> str:
     """Returns a message about a name that is none of `known`."""
-    close = difflib.get_close_matches(str(value), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(value, known)
     return f"Unknown {kind}: {value!r}. Available: {', '.join(known)}.{hint}"
 
 

@@ -18,6 +18,23 @@ class Memory(NamedTuple):
     keys: object
 
 
+class _Look:
+    """Joins to the outputs of the first cell, and of each further one, what the first looked at."""
+
+    def __init__(self, attention, memory):
+        self.attention, self.memory = attention, memory
+        self.context = self.weights = None
+
+    def __call__(self, hidden):
+        if self.memory is None:
+            return hidden
+        if self.context is None:
+            self.context, self.weights = self.attention(
+                hidden, self.memory.values, mask=self.memory.mask, keys=self.memory.keys
+            )
+        return ops.concatenate([hidden, self.context], axis=-1)
+
+
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class Decoder(keras.layers.Layer):
     """A recurrent language model that goes on from a given state, token by token.
@@ -26,6 +43,10 @@ class Decoder(keras.layers.Layer):
         context_t, w_t = attention(h_t, memory)                 with attention only
         r_t = tanh([h_t, context_t] W_r + b_r)
         logits_t = r_t W_o + b_o                                scores of token_{t+1}
+
+    With several cells, attention looks back after the first of them, and every further cell
+    reads [h_t, context_t] of what is below it: what was looked at can enter the states, and yet
+    each cell is one loop over the whole sequence.
 
     One object, the same weights, every use: called on whole target sequences it trains by
     teacher forcing; `step` takes one token at a time; `greedy`, `sample` and `beam_search`
@@ -77,8 +98,9 @@ class Decoder(keras.layers.Layer):
         (3, 4, 9)
 
     References: Sutskever, Vinyals and Le, 2014, "Sequence to sequence learning with neural
-    networks"; Luong, Pham and Manning, 2015 (attention after the cell); Press and Wolf, 2017,
-    "Using the output embedding to improve language models" (tied weights).
+    networks"; Luong, Pham and Manning, 2015 (attention after the cell); Wu et al., 2016, "Google's
+    neural machine translation system" (attention after the first of several cells); Press and
+    Wolf, 2017, "Using the output embedding to improve language models" (tied weights).
     """
 
     def __init__(
@@ -160,14 +182,15 @@ class Decoder(keras.layers.Layer):
         memory_mask_shape=None,
     ):
         self.embedding.build(tokens_shape)
-        shape = (*tokens_shape, self.embedding_size)
-        for layer in self.recurrent:
+        shape, context = (*tokens_shape, self.embedding_size), 0
+        for index, layer in enumerate(self.recurrent):
             layer.build(shape)
             shape = (*tokens_shape, layer.cell.output_size)
-        if self.attention is not None and memory_shape is not None:
-            if not self.attention.built:  # loading a model has built it already
-                self.attention.build(shape, memory_shape)
-            shape = (*tokens_shape, shape[-1] + memory_shape[-1])
+            if index == 0 and self.attention is not None and memory_shape is not None:
+                if not self.attention.built:  # loading a model has built it already
+                    self.attention.build(shape, memory_shape)
+                context = memory_shape[-1]
+            shape = (*tokens_shape, shape[-1] + context)
         self.readout.build(shape)
         if not self.tie_embeddings:
             self.output_kernel = self.add_weight(
@@ -190,13 +213,15 @@ class Decoder(keras.layers.Layer):
         memory = self._memory(memory, memory_mask)
         groups = self._group(initial_state) if initial_state is not None else None
         hidden = self.drop(self.embedding(tokens), training=training)
+        look = _Look(self.attention, memory)
         for index, layer in enumerate(self.recurrent):
             if index:
                 hidden = self.drop(hidden, training=training)
             state = groups[index] if groups else None
             hidden, *_ = layer(hidden, initial_state=state, training=training)
-        logits, weights = self._logits(hidden, memory, training)
-        return (logits, weights) if return_weights else logits
+            hidden = look(hidden)
+        logits = self._logits(hidden, training)
+        return (logits, look.weights) if return_weights else logits
 
     def compute_output_shape(self, tokens_shape, **shapes):
         return (*tokens_shape, self.vocabulary_size)
@@ -230,19 +255,13 @@ class Decoder(keras.layers.Layer):
             states = states[count:]
         return groups
 
-    def _logits(self, hidden, memory, training=False):
-        """From cell outputs to logits, for one step (batch, units) or all (batch, time, units)."""
-        weights = None
-        if memory is not None:
-            context, weights = self.attention(
-                hidden, memory.values, mask=memory.mask, keys=memory.keys
-            )
-            hidden = ops.concatenate([hidden, context], axis=-1)
+    def _logits(self, hidden, training=False):
+        """From cell outputs to logits, for one step (batch, width) or all (batch, time, width)."""
         read = self.drop(self.readout(hidden), training=training)
         kernel = self.embedding.embeddings if self.tie_embeddings else self.output_kernel
         kernel = ops.cast(kernel, read.dtype)
         kernel = ops.transpose(kernel) if self.tie_embeddings else kernel
-        return ops.matmul(read, kernel) + ops.cast(self.output_bias, read.dtype), weights
+        return ops.matmul(read, kernel) + ops.cast(self.output_bias, read.dtype)
 
     def step(self, token, states, memory=None, memory_mask=None):
         """Takes one token: the same numbers as one position of a call on the whole sequence.
@@ -263,11 +282,12 @@ class Decoder(keras.layers.Layer):
 
     def _step(self, token, states, memory):
         hidden, new_states = self.embedding(token), []
+        look = _Look(self.attention, memory)
         for layer, state in zip(self.recurrent, self._group(states), strict=True):
             hidden, state = layer.cell(hidden, state)
             new_states += list(state)
-        logits, weights = self._logits(hidden, memory)
-        return logits, new_states, weights
+            hidden = look(hidden)
+        return self._logits(hidden), new_states, look.weights
 
     def prepare(self, memory, memory_mask=None):
         """Returns the memory with its attention keys, for many calls of `step`."""

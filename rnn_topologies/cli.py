@@ -10,17 +10,19 @@ import inspect
 import os
 import sys
 import types
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args, get_origin
 
 import typer
 
 from rnn_topologies import tasks
 from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.task import flag, unknown
+from rnn_topologies.tasks.parts.task import TaskConfig, flag, unknown
 
 from . import environment
 
 BACKENDS = ("tensorflow", "jax", "torch")
+ALL = "all"  # in place of a task's name
 EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
 
 EPILOG = (
@@ -55,7 +57,7 @@ def named_task(arguments: list[str]) -> str | None:
     for index, argument in enumerate(arguments):
         if argument == "--task":
             if index + 1 == len(arguments):
-                raise UserError(f"--task needs a name: {', '.join(tasks.names())}.")
+                raise UserError(f"--task needs a name: {', '.join(tasks.names())}, or {ALL}.")
             return arguments[index + 1]
         if argument.startswith("--task="):
             return argument.partition("=")[2]
@@ -75,7 +77,7 @@ def general_app() -> typer.Typer:
         context: typer.Context,
         task: Annotated[
             str | None,
-            typer.Option(metavar="NAME", help=f"Task to run: {', '.join(tasks.names())}."),
+            typer.Option(metavar="NAME", help=f"Task: {', '.join(tasks.names())}, or {ALL}."),
         ] = None,
     ):
         """Train and test a recurrent network on a task of one of five topologies."""
@@ -94,26 +96,34 @@ def general_app() -> typer.Typer:
 
 
 def task_app(name: str) -> typer.Typer:
-    """Returns the command line of one task, with a flag for every field of its settings."""
-    task = tasks.find(name)
+    """Returns the command line of one task, or of all, with a flag for every field of its settings.
+
+    All tasks together have the settings that every task has, and each its default data set.
+    """
+    if name == ALL:
+        names, text = tasks.names(), "Run all tasks on their default data, one after the other."
+        fields = [f for f in dataclasses.fields(TaskConfig) if f.name != "dataset"]
+    else:
+        names, task = [name], tasks.find(name)
+        fields, text = dataclasses.fields(task.Config), f"{task.summary} ({task.topology})."
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     def run(**values):
         values.pop("task")
         backend, results_dir = values.pop("backend"), values.pop("results_dir")
         chosen = {name: value for name, value in values.items() if value is not None}
-        return start(name, chosen, backend=backend, results_dir=results_dir)
+        return start(names, chosen, backend=backend, results_dir=results_dir)
 
     run.__signature__ = inspect.Signature(
         [
             _option("task", str, "", "Task to run."),
-            *(_option_of(field) for field in dataclasses.fields(task.Config)),
+            *(_option_of(field) for field in fields),
             _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}."),
             _option("results_dir", str, "results", "Folder to write the run's folder into."),
         ]
     )
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
-    run.__doc__ = f"{task.summary.capitalize()} ({task.topology})."
+    run.__doc__ = text[:1].upper() + text[1:]
     app.command()(run)
     return app
 
@@ -142,8 +152,8 @@ def _option_of(field: dataclasses.Field) -> inspect.Parameter:
     return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
 
 
-def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -> int:
-    """Settles the backend, runs the task, and returns the exit status."""
+def start(names: Sequence[str], settings: dict, *, backend: str | None, results_dir: str) -> int:
+    """Settles the backend, runs the tasks, and returns the exit status."""
     backend = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if backend not in BACKENDS:
         raise UserError(unknown("backend", backend, BACKENDS))
@@ -154,7 +164,8 @@ def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -
     os.environ["KERAS_BACKEND"] = backend
     # TensorFlow's own notes about its build would hide what a reader looks for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
+    for name in names:
+        tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
     from .display import Display
 
     display = Display()
@@ -165,9 +176,24 @@ def start(name: str, settings: dict, *, backend: str | None, results_dir: str) -
 
         # Sets TensorFlow's seed too where it is installed, and imports it to do so.
         keras.utils.set_random_seed(settings.get("seed", 0))
-    record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
-    if record.status == "interrupted":
+    records = []
+    for name in names:
+        if len(names) > 1:
+            display.heading(name)
+        record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
+        records.append(record)
+        if record.status == "interrupted":
+            break
+    if len(names) > 1:
+        display.table(records)
+    return _status(records)
+
+
+def _status(records) -> int:
+    """Returns the exit status after these runs, and says on standard error what went wrong."""
+    if records[-1].status == "interrupted":
         return EXIT_INTERRUPTED
-    if record.status == "diverged":
-        return fail(f"{record.error}", EXIT_FAILED)
-    return 0
+    diverged = [record for record in records if record.status == "diverged"]
+    for record in diverged:
+        fail(f"{record.task}: {record.error}", EXIT_FAILED)
+    return EXIT_FAILED if diverged else 0

@@ -90,6 +90,31 @@ class Display:
             f"{record.status}, {total:.0f} s, written to {folder}", markup=False, soft_wrap=True
         )
 
+    def heading(self, name: str) -> None:
+        """Prints the name of the task that follows."""
+        self.console.print()
+        self.console.rule(f"[bold]{escape(name)}[/bold]", align="left")
+
+    def table(self, records) -> None:
+        """Prints one row for each of several runs."""
+        table = Table(box=None, pad_edge=False, title="all on the test split", title_justify="left")
+        for name in ("task", "topology", "data set", "headline"):
+            table.add_column(name, no_wrap=name == "task")
+        for name in ("value", "best baseline", "seconds"):
+            table.add_column(name, justify="right")
+        for record in records:
+            if record.status == "ok":
+                headline = record.headline
+                figures = (headline["name"], f"[bold]{headline['value']:.3f}[/bold]")
+                best = max if headline["higher_is_better"] else min
+                figures += (f"{best(record.baselines.values()):.3f}",)
+            else:
+                figures = (record.status, "", "")
+            seconds = f"{sum(record.seconds.values()):.0f}"
+            table.add_row(record.task, record.topology, record.dataset, *figures, seconds)
+        self.console.print()
+        self.console.print(table)
+
     def _scores(self, record) -> None:
         headline = record.headline
         better = "higher" if headline["higher_is_better"] else "lower"

@@ -79,8 +79,11 @@ class _Run:
             task=task_name,
             topology=str(task.topology),
             cell=config["cell"],
-            dataset=config["dataset"],
-            config={name: v for name, v in config.items() if name not in NOT_RECORDED},
+            dataset=task.dataset,
+            config={
+                **{name: v for name, v in config.items() if name not in NOT_RECORDED},
+                "dataset": task.dataset,
+            },
             environment=environment.describe(),
             git=environment.git(),
         )
@@ -88,7 +91,7 @@ class _Run:
     def go(self):
         task, record = self.task, self.record
         keras.utils.set_random_seed(task.config.seed)
-        stage = self.display.stage(f"data {task.config.dataset}", has_bars=True)
+        stage = self.display.stage(f"data {task.dataset}", has_bars=True)
         with stage, self._timed("data"):
             self.data = data = task.load_data()
         record.data = {
@@ -123,6 +126,7 @@ class _Run:
         self.examples = evaluation.examples
         record.metrics = {**validation, **test}
         record.signatures = evaluation.signatures
+        record.tables = evaluation.tables
         headline = task.facts.headline
         record.headline = {
             "name": headline.name,
@@ -130,7 +134,10 @@ class _Run:
             "higher_is_better": headline.higher_is_better,
             "meaning": headline.meaning,
         }
-        record.baselines = task.baseline(data)
+        record.baseline_metrics = task.baseline(data)
+        record.baselines = {
+            name: metrics[headline.name] for name, metrics in record.baseline_metrics.items()
+        }
 
     @contextlib.contextmanager
     def _timed(self, name):
@@ -168,10 +175,16 @@ class _Run:
 
 
 def weights_of(model) -> dict:
-    """Returns `{number and path: array}` of a model's weights, in their order."""
+    """Returns `{number and path: array}` of a model's weights, in their order.
+
+    The path is that within the model: Keras numbers models that have no name of their own.
+    """
+    paths = [
+        weight.path.removeprefix(f"{model.name}/").replace("/", ".") for weight in model.weights
+    ]
     return {
-        f"{index:03d}.{weight.path.replace('/', '.')}": keras.ops.convert_to_numpy(weight)
-        for index, weight in enumerate(model.weights)
+        f"{index:03d}.{path}": keras.ops.convert_to_numpy(weight)
+        for index, (path, weight) in enumerate(zip(paths, model.weights, strict=True))
     }
 
 

@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA = 2  # 2 added `tables` and `baseline_metrics`
 Status = Literal["ok", "diverged", "interrupted", "failed"]
 
 
@@ -57,6 +57,8 @@ class Record:
     signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     headline: Mapping[str, Any] | None = None
     baselines: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    baseline_metrics: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs_run: int = 0
     best_epoch: int | None = None
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)

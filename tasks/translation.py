@@ -12,7 +12,8 @@ Nothing can be written before the source has been read, and the two lengths diff
 encoder reads it into states, and a decoder goes on from them until it writes `<end>`.
 
 Data: `cldr_dates/<source>-<target>`, phrases made by code from the Unicode CLDR (Unicode
-License v3); `multi30k/<source>-<target>`, captions (Elliott et al., 2016; research use).
+License v3); `multi30k/<source>-<target>`, captions (Elliott et al., 2016; research use); any set of
+TensorFlow Datasets with two texts, such as `ted_hrlr_translate/pt_to_en`; your own `.tsv`.
 
 One example by hand, by characters (0 pads, 1 starts, 2 ends, 3 to 258 are bytes):
 
@@ -40,9 +41,21 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from .datasets import store
 from .parts import task, text
 from .parts.errors import UserError
+
+BLEU = task.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
+SENTENCES = {  # settings for sentences in natural languages
+    "epochs": 12,
+    "units": 256,
+    "embedding": 256,
+    "tokens": "byte_pairs",
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "tie_embeddings": True,
+    "beam_size": 5,
+    "learning_rate": 2e-3,
+}
 
 
 class Pair(NamedTuple):
@@ -73,10 +86,7 @@ class Config(task.TaskConfig):
         at_least=0,
         below=1,
     )
-    label_smoothing: float = task.setting(
-        0.0, "Share of the target's probability spread over the vocabulary.", at_least=0, below=1
-    )
-    tokens: text.Unit = task.setting("characters", "What text is cut into.")
+    tokens: text.WholeUnit = task.setting("characters", "What text is cut into.")
     vocabulary_size: int = task.setting(
         6000, "Largest vocabulary of byte pairs, of each language.", at_least=1
     )
@@ -87,11 +97,84 @@ class Config(task.TaskConfig):
     test_split: str = task.setting("", "Split to test on. Default: the data set's first.")
 
 
+def _cldr_dates(config: Config):
+    import babel
+    from babel.localedata import locale_identifiers
+
+    from .datasets.cldr_dates import cldr_dates_dataset_builder as builder
+
+    source, target = _direction(config)
+    for locale in filter(None, (source, target)):
+        try:
+            babel.Locale.parse(locale)
+        except (babel.UnknownLocaleError, ValueError) as error:
+            hint = task.did_you_mean(locale, locale_identifiers())
+            hint = hint or " Locales are named like en, pt_BR, zh_Hant."
+            raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
+    return _prepared(config, builder.Builder, builder.config(source or "en", target or "de"))
+
+
+def _multi30k(config: Config):
+    from .datasets.multi30k import multi30k_dataset_builder as builder
+
+    source, target = _direction(config)
+    pair = f"{source or 'de'}-{target or 'en'}"
+    configs = builder.Builder.builder_configs
+    if pair not in configs:
+        raise UserError(task.unknown("direction of multi30k", pair, sorted(configs)))
+    return _prepared(config, builder.Builder, pair)
+
+
+def _direction(config: Config) -> tuple[str, str]:
+    """Returns the two languages of `NAME/<source>-<target>`, both empty if none are named."""
+    name, _, pair = config.dataset.partition("/")
+    source, dash, target = pair.partition("-")
+    if pair and not (source and dash and target):
+        raise UserError(
+            f"--dataset {config.dataset} must name a direction, such as {name}/de-en: "
+            f"<source>-<target>, got {pair!r}."
+        )
+    return source, target
+
+
+def _prepared(config: Config, builder_class, builder_config):
+    """Returns a data set of ours with one of its test splits."""
+    from .datasets import store
+    from .datasets.source import content_hash
+
+    source = store.source(builder_class, config, builder_config=builder_config)
+    tests = [name for name in source.splits if name.startswith("test")]
+    test = config.test_split or tests[0]
+    if test not in source.splits:
+        raise UserError(task.unknown("value of --test-split", test, sorted(source.splits)))
+    splits = {
+        "train": source.splits["train"],
+        "validation": source.splits["validation"],
+        "test": source.splits[test],
+    }
+    splits = {name: list(rows) for name, rows in splits.items()}
+    notes = {**source.notes, "test_split": test}
+    return dataclasses.replace(source, splits=splits, notes=notes, sha256=content_hash(splits))
+
+
+def _public(config: Config):
+    from .datasets import public
+
+    return public.read(config, source=public.TEXT, target=public.TEXT)
+
+
+def _files(config: Config):
+    from .datasets.files import texts
+
+    return texts.read_pairs(config.dataset)
+
+
 class Task(task.Task):
     """Translation by an encoder and a decoder, with attention unless it is turned off."""
 
     topology = task.Topology.MANY_TO_MANY_UNALIGNED
     summary = "translate a sentence"
+    watched_accuracy = "token_accuracy"
     default_dataset = "cldr_dates/en-de"
     tools: ClassVar = dict.fromkeys(("source", "target"), text.Vocabulary.from_json)
     Config = Config
@@ -101,47 +184,46 @@ class Task(task.Task):
             text="dates and times in any two locales, made in seconds (default: en-de)",
             settings={"epochs": 6, "learning_rate": 3e-3},
             headline=task.Headline("exact_match", True, "fraction right to the letter"),
+            read=_cldr_dates,
         ),
         "multi30k": task.DatasetFacts(
             form="multi30k/<source>-<target>",
             text="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
-            settings={
-                "epochs": 12,
-                "units": 256,
-                "embedding": 256,
-                "tokens": "byte_pairs",
-                "dropout": 0.3,
-                "label_smoothing": 0.1,
-                "tie_embeddings": True,
-                "beam_size": 5,
-                "learning_rate": 2e-3,
-            },
-            headline=task.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100"),
+            settings=SENTENCES,
+            headline=BLEU,
+            read=_multi30k,
+        ),
+        task.PUBLIC: task.DatasetFacts(
+            form="NAME of a TFDS set",
+            text="any with two texts: ted_hrlr_translate/pt_to_en, ...",
+            settings=SENTENCES,
+            headline=BLEU,
+            read=_public,
+        ),
+        task.FILES: task.DatasetFacts(
+            form="PATH",
+            text="a .tsv file, source and target in its first two columns",
+            settings=SENTENCES,
+            headline=BLEU,
+            read=_files,
         ),
     }
 
     def load_data(self) -> task.Data:
-        builder = _builder(self.config)
-        names = list(builder.info.splits)
-        test = self.config.test_split or next(name for name in names if name.startswith("test"))
-        rows = {
-            "train": store.read(builder, "train")[: self.config.limit],
-            "validation": store.read(builder, "validation"),
-            "test": store.read(builder, test),
-        }
+        source = self.source()
         unit, size = self.config.tokens, self.config.vocabulary_size
         tools = {
-            side: text.build(unit, [row[side] for row in rows["train"]], size)
+            side: text.build(unit, [row[side] for row in source.splits["train"]], size)
             for side in ("source", "target")
         }
-        splits = {name: _pairs(split, tools) for name, split in rows.items()}
+        splits = {name: _pairs(list(rows), tools) for name, rows in source.splits.items()}
         return task.Data(
-            name=builder.info.full_name,
-            sha256=store.content_hash(rows),
+            name=source.name,
+            sha256=source.sha256,
             splits=splits,
             tools=tools,
             notes={
-                "test_split": test,
+                **source.notes,
                 "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
                 "test_sources_seen_in_training": _repeated(splits),
                 **{f"{side}_vocabulary": text.summary(tool) for side, tool in tools.items()},
@@ -166,19 +248,13 @@ class Task(task.Task):
         )
 
     def batches(self, examples: Sequence[Pair], data: task.Data, *, training: bool):
-        from .parts import batches, compilation
+        from .parts import batches
 
-        multiple = compilation.shape_multiple()
-
-        def collate(indices):
+        def collate(indices, pad):
             chosen = [examples[index] for index in indices]
-            previous = batches.pad(
-                [[text.START, *pair.target_tokens] for pair in chosen], multiple, text.PAD
-            )
-            following = batches.pad(
-                [[*pair.target_tokens, text.END] for pair in chosen], multiple, text.PAD
-            )
-            source = batches.pad([pair.source_tokens for pair in chosen], multiple, text.PAD)
+            previous = pad([[text.START, *pair.target_tokens] for pair in chosen], text.PAD)
+            following = pad([[*pair.target_tokens, text.END] for pair in chosen], text.PAD)
+            source = pad([pair.source_tokens for pair in chosen], text.PAD)
             weights = (following != text.PAD).astype("float32")
             return {"source": source, "previous": previous}, following, weights
 
@@ -188,19 +264,6 @@ class Task(task.Task):
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
-
-    def loss(self):
-        from .parts.losses import TokenCrossEntropy
-
-        return TokenCrossEntropy(self.config.label_smoothing)
-
-    def metrics(self) -> list:
-        import keras
-
-        return [
-            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
-            keras.metrics.SparseCategoricalAccuracy(name="token_accuracy"),
-        ]
 
     def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
         from .parts import scores
@@ -221,10 +284,9 @@ class Task(task.Task):
         ]
         return task.Evaluation(metrics, examples, scores.signatures())
 
-    def baseline(self, data: task.Data) -> dict[str, float]:
+    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
         from .parts import scores
 
-        headline = self.facts.headline.name
         train, test = data.splits["train"], data.splits["test"]
         references = [pair.target for pair in test]
         frequent = collections.Counter(pair.target for pair in train).most_common(1)[0][0]
@@ -234,7 +296,7 @@ class Task(task.Task):
             "target of the nearest source": _nearest(train, test),
         }
         return {
-            name: scores.translation_scores(outputs, references)[headline]
+            name: scores.translation_scores(outputs, references)
             for name, outputs in guesses.items()
         }
 
@@ -260,60 +322,11 @@ class Task(task.Task):
         writer.compile(jit_compile=compilation.jit_compile())
         sources = batches.GroupedBatches(
             [len(row) for row in tokens],
-            lambda indices: (
-                batches.pad(
-                    [tokens[index] for index in indices], compilation.shape_multiple(), text.PAD
-                ),
-            ),
+            lambda indices, pad: (pad([tokens[index] for index in indices], text.PAD),),
             batch_size=self.config.batch_size,
         )
         written = sources.restore(writer.predict(sources, verbose=0))
         return [data.tools["target"].decode(beams) for beams in written]
-
-
-def _builder(config: Config):
-    """Returns the TFDS builder of a data set, prepared."""
-    name, _, pair = config.dataset.partition("/")
-    source, dash, target = pair.partition("-")
-    if pair and not (source and dash and target):
-        raise UserError(
-            f"--dataset {config.dataset} must name a direction, such as {name}/de-en: "
-            f"<source>-<target>, got {pair!r}."
-        )
-    find = {"cldr_dates": _cldr_dates, "multi30k": _multi30k}[name]
-    builder_class, builder_config = find(source, target)
-    return store.prepare(
-        builder_class,
-        config=builder_config,
-        data_dir=config.data_dir,
-        manual_dir=config.manual_dir,
-    )
-
-
-def _cldr_dates(source: str, target: str):
-    import babel
-    from babel.localedata import locale_identifiers
-
-    from .datasets.cldr_dates import cldr_dates_dataset_builder as builder
-
-    for locale in filter(None, (source, target)):
-        try:
-            babel.Locale.parse(locale)
-        except (babel.UnknownLocaleError, ValueError) as error:
-            hint = task.did_you_mean(locale, locale_identifiers())
-            hint = hint or " Locales are named like en, pt_BR, zh_Hant."
-            raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
-    return builder.Builder, builder.config(source or "en", target or "de")
-
-
-def _multi30k(source: str, target: str):
-    from .datasets.multi30k import multi30k_dataset_builder as builder
-
-    pair = f"{source or 'de'}-{target or 'en'}"
-    configs = builder.Builder.builder_configs
-    if pair not in configs:
-        raise UserError(task.unknown("direction of multi30k", pair, sorted(configs)))
-    return builder.Builder, pair
 
 
 def _pairs(rows, tools) -> list[Pair]:

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ def lengths(count=103):
     return np.random.default_rng(0).integers(1, 20, count)
 
 
+def kept(indices, _):
+    return indices
+
+
 def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
     counts = lengths()
-    grouped = batches.GroupedBatches(counts, lambda indices: indices, batch_size=8, seed=0)
+    grouped = batches.GroupedBatches(counts, kept, batch_size=8, seed=0)
     for _ in range(2):
         seen = [grouped[index] for index in range(len(grouped))]
         assert sorted(np.concatenate(seen)) == list(range(len(counts)))
@@ -20,12 +26,19 @@ def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
         grouped.on_epoch_end()
 
 
-def test_batches_are_mixed_every_epoch_and_alike_for_a_seed():
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
     def epochs(seed):
-        grouped = batches.GroupedBatches(lengths(), list, batch_size=8, seed=seed)
-        first = [grouped[index] for index in range(len(grouped))]
-        grouped.on_epoch_end()
-        return first, [grouped[index] for index in range(len(grouped))]
+        if grouped:
+            made = batches.GroupedBatches(lengths(), kept, batch_size=8, seed=seed)
+        else:
+            made = batches.Batches(103, lambda indices: indices, batch_size=8, seed=seed)
+        first = [made[index].tolist() for index in range(len(made))]
+        made.on_epoch_end()
+        second = [made[index].tolist() for index in range(len(made))]
+        for epoch in (first, second):
+            assert sorted(itertools.chain.from_iterable(epoch)) == list(range(103))
+        return first, second
 
     first, second = epochs(1)
     assert first != second
@@ -37,7 +50,7 @@ def test_batches_of_one_width_do_not_fix_it_for_the_others():
     rows = [[1] * 4] * 16 + [[1] * 9] * 3
     grouped = batches.GroupedBatches(
         [4] * 16 + [9] * 3,
-        lambda indices: (batches.pad([rows[index] for index in indices]),),
+        lambda indices, pad: (pad([rows[index] for index in indices]),),
         batch_size=8,
     )
 
@@ -50,7 +63,7 @@ def test_batches_of_one_width_do_not_fix_it_for_the_others():
 
 
 def test_outputs_come_back_in_the_given_order():
-    grouped = batches.GroupedBatches(lengths(), list, batch_size=8)
+    grouped = batches.GroupedBatches(lengths(), kept, batch_size=8)
     outputs = [index for number in range(len(grouped)) for index in grouped[number]]
     assert grouped.restore(outputs) == list(range(103))
 
@@ -59,6 +72,14 @@ def test_padding_fills_up_the_end_to_a_multiple():
     np.testing.assert_array_equal(batches.pad([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
     assert batches.pad([[5], [6, 7, 8]], multiple=4).shape == (2, 4)
     assert batches.pad([[], []], multiple=4).shape == (2, 4)
+    assert batches.pad([[5], [6]], extra=2).shape == (2, 3)
+
+
+def test_padding_of_arrays_keeps_their_shape_and_type():
+    clips = [np.full((2, 3, 1), 7, "uint8"), np.full((4, 3, 1), 9, "uint8")]
+    padded = batches.pad(clips, dtype="uint8")
+    assert (padded.shape, padded.dtype) == ((2, 4, 3, 1), np.uint8)
+    np.testing.assert_array_equal(padded[0, :, 0, 0], [7, 7, 0, 0])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -67,7 +88,7 @@ def test_the_loss_is_the_mean_over_real_tokens(smoothing):
     logits = generator.normal(size=(2, 4, 5)).astype("float32")
     targets = np.array([[1, 2, 3, 4], [2, 1, 0, 0]])
     weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], "float32")
-    loss = losses.TokenCrossEntropy(smoothing)
+    loss = losses.CrossEntropy(smoothing)
     found = float(loss(targets, keras.ops.convert_to_tensor(logits), sample_weight=weights))
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     terms = []
@@ -81,7 +102,7 @@ def test_padding_does_not_change_the_loss():
     logits = np.random.default_rng(0).normal(size=(2, 6, 5)).astype("float32")
     targets = np.array([[1, 2, 3, 0, 0, 0], [2, 1, 0, 0, 0, 0]])
     weights = (targets > 0).astype("float32")
-    loss = losses.TokenCrossEntropy()
+    loss = losses.CrossEntropy()
     short, long = (
         float(
             loss(
@@ -93,3 +114,22 @@ def test_padding_does_not_change_the_loss():
         for width in (3, 6)
     )
     np.testing.assert_allclose(short, long, rtol=1e-6)
+
+
+def test_metrics_count_every_target_once_whatever_its_batch():
+    random = np.random.default_rng(0)
+    watched = losses.watched()
+    right = total = count = 0
+    for width in (3, 11):
+        logits = random.normal(size=(2, width, 5)).astype("float32")
+        targets = random.integers(0, 5, (2, width))
+        weights = (random.random((2, width)) < 0.6).astype("float32")
+        for metric in watched:
+            metric.update_state(targets, keras.ops.convert_to_tensor(logits), weights)
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for row, column in zip(*np.nonzero(weights), strict=True):
+            total -= log_p[row, column, targets[row, column]]
+            right += logits[row, column].argmax() == targets[row, column]
+            count += 1
+    np.testing.assert_allclose(float(watched[0].result()), total / count, rtol=1e-5)
+    np.testing.assert_allclose(float(watched[1].result()), right / count, rtol=1e-6)

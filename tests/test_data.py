@@ -12,6 +12,7 @@ from rnn_topologies.tasks.datasets import store
 from rnn_topologies.tasks.datasets.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.datasets.cldr_dates import phrases
 from rnn_topologies.tasks.datasets.multi30k import multi30k_dataset_builder as multi30k
+from rnn_topologies.tasks.datasets.source import content_hash
 from rnn_topologies.tasks.parts import text
 from rnn_topologies.tasks.parts.errors import UserError
 
@@ -130,10 +131,10 @@ def test_an_unknown_split_is_named(data_dir):
 
 def test_the_content_hash_depends_on_content_alone():
     rows = [{"source": "a", "target": "b"}]
-    assert store.content_hash({"test": rows, "train": rows}) == store.content_hash(
+    assert content_hash({"test": rows, "train": rows}) == content_hash(
         {"train": [dict(reversed(rows[0].items()))], "test": rows}
     )
-    assert store.content_hash({"test": rows}) != store.content_hash({"train": rows})
+    assert content_hash({"test": rows}) != content_hash({"train": rows})
 
 
 def tiny_multi30k(folder: pathlib.Path, monkeypatch) -> dict:

@@ -22,7 +22,7 @@ SMALL = {"units": 8, "embedding": 4, "epochs": 2, "batch_size": 16}
 FIELDS = {
     *("schema", "run_id", "started_at", "status", "task", "topology", "cell", "dataset"),
     *("config", "data", "model", "metrics", "headline", "baselines", "epochs_run", "best_epoch"),
-    *("seconds", "environment", "git"),
+    *("seconds", "environment", "git", "tables", "baseline_metrics"),
 }
 
 
@@ -73,6 +73,8 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
         *("python", "keras", "backend", "backend_version", "device", "cores")
     }
     assert "copy the source" in fields["baselines"]
+    for name, value in fields["baselines"].items():
+        assert fields["baseline_metrics"][name]["exact_match"] == value
     assert results.read(folder) == record
     rows = (folder / "epochs.csv").read_text("utf-8").splitlines()
     assert len(rows) == 3
@@ -184,7 +186,7 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"schema": 99}', "newer than 1. Update"), ("[]", "is not the record of a run")],
+    [('{"schema": 99}', "newer than 2. Update"), ("[]", "is not the record of a run")],
 )
 def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
     (tmp_path / "record.json").write_text(content)
@@ -239,6 +241,13 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         "many-to-many, unaligned",
         "cldr_dates/",
         "multi30k/",
+        "one-to-one",
+        "one-to-many",
+        "many-to-one",
+        "many-to-many, aligned",
+        "scenes",
+        "moving_shapes",
+        "PATH",
         "simple_rnn",
         "lstm",
         "gru",
@@ -252,6 +261,11 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         (("--task", "translaton"), "Unknown task 'translaton'.*Did you mean 'translation'"),
         (("--task",), "--task needs a name"),
         (("--task", "translation", "--units", "-1"), "--units must be at least 1, got -1"),
+        (("--task", "all", "--units", "-1"), "--units must be at least 1, got -1"),
+        (("--task", "all", "--dataset", "mnist"), "No such option: --dataset"),
+        (("--task", "classification", "--bidirectional"), "--bidirectional needs a sequence"),
+        (("--task", "image_captioning", "--bidirectional"), "cannot have read the words after"),
+        (("--task", "classification", "--dataset", "./no"), "no such file or folder"),
         (("--task", "translation", "--units", "many"), "--units"),
         (("--task", "translation", "--unit", "3"), "No such option: --unit"),
         (("--task", "translation", "--backend", "theano"), "Unknown backend: 'theano'"),
@@ -273,7 +287,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, messa
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="backend jax is not installed: pip install"):
-        cli.start("translation", {}, backend="jax", results_dir="results")
+        cli.start(["translation"], {}, backend="jax", results_dir="results")
 
 
 def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkeypatch):
@@ -309,3 +323,87 @@ def test_the_whole_command_runs_from_cold_and_prints_plain_text_into_a_file(tmp_
     assert "baseline: copy the source" in done.stdout
     record = results.read(only_run(tmp_path))
     assert record.data["examples"]["train"] == 64
+
+
+def test_all_tasks_run_one_after_the_other_and_end_in_one_table(tmp_path):
+    done = command(
+        *("--task", "all", "--limit", "40", "--epochs", "1", "--units", "4", "--cell", "lstm"),
+        *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
+        COLUMNS="140",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = done.stdout.rpartition("all on the test split")[2]
+    records = [results.read(folder) for folder in (tmp_path / "results/runs").iterdir()]
+    assert sorted(record.task for record in records) == tasks.names()
+    for record in records:
+        assert record.status == "ok"
+        assert record.cell == "lstm"
+        (row,) = (line for line in table.splitlines() if line.startswith(record.task))
+        for shown in (record.topology, record.dataset, record.headline["name"]):
+            assert shown in row
+        assert f"{record.headline['value']:.3f}" in row
+        assert f"{max(record.baselines.values()):.3f}" in row
+
+
+def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
+    rows = "".join(f"{'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(60))
+    path = tmp_path / "films.csv"
+    path.write_text("text,label\n" + rows, "utf-8")
+    shown = display.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    settings = {"dataset": str(path), "units": 4, "epochs": 2}
+    record, folder = experiment.run(
+        "text_classification", settings, results_dir=tmp_path / "results", display=shown
+    )
+    assert record.dataset == record.config["dataset"] == "files/films.csv"
+    assert str(tmp_path) not in (folder / "record.json").read_text("utf-8")
+    path.unlink()
+    task, model, data = experiment.load(folder)
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    texts = [sample["source"] for sample in samples]
+    assert task.predict(model, texts, data) == [sample["output"] for sample in samples]
+    with pytest.raises(UserError):
+        task.load_data()
+
+
+@pytest.mark.parametrize("name", ["classification", "image_captioning", "video_labeling"])
+def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
+    shown = display.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    settings = {"units": 4, "epochs": 1, "limit": 30}
+    _, folder = experiment.run(name, settings, results_dir=tmp_path / "results", display=shown)
+    task, model, data = experiment.load(folder)
+    again = tasks.find(name)(settings).load_data()
+    place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
+    inputs = [example[place] for example in again.splits["test"][:5]]
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    outputs = task.predict(model, inputs, data)
+    if name == "video_labeling":
+        classes = data.notes["classes"]
+        expected = [[classes[label] for label in row["predicted"]] for row in samples[:5]]
+    else:
+        expected = [row["output"] for row in samples[:5]]
+    assert outputs == expected
+
+
+def contributing_example() -> str:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+
+
+def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
+    example = contributing_example()
+    assert len(example.splitlines()) <= 60
+    (tmp_path / "parity.py").write_text(example, "utf-8")
+    # As if the file lay in tasks/: its relative imports are those of the package.
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    assert "parity" in tasks.names()
+    shown = display.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    record, folder = experiment.run(
+        "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=shown
+    )
+    assert record.status == "ok"
+    assert record.topology == "many-to-many, aligned"
+    assert record.headline["value"] > 0.95 > record.baselines["majority class"]
+    task, model, data = experiment.load(folder)
+    assert task.predict(model, [[1, 0, 1, 1]], data) == [[1, 1, 0, 1]]
+    monkeypatch.delitem(sys.modules, "rnn_topologies.tasks.parity")

@@ -18,8 +18,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..parts import folders
 from ..parts.errors import UserError
+from .source import Lazy, Source
 
 LIST = "files.json"
 
@@ -119,8 +122,15 @@ def _write_list(folder: pathlib.Path) -> None:
     beside.rename(folder / LIST)
 
 
-def read(builder, split: str) -> list[Mapping]:
+def read(builder, split: str, decoders=None) -> Sequence[Mapping]:
     """Returns the examples of a split, in the stored order, text as `str`.
+
+    They are read from disk when they are asked for, so that a set may be larger than memory.
+
+    Args:
+        builder: of a prepared data set.
+        split: name of a split.
+        decoders: what TFDS shall not decode, as its `as_data_source` takes it.
 
     Raises:
         UserError: the data set has no such split.
@@ -130,21 +140,74 @@ def read(builder, split: str) -> list[Mapping]:
             f"{builder.info.full_name} has no split {split!r}. It has "
             f"{', '.join(sorted(builder.info.splits))}."
         )
-    source = builder.as_data_source(split)
-    rows = source.__getitems__(range(len(source)))
-    return [
-        {name: v.decode("utf-8") if isinstance(v, bytes) else v for name, v in row.items()}
-        for row in rows
-    ]
+    rows = builder.as_data_source(split, decoders=decoders)
+    texts = text_features(builder.info.features)
+    return Lazy(range(len(rows)), lambda index: _with_text(rows[index], texts))
 
 
-def content_hash(splits: Mapping[str, Sequence[Mapping]]) -> str:
-    """Returns the SHA-256 of examples of text and numbers, in hexadecimal.
+def text_features(features) -> set[str]:
+    """Returns the names of the features that hold text, or sequences of texts."""
+    import tensorflow_datasets as tfds
 
-    Unlike that of the files, it does not change with the version of TFDS.
+    return {
+        name
+        for name, feature in features.items()
+        if isinstance(getattr(feature, "feature", feature), tfds.features.Text)
+    }
+
+
+def _with_text(row: Mapping, texts: set[str]) -> dict:
+    return {name: decoded(v) if name in texts else v for name, v in row.items()}
+
+
+def decoded(value):
+    """Returns bytes as text, also where they come in an array or a list."""
+    values = np.asarray(value, dtype=object)
+    if values.ndim:
+        return [decoded(inner) for inner in values]
+    text = values.item()
+    return text.decode("utf-8") if isinstance(text, bytes) else text
+
+
+def source(builder_class, config, *, builder_config=None) -> Source:
+    """Returns a data set of ours, whose features are named and split as tasks want them.
+
+    Args:
+        builder_class: a TFDS builder class.
+        config: of the task, for its folders.
+        builder_config: of the builder, or None.
     """
-    digest = hashlib.sha256()
-    for name, rows in sorted(splits.items()):
-        for row in rows:
-            digest.update(json.dumps([name, row], sort_keys=True).encode())
-    return digest.hexdigest()
+    builder = prepare(
+        builder_class, config=builder_config, data_dir=config.data_dir, manual_dir=config.manual_dir
+    )
+    features = builder.info.features
+    labels = next((features[name] for name in ("label", "labels") if name in features), None)
+    labels = getattr(labels, "feature", labels)
+    return Source(
+        name=builder.info.full_name,
+        sha256=listed_hash(builder),
+        splits={name: read(builder, name, undecoded(features)) for name in builder.info.splits},
+        classes=tuple(labels.names) if labels is not None else (),
+        notes=dict(builder.info.metadata or {}),
+    )
+
+
+def undecoded(features) -> dict | None:
+    """Returns decoders that leave images as they are stored, to be decoded one by one."""
+    import tensorflow_datasets as tfds
+
+    return {
+        name: tfds.decode.SkipDecoding()
+        for name, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    } or None
+
+
+def listed_hash(builder) -> str:
+    """Returns the SHA-256 of the list of a prepared data set's record files, in hexadecimal.
+
+    Quick for sets of any size. It changes where TFDS comes to write other files.
+    """
+    listed = json.loads((pathlib.Path(builder.data_path) / LIST).read_text("utf-8"))
+    records = {name: facts for name, facts in listed.items() if not name.endswith(".json")}
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()

@@ -5,66 +5,70 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from . import compilation
 
-def pad(sequences: Sequence[Sequence[int]], multiple: int = 1, value: int = 0) -> np.ndarray:
+
+def pad(
+    sequences: Sequence, value: int = 0, *, dtype="int32", multiple: int = 1, extra: int = 0
+) -> np.ndarray:
     """Returns the sequences as rows of one array, filled up at the end with `value`.
 
-    The width is that of the longest, rounded up to a multiple: where a backend compiles anew
-    for every shape, there are then few of them.
+    Args:
+        sequences: of numbers, or of arrays of one shape.
+        value: the padding.
+        dtype: of the array.
+        multiple: the width is that of the longest, rounded up to a multiple of it.
+        extra: columns of padding to add.
     """
     longest = max(map(len, sequences), default=0)
-    width = max(-(-longest // multiple) * multiple, multiple)
-    padded = np.full((len(sequences), width), value, "int32")
+    width = max(-(-longest // multiple) * multiple, multiple) + extra
+    step = np.shape(sequences[0])[1:] if len(sequences) else ()
+    padded = np.full((len(sequences), width, *step), value, dtype)
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence
     return padded
 
 
-class GroupedBatches(keras.utils.PyDataset):
-    """Batches that each hold examples of like length.
+class Batches(keras.utils.PyDataset):
+    """Batches of examples that all have one size.
 
     Args:
-        lengths: (examples,) or (examples, kinds); sorted by the last kind first.
+        count: number of examples.
         collate: `(indices) -> batch`.
         batch_size: examples a batch, the last one of an order aside.
-        seed: with one, examples of the same length are mixed anew every epoch and batches come
-            in random order; None keeps the order of lengths.
+        seed: with one, examples come in another random order every epoch; None keeps the order.
     """
 
     def __init__(
         self,
-        lengths,
+        count: int,
         collate: Callable[[np.ndarray], tuple],
         *,
         batch_size: int,
         seed: int | None = None,
     ):
         super().__init__(workers=1, use_multiprocessing=False)
-        self.lengths = np.asarray(lengths).reshape(len(lengths), -1)
+        self.count = count
         self.collate = collate
         self.batch_size = batch_size
         self.random = None if seed is None else np.random.default_rng(seed)
         self._arrange()
 
     def _arrange(self):
-        count = len(self.lengths)
-        ties = np.arange(count) if self.random is None else self.random.permutation(count)
-        self.order = np.lexsort([ties, *self.lengths.T])
-        starts = np.arange(0, count, self.batch_size)
+        self.order = self._ordered()
+        starts = np.arange(0, self.count, self.batch_size)
         self.batches = [self.order[start : start + self.batch_size] for start in starts]
         if self.random is not None:
             self.random.shuffle(self.batches)
+
+    def _ordered(self) -> np.ndarray:
+        return np.arange(self.count) if self.random is None else self.random.permutation(self.count)
 
     def __len__(self):
         return len(self.batches)
 
     def __getitem__(self, index):
-        batch = self.collate(self.batches[index])
-        if index == 1 and keras.backend.backend() == "tensorflow":
-            # Keras takes an axis for fixed that is alike in the first two batches, and fails at
-            # the first batch that differs.
-            batch = keras.tree.map_structure(_unlike, batch, self.collate(self.batches[0]))
-        return batch
+        return self.collate(self.batches[index])
 
     def on_epoch_end(self):
         if self.random is not None:
@@ -78,8 +82,59 @@ class GroupedBatches(keras.utils.PyDataset):
         return restored
 
 
-def _unlike(array: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Adds a column of padding where the two arrays are equally wide."""
-    if array.ndim < 2 or array.shape[1] != other.shape[1]:
+class GroupedBatches(Batches):
+    """Batches that each hold examples of like length, to be padded to one.
+
+    Args:
+        lengths: (examples,) or (examples, kinds); sorted by the last kind first.
+        collate: `(indices, pad) -> batch`, where `pad` is that of this module with the width
+            settled: it takes sequences, value and dtype.
+        batch_size: examples a batch, the last one of an order aside.
+        seed: with one, examples of the same length are mixed anew every epoch and batches come
+            in random order; None keeps the order of lengths.
+    """
+
+    def __init__(
+        self,
+        lengths,
+        collate: Callable[[np.ndarray, Callable], tuple],
+        *,
+        batch_size: int,
+        seed: int | None = None,
+    ):
+        self.lengths = np.asarray(lengths, "int64").reshape(len(lengths), -1)
+        self.first_widths = ()
+        super().__init__(len(self.lengths), collate, batch_size=batch_size, seed=seed)
+
+    def _ordered(self):
+        return np.lexsort([super()._ordered(), *self.lengths.T])
+
+    def __getitem__(self, index):
+        avoided = self.first_widths if index == 1 else ()
+        fill = _Fill(compilation.shape_multiple(), avoided)
+        batch = self.collate(self.batches[index], fill)
+        if index == 0 and keras.backend.backend() == "tensorflow":
+            self.first_widths = fill.widths
+        return batch
+
+
+class _Fill:
+    """`pad` with the width settled, to which batch after batch is filled up.
+
+    Args:
+        multiple: JAX compiles anew for every shape: of multiples there are few.
+        avoided: widths of the first batch, one for each call. On TensorFlow, Keras takes an axis
+            for fixed that is alike in the first two batches, and fails at the first that differs.
+    """
+
+    def __init__(self, multiple: int, avoided: Sequence[int]):
+        self.multiple, self.avoided = multiple, avoided
+        self.widths = []
+
+    def __call__(self, sequences: Sequence, value: int = 0, *, dtype="int32") -> np.ndarray:
+        array = pad(sequences, value, dtype=dtype, multiple=self.multiple)
+        number = len(self.widths)
+        if number < len(self.avoided) and array.shape[1] == self.avoided[number]:
+            array = pad(sequences, value, dtype=dtype, multiple=self.multiple, extra=1)
+        self.widths.append(array.shape[1])
         return array
-    return np.pad(array, [(0, 0), (0, 1), *[(0, 0)] * (array.ndim - 2)])

@@ -6,6 +6,7 @@ from keras import ops
 from rnn_topologies import layers
 
 from . import text
+from .recurrence import Recurrence
 
 ATTENTIONS = {
     "none": lambda units: None,
@@ -54,7 +55,6 @@ class EncoderDecoder(keras.Model):
         tie_embeddings: bool = False,
     ):
         super().__init__(name="encoder_decoder")
-        kind = layers.CELLS[cell]
         self.embedding = keras.layers.Embedding(
             source_size,
             embedding_size,
@@ -62,14 +62,16 @@ class EncoderDecoder(keras.Model):
             name="embedding",
         )
         self.drop = keras.layers.Dropout(dropout)
-        self.encoder = []
-        # Names without Keras's running numbers: saved weights are found by them.
-        for number in range(depth):
-            name = f"encoder_{number}"
-            layer = kind.layer(units, return_sequences=True, return_state=True, name=name)
-            self.encoder.append(layers.Bidirectional(layer, name=name) if bidirectional else layer)
+        self.encoder = Recurrence(
+            cell,
+            units,
+            depth=depth,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            name="encoder",
+        )
         self.decoder = layers.Decoder(
-            [kind.cell(units, name="cell") for _ in range(depth)],
+            [layers.CELLS[cell].cell(units, name="cell") for _ in range(depth)],
             vocabulary_size=target_size,
             embedding_size=embedding_size,
             start_id=text.START,
@@ -88,10 +90,7 @@ class EncoderDecoder(keras.Model):
         """Returns what the decoder starts from, as keyword arguments of its methods."""
         mask = ops.not_equal(source, text.PAD)
         hidden = self.drop(self.embedding(source), training=training)
-        for index, layer in enumerate(self.encoder):
-            if index:
-                hidden = self.drop(hidden, training=training)
-            hidden, *states = layer(hidden, mask=mask, training=training)
+        hidden, states = self.encoder(hidden, mask=mask, training=training)
         start = {"initial_state": self.initial_state(ops.concatenate(states, axis=-1))}
         if self.decoder.attention is not None:
             start |= {"memory": hidden, "memory_mask": mask}

@@ -4,10 +4,16 @@ import abc
 import dataclasses
 import difflib
 import enum
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from .errors import UserError
+
+# Keys of `Task.datasets` for what has no name of its own there.
+FILES = "files"  # a user's own files, by their path
+PUBLIC = "tfds"  # any set of TensorFlow Datasets, by its name
+SPLITS = ("train", "validation", "test")  # which every data set has; some have more
 
 
 class Topology(enum.StrEnum):
@@ -38,12 +44,14 @@ class DatasetFacts:
         text: one line about it.
         settings: values for the fields of `Config` that the user leaves open.
         headline: the figure to compare runs by.
+        read: `(config) -> Source`, the raw examples; raises `UserError` for what a user can mend.
     """
 
     form: str
     text: str
     settings: Mapping[str, Any]
     headline: Headline
+    read: Callable[[Any], Any]
 
 
 def setting(default: Any, text: str, **metadata) -> Any:
@@ -59,7 +67,7 @@ class TaskConfig:
         UserError: a value is out of its limits.
     """
 
-    dataset: str = setting("", "Data set; see `list`.")
+    dataset: str = setting("", "Data set: a name, see `list`, or the path of your own files.")
     cell: str = setting("gru", "Recurrent cell; see `list`.")
     units: int = setting(128, "Size of the recurrent state.", at_least=1)
     epochs: int = setting(10, "Passes over the training data, at most.", at_least=1)
@@ -67,6 +75,9 @@ class TaskConfig:
     learning_rate: float = setting(1e-3, "Highest step size of Adam.", above=0)
     patience: int = setting(
         3, "Stop after this many epochs without a better validation loss.", at_least=1
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of the target's probability spread over all classes.", at_least=0, below=1
     )
     seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
     limit: int | None = setting(None, "Use the first N training examples only.", at_least=1)
@@ -96,6 +107,8 @@ def check_setting(field: dataclasses.Field, value: Any) -> None:
         raise UserError(unknown(f"value of {name}", value, get_args(field.type)))
     if "at_least" in limits and not value >= limits["at_least"]:
         raise UserError(f"{name} must be at least {limits['at_least']}, got {value}.")
+    if "at_most" in limits and not value <= limits["at_most"]:
+        raise UserError(f"{name} must be at most {limits['at_most']}, got {value}.")
     if "above" in limits and not value > limits["above"]:
         raise UserError(f"{name} must be above {limits['above']}, got {value}.")
     if "below" in limits and not value < limits["below"]:
@@ -121,7 +134,7 @@ class Data:
     Attributes:
         name: of the set, with its version.
         sha256: of its content, all splits.
-        splits: `{"train", "validation", "test"}`, each a sequence of examples.
+        splits: `{"train", "validation", "test"}` and perhaps more, each a sequence of examples.
         tools: whatever turns raw input into tensors and back, such as vocabularies; each with
             `to_json() -> str`, to be kept with the weights.
         notes: facts about the set for the record, JSON types only.
@@ -130,7 +143,7 @@ class Data:
     name: str
     sha256: str
     splits: Mapping[str, Sequence]
-    tools: Mapping[str, Any]
+    tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -140,13 +153,16 @@ class Evaluation:
 
     Attributes:
         metrics: flat, without the name of the split.
-        examples: one row for each example, JSON types only; `right` says whether the model was.
+        examples: one row for each example, JSON types only: `source`, `output` and `target` as
+            text to be read, whether the output is `right`, and what else a task has to tell.
         signatures: how a library describes its own figures.
+        tables: figures with rows and columns, JSON types only, such as a confusion matrix.
     """
 
     metrics: Mapping[str, float]
     examples: Sequence[Mapping[str, Any]]
     signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Task(abc.ABC):
@@ -159,18 +175,53 @@ class Task(abc.ABC):
     topology: ClassVar[Topology]
     summary: ClassVar[str]
     default_dataset: ClassVar[str]
-    datasets: ClassVar[Mapping[str, DatasetFacts]]
-    tools: ClassVar[Mapping[str, Callable[[str], Any]]]  # how to read what `to_json` wrote
-    Config: ClassVar[type[TaskConfig]]
+    datasets: ClassVar[Mapping[str, DatasetFacts]]  # by the first part of their names
+    tools: ClassVar[Mapping[str, Callable[[str], Any]]] = {}  # how to read what `to_json` wrote
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    watched_accuracy: ClassVar[str] = "accuracy"  # what to call it, of tokens or frames
 
     def __init__(self, settings: Mapping[str, Any]):
         """Takes the settings that the user chose; the data set's own fill the rest."""
         dataset = settings.get("dataset") or self.default_dataset
-        self.facts = self.datasets.get(dataset.partition("/")[0])
-        if self.facts is None:
-            known = [facts.form for facts in self.datasets.values()]
-            raise UserError(unknown("data set", dataset, known))
+        self.kind = self._kind_of(dataset)
+        self.facts = self.datasets[self.kind]
         self.config = self.Config(**{**self.facts.settings, **settings, "dataset": dataset})
+
+    @property
+    def dataset(self) -> str:
+        """The data set as a record names it: of a path the last part only."""
+        name = self.config.dataset
+        return f"{FILES}/{pathlib.Path(name).name}" if self.kind == FILES else name
+
+    def _kind_of(self, dataset: str) -> str:
+        name = dataset.partition("/")[0]
+        if name in self.datasets and name not in (FILES, PUBLIC):
+            return name
+        path = pathlib.Path(dataset).expanduser()
+        # A record says `files/<name>`, and a run is rebuilt without the files.
+        if path.exists() or name == FILES:
+            return FILES
+        if path.suffix in (".csv", ".tsv") or dataset[0] in "./~":
+            raise UserError(f"--dataset {dataset}: there is no such file or folder.")
+        from ..datasets import public
+
+        if public.is_known(name):
+            return PUBLIC
+        known = [facts.form for facts in self.datasets.values()]
+        hint = did_you_mean(name, [*self.datasets, *public.names()])
+        raise UserError(f"Unknown data set: {dataset!r}. Available: {', '.join(known)}.{hint}")
+
+    def source(self):
+        """Returns the raw data, of the training examples as many as asked for.
+
+        Raises:
+            UserError: it cannot be had or read, or a split is empty.
+        """
+        from ..datasets.source import check_splits
+
+        found = self.facts.read(self.config).limited(self.config.limit)
+        check_splits(self.dataset, found.splits)
+        return found
 
     @abc.abstractmethod
     def load_data(self) -> Data:
@@ -187,21 +238,28 @@ class Task(abc.ABC):
     def batches(self, examples: Sequence, data: Data, *, training: bool):
         """Returns batches (inputs, targets, weights) that Keras can fit and evaluate on."""
 
-    @abc.abstractmethod
     def loss(self):
-        """Returns the loss to train with."""
+        """Returns the loss to train with: cross entropy, with the label smoothing asked for."""
+        from .losses import CrossEntropy
 
-    @abc.abstractmethod
+        return CrossEntropy(self.config.label_smoothing)
+
     def metrics(self) -> list:
         """Returns metrics to watch, weighted by the batches' weights."""
+        from .losses import watched
+
+        return watched(self.watched_accuracy)
 
     @abc.abstractmethod
     def evaluate(self, model, split: str, data: Data) -> Evaluation:
         """Scores the model as its user would run it: what it writes is decoded freely."""
 
     @abc.abstractmethod
-    def baseline(self, data: Data) -> dict[str, float]:
-        """Returns the headline figure of a trivial and, where there is one, a strong opponent."""
+    def baseline(self, data: Data) -> dict[str, dict[str, float]]:
+        """Returns the scores on test of a trivial opponent and a strong classical one.
+
+        Each has the figures of `evaluate` that do not need probabilities, the headline among them.
+        """
 
     @abc.abstractmethod
     def predict(self, model, raw_inputs: Sequence, data: Data) -> list:

@@ -1,7 +1,8 @@
 """From text to tokens and back, through the `tokenizers` library.
 
-A text is cut into tokens, by characters or by pairs of bytes that often stand together; each is a
-row of the vocabulary. The first three rows are special: they pad, start and end a sequence.
+A text is cut into tokens, by characters, by pairs of bytes that often stand together, or by words;
+each is a row of the vocabulary. The first three rows are special: they pad, start and end a
+sequence.
 """
 
 import json
@@ -12,14 +13,17 @@ from .errors import UserError
 
 PAD, START, END = 0, 1, 2
 SPECIAL = ("<pad>", "<start>", "<end>")
-Unit = Literal["characters", "byte_pairs"]
+UNKNOWN = "<unknown>"
+WholeUnit = Literal["characters", "byte_pairs"]  # from which any text can be written again
+Unit = Literal["characters", "byte_pairs", "words"]
 
 
 class Vocabulary:
     """A tokenizer whose first three tokens pad, start and end a sequence.
 
-    Every text survives `decode(encode(text))`, also with characters that were never seen: they
-    are spelt in bytes.
+    By characters and byte pairs, every text survives `decode(encode(text))`, also with characters
+    that were never seen: they are spelt in bytes. By words it comes back in lower case, with
+    `<unknown>` for rare words, and with a space between any two.
     """
 
     def __init__(self, tokenizer):
@@ -113,12 +117,34 @@ def byte_pairs(texts: Iterable[str], size: int) -> Vocabulary:
     return Vocabulary(_plain(tokenizer))
 
 
+def words(texts: Iterable[str], size: int) -> Vocabulary:
+    """Returns a vocabulary of the `size` most frequent words, in lower case, seen twice at least.
+
+    A word is a run of letters, digits and underscores, or a run of other marks.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    special = [*SPECIAL, UNKNOWN]
+    if size <= len(special):
+        raise UserError(f"--vocabulary-size must be above {len(special)}, got {size}.")
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return Vocabulary(_plain(tokenizer))
+
+
 def build(unit: Unit, texts: Sequence[str], size: int) -> Vocabulary:
     """Returns a vocabulary of `texts` in the given unit."""
-    return characters(texts) if unit == "characters" else byte_pairs(texts, size)
+    if unit == "characters":
+        return characters(texts)
+    return byte_pairs(texts, size) if unit == "byte_pairs" else words(texts, size)
 
 
 def summary(vocabulary: Vocabulary) -> dict:
     """Returns facts about a vocabulary for the record."""
     model = json.loads(vocabulary.to_json())["model"]
-    return {"tokens": len(vocabulary), "merges": len(model["merges"])}
+    return {"tokens": len(vocabulary), "merges": len(model.get("merges", ()))}

@@ -1,0 +1,279 @@
+"""One-to-one: an image of fixed size in, one class out.
+
+        class      y                        y        --view rows: the same image, read
+                   |                        |        row by row, is a sequence
+        state      h       beside it  h1 -> h2
+                   |                  |     |
+        image      x                  x1    x2
+
+One step of the recurrent cell from a zero state is a feed-forward net with gates: nothing comes
+round again, and the recurrent weights do nothing. It is the degenerate case that the others grow
+from. A convolution makes the vector that the cell reads. `--view rows` gives the cell one row of
+the image at a time, and `--view pixels` one pixel: 784 steps for MNIST, a test of long memory.
+
+Data: `digits` (default), 1,797 handwritten digits of scikit-learn (UCI, CC BY 4.0); `mnist`
+(LeCun, Cortes and Burges; CC BY-SA 3.0), `fashion_mnist` (Xiao, Rasul and Vollgraf, 2017; MIT),
+`cifar10` and any other set of TensorFlow Datasets with an image and a class; your own images.
+
+One example by hand: a seven, of `digits`, as the three views give it to the cell.
+
+    image      1 step    the 128 features that the convolution makes of 8 x 8 pixels
+    rows       8 steps   0 0 7 8 13 16 15 1 | 0 0 7 7 4 11 12 0 | 0 0 0 0 8 13 1 0 | ...
+    pixels     64 steps  0 | 0 | 7 | 8 | 13 | ...
+    class      "7"       7
+
+(Shades 0 to 16 as scikit-learn has them; here they are spread over 0 to 255, and the model takes
+them to -1 to 1.)
+
+Headline: accuracy, the fraction of test images whose class is right. Expect, on two cores,
+
+    python runner.py --task classification
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from .parts import task
+from .parts.errors import UserError
+
+ROWS, SIDE = 60_000, 32  # what logistic regression looks at: images, and pixels a side
+ACCURACY = task.Headline("accuracy", True, "fraction of test images whose class is right")
+
+
+class Example(NamedTuple):
+    """An image of bytes (height, width, channels), and its class."""
+
+    name: str
+    image: np.ndarray
+    label: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(task.TaskConfig):
+    """The settings of an image classification run.
+
+    Raises:
+        UserError: the settings do not go together.
+    """
+
+    view: Literal["image", "rows", "pixels"] = task.setting(
+        "image", "How the image is read: at once, in one step of the cell, or as a sequence."
+    )
+    bidirectional: bool = task.setting(False, "Whether rows or pixels are read both ways.")
+    layers: int = task.setting(1, "Recurrent layers.", at_least=1)
+    width: int = task.setting(
+        32, "Features of the first block of the convolution; further blocks double it.", at_least=1
+    )
+    features: int = task.setting(128, "Width of the vector of an image.", at_least=1)
+    dropout: float = task.setting(
+        0.2,
+        "Fraction dropped of the vector, between layers and before the class.",
+        at_least=0,
+        below=1,
+    )
+    image_size: int | None = task.setting(
+        None, "Resize images to this many pixels a side.", at_least=4
+    )
+    shift: int = task.setting(0, "Move training images by up to this many pixels.", at_least=0)
+    mirror: bool = task.setting(False, "Whether half of the training images are mirrored.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bidirectional and self.view == "image":
+            raise UserError(
+                "--bidirectional needs a sequence, and with --view image the cell takes one step: "
+                "backwards it is the same step. Add --view rows or --view pixels."
+            )
+
+
+def _digits(config: Config):
+    from .datasets import digits
+
+    return digits.read(config)
+
+
+def _public(config: Config):
+    from .datasets import public
+
+    return public.read(config, image=public.IMAGE, label=public.LABEL)
+
+
+def _files(config: Config):
+    from .datasets.files import images
+
+    return images.read_classes(config.dataset)
+
+
+class Task(task.Task):
+    """Image classification: a convolution, one step of a cell, and a class."""
+
+    topology = task.Topology.ONE_TO_ONE
+    summary = "tell the class of an image"
+    default_dataset = "digits"
+    Config = Config
+    datasets: ClassVar = {
+        "digits": task.DatasetFacts(
+            form="digits",
+            text="1,797 handwritten digits of 8 x 8 pixels",
+            settings={"epochs": 40, "batch_size": 32, "dropout": 0.4, "patience": 10},
+            headline=ACCURACY,
+            read=_digits,
+        ),
+        "mnist": task.DatasetFacts(
+            form="mnist",
+            text="70,000 handwritten digits of 28 x 28 pixels",
+            settings={"shift": 2, "batch_size": 128},
+            headline=ACCURACY,
+            read=_public,
+        ),
+        "fashion_mnist": task.DatasetFacts(
+            form="fashion_mnist",
+            text="70,000 pictures of clothes of 28 x 28 pixels",
+            settings={"epochs": 20, "shift": 2, "mirror": True, "batch_size": 128},
+            headline=ACCURACY,
+            read=_public,
+        ),
+        "cifar10": task.DatasetFacts(
+            form="cifar10",
+            text="60,000 photographs of 32 x 32 pixels",
+            settings={"epochs": 20, "shift": 3, "mirror": True, "batch_size": 128},
+            headline=ACCURACY,
+            read=_public,
+        ),
+        task.PUBLIC: task.DatasetFacts(
+            form="NAME of a TFDS set",
+            text="any with an image and a class: cmaterdb, kmnist, tf_flowers, ...",
+            settings={"image_size": 64},
+            headline=ACCURACY,
+            read=_public,
+        ),
+        task.FILES: task.DatasetFacts(
+            form="PATH",
+            text="a folder of images, a sub-folder a class, perhaps under train/, test/",
+            settings={"image_size": 64},
+            headline=ACCURACY,
+            read=_files,
+        ),
+    }
+
+    def load_data(self) -> task.Data:
+        from .datasets.source import ROOM, Lazy
+        from .parts import pixels
+
+        source = self.source()
+        fit = pixels.Fit(self.config.image_size)
+        splits = {
+            name: Lazy(range(len(rows)), functools.partial(_example, fit, rows, name), ROOM)
+            for name, rows in source.splits.items()
+        }
+        shape = splits["train"][0].image.shape  # which the others have to have, too
+        return task.Data(
+            name=source.name,
+            sha256=source.sha256,
+            splits=splits,
+            notes={
+                **source.notes,
+                "classes": list(source.classes),
+                "image_shape": list(shape),
+            },
+        )
+
+    def build_model(self, data: task.Data):
+        from .parts.image_classifier import ImageClassifier
+
+        config = self.config
+        return ImageClassifier(
+            cell=config.cell,
+            image_shape=tuple(data.notes["image_shape"]),
+            classes=len(data.notes["classes"]),
+            view=config.view,
+            units=config.units,
+            depth=config.layers,
+            bidirectional=config.bidirectional,
+            width=config.width,
+            features=config.features,
+            dropout=config.dropout,
+        )
+
+    def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
+        from .parts import batches, pixels
+
+        random = np.random.default_rng(self.config.seed)
+
+        def collate(indices):
+            chosen = [examples[index] for index in indices]
+            images = np.stack([example.image for example in chosen])
+            if training:
+                images = pixels.varied(
+                    images, random, shift=self.config.shift, mirror=self.config.mirror
+                )
+            return images, np.array([example.label for example in chosen], "int32")
+
+        return batches.Batches(
+            len(examples),
+            collate,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed if training else None,
+        )
+
+    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
+        from .parts import class_scores
+
+        examples = data.splits[split]
+        probabilities = self._probabilities(model, examples, data)
+        names = [example.name for example in examples]
+        labels = [example.label for example in examples]
+        return class_scores.evaluation(probabilities, labels, names, data.notes["classes"])
+
+    def _probabilities(self, model, examples, data) -> np.ndarray:
+        from .parts.class_scores import softmax
+
+        grouped = self.batches(examples, data, training=False)
+        return softmax(grouped.restore(model.predict(grouped, verbose=0)))
+
+    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from .parts import class_scores
+
+        train, test = _flat(data.splits["train"]), _flat(data.splits["test"])
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.1))
+        with class_scores.unconverged():
+            model.fit(*train)
+        return class_scores.baselines(
+            train[1], test[1], {"logistic regression on pixels": model.predict(test[0])}
+        )
+
+    def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
+        """Returns the class of each image, an array of bytes or a path."""
+        from .parts import pixels
+
+        fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
+        names = pixels.names(raw_inputs)
+        examples = [
+            Example(name, fit(image, name), 0)
+            for name, image in zip(names, raw_inputs, strict=True)
+        ]
+        probabilities = self._probabilities(model, examples, data)
+        return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
+
+
+def _example(fit, rows, split: str, index: int) -> Example:
+    row = rows[index]
+    name = row.get("name") or f"{split} {index}"
+    return Example(name, fit(row["image"], name), int(row["label"]))
+
+
+def _flat(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pixels (examples, features) and labels, of the first examples if there are many."""
+    chosen = examples[: min(len(examples), ROWS)]
+    images = np.stack([example.image for example in chosen])
+    step = -(-max(images.shape[1:3]) // SIDE)  # larger images are thinned out
+    flat = images[:, ::step, ::step].reshape(len(images), -1).astype("float32")
+    return flat, np.array([example.label for example in chosen])

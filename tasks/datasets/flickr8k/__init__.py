@@ -1,0 +1,1 @@
+"""Photographs from Flickr, five captions each."""

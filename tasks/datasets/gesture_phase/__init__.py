@@ -1,0 +1,1 @@
+"""Kinect recordings of people who tell stories, with the phase of their gestures."""

@@ -1,0 +1,1 @@
+"""Kinect recordings of people who walk, sit, throw and so on."""

@@ -1,0 +1,424 @@
+"""One-to-many: an image in, a sentence about it out.
+
+        caption    <start> y1 -> y2 -> y3       decoder: reads what it wrote,
+                      |     |     |     |       writes what comes next
+                     y1    y2    y3   <end>
+                      |     |     |     |
+                      '-----'--.--'-----'  attention: a weighted look at every place
+                               |
+        image                  x           convolution: a vector for each place
+
+The image is seen once. It sets the decoder's first state, and from there on a word follows from
+the words before: so many as the decoder finds right, until it writes `<end>`.
+
+Data: `scenes` (default), rendered pictures, see `tasks/datasets/scenes/`; `flickr8k` (Hodosh, Young
+and Hockenmaier, 2013; captions CC BY-SA 3.0, images for research only); any set of TensorFlow
+Datasets with images and captions, such as `coco_captions`; your own images.
+
+One example by hand, by words (0 pads, 1 starts, 2 ends, 3 is for rare words):
+
+    image      48 x 48 pixels: a large red cross in the middle, a small blue circle below it
+    caption    "a large red cross is above a small blue circle"
+    previous   what the decoder reads     1 4 14 9 11 7 27 4 19 8 12
+    following  what it shall answer       4 14 9 11 7 27 4 19 8 12 2
+
+In training the decoder reads the true caption, one step late (teacher forcing), and all captions
+of an image in one step. When it is tested, it reads its own words instead. Every score here is of
+such free writing; only the loss and the perplexity are teacher-forced, and say so.
+
+Headline: for scenes exact meaning, the fraction of test images whose caption names all that is
+there, and nothing else, and says nothing false (it is parsed and compared with the scene);
+otherwise BLEU-4. `unseen/` marks figures of scenes with pairs of colour and shape that never come
+together in training. Expect, on two cores,
+
+    python runner.py --task image_captioning
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from .parts import task, text
+from .parts.errors import UserError
+
+BLEU = task.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
+PHOTOGRAPHS = {
+    "epochs": 20,
+    "units": 256,
+    "embedding": 128,
+    "layers": 2,
+    "attention": "additive",
+    "captions": 2,
+    "vocabulary_size": 4000,
+    "image_size": 112,
+    "mirror": True,
+    "shift": 8,
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "beam_size": 5,
+}
+SIDE = 16  # pixels a side by which images are compared for the nearest
+
+
+class Example(NamedTuple):
+    """An image of bytes (height, width, channels), its captions, and their tokens."""
+
+    name: str
+    image: np.ndarray
+    captions: list[str]
+    tokens: list[list[int]]
+    is_right: Callable[[str], bool] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(task.TaskConfig):
+    """The settings of an image captioning run.
+
+    Raises:
+        UserError: the settings do not go together.
+    """
+
+    bidirectional: bool = task.setting(False, "Not here: a decoder knows no later words.")
+    encoder: str | None = task.setting(
+        None, "Model of keras.applications to see with, pretrained. Default: trained from scratch."
+    )
+    attention: Literal["none", "dot", "additive"] = task.setting(
+        "dot", "How the decoder looks back at the image."
+    )
+    layers: int = task.setting(1, "Recurrent layers of the decoder.", at_least=1)
+    embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
+    width: int = task.setting(
+        16, "Features of the first block of the convolution; further blocks double it.", at_least=1
+    )
+    features: int = task.setting(256, "Width of the vector of an image.", at_least=1)
+    dropout: float = task.setting(
+        0.0,
+        "Fraction dropped of the image's vector, embeddings, between layers, of the readout.",
+        at_least=0,
+        below=1,
+    )
+    tokens: text.Unit = task.setting("words", "What captions are cut into.")
+    vocabulary_size: int = task.setting(
+        10_000, "Largest vocabulary of words or byte pairs.", at_least=1
+    )
+    captions: int | None = task.setting(
+        None,
+        "Captions of an image to learn in a step, drawn anew each time. Default: all.",
+        at_least=1,
+    )
+    image_size: int | None = task.setting(
+        None, "Resize images to this many pixels a side.", at_least=16
+    )
+    shift: int = task.setting(0, "Move training images by up to this many pixels.", at_least=0)
+    mirror: bool = task.setting(False, "Whether half of the training images are mirrored.")
+    beam_size: int = task.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
+    length_penalty: float = task.setting(
+        1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bidirectional:
+            raise UserError(
+                "--bidirectional cannot be had in image_captioning: the recurrence writes, and a "
+                "decoder that is to write the next word cannot have read the words after it."
+            )
+
+
+def _scenes(config: Config):
+    from .datasets import scenes
+
+    return scenes.read(config)
+
+
+def _flickr8k(config: Config):
+    from .datasets import store
+    from .datasets.flickr8k import flickr8k_dataset_builder as builder
+
+    return store.source(builder.Builder, config)
+
+
+def _public(config: Config):
+    from .datasets import public
+
+    return public.read(config, image=public.IMAGE, captions=public.CAPTIONS)
+
+
+def _files(config: Config):
+    from .datasets.files import images
+
+    return images.read_captions(config.dataset)
+
+
+class Task(task.Task):
+    """Image captioning: a convolution, and a decoder that looks at it."""
+
+    topology = task.Topology.ONE_TO_MANY
+    summary = "say what an image shows"
+    watched_accuracy = "token_accuracy"
+    default_dataset = "scenes"
+    tools: ClassVar = {"caption": text.Vocabulary.from_json}
+    Config = Config
+    datasets: ClassVar = {
+        "scenes": task.DatasetFacts(
+            form="scenes",
+            text="rendered pictures of coloured shapes, five captions each; unseen combinations",
+            settings={
+                "attention": "additive",
+                "layers": 2,
+                "captions": 1,
+                "epochs": 7,
+                "batch_size": 32,
+                "learning_rate": 4e-3,
+            },
+            headline=task.Headline(
+                "exact_meaning", True, "fraction of test captions that are true and complete"
+            ),
+            read=_scenes,
+        ),
+        "flickr8k": task.DatasetFacts(
+            form="flickr8k",
+            text="8,000 photographs with five captions each",
+            settings=PHOTOGRAPHS,
+            headline=BLEU,
+            read=_flickr8k,
+        ),
+        task.PUBLIC: task.DatasetFacts(
+            form="NAME of a TFDS set",
+            text="any with an image and captions: coco_captions, ...",
+            settings=PHOTOGRAPHS,
+            headline=BLEU,
+            read=_public,
+        ),
+        task.FILES: task.DatasetFacts(
+            form="PATH",
+            text="a folder of images and captions.csv with image,caption",
+            settings=PHOTOGRAPHS,
+            headline=BLEU,
+            read=_files,
+        ),
+    }
+
+    def load_data(self) -> task.Data:
+        from .datasets.source import ROOM, Lazy
+        from .parts import pixels
+
+        source, config = self.source(), self.config
+        captions = [caption for row in source.splits["train"] for caption in row["captions"]]
+        vocabulary = text.build(config.tokens, captions, config.vocabulary_size)
+        read = functools.partial(_example, pixels.Fit(config.image_size), vocabulary)
+        splits = {
+            name: Lazy(range(len(rows)), functools.partial(read, rows, name), ROOM)
+            for name, rows in source.splits.items()
+        }
+        shape = splits["train"][0].image.shape  # which the others have to have, too
+        return task.Data(
+            name=source.name,
+            sha256=source.sha256,
+            splits=splits,
+            tools={"caption": vocabulary},
+            notes={
+                **source.notes,
+                "image_shape": list(shape),
+                "longest_caption": max(map(len, vocabulary.encode(captions))),
+                "vocabulary": text.summary(vocabulary),
+            },
+        )
+
+    def build_model(self, data: task.Data):
+        from .parts.image_captioner import ImageCaptioner
+
+        config = self.config
+        return ImageCaptioner(
+            cell=config.cell,
+            image_shape=tuple(data.notes["image_shape"]),
+            vocabulary_size=len(data.tools["caption"]),
+            units=config.units,
+            depth=config.layers,
+            attention=config.attention,
+            embedding_size=config.embedding,
+            width=config.width,
+            features=config.features,
+            pretrained=config.encoder,
+            download=bool(data.splits),  # rebuilt from a run's folder, its own weights follow
+            dropout=config.dropout,
+        )
+
+    def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
+        from .parts import batches, pixels
+
+        random = np.random.default_rng(self.config.seed)
+
+        def collate(indices, pad):
+            chosen = [examples[index] for index in indices]
+            images = np.stack([example.image for example in chosen])
+            if training:
+                images = pixels.varied(
+                    images, random, shift=self.config.shift, mirror=self.config.mirror
+                )
+            captions = [example.tokens for example in chosen]
+            if training and self.config.captions:
+                captions = [_drawn(tokens, self.config.captions, random) for tokens in captions]
+            most = max(map(len, captions))
+            previous, following = [], []
+            for several in captions:
+                missing = [[]] * (most - len(several))
+                previous += [[text.START, *tokens] for tokens in several] + missing
+                following += [[*tokens, text.END] for tokens in several] + missing
+            shape = (len(chosen), most, -1)
+            previous, following = (
+                pad(rows, text.PAD).reshape(shape) for rows in (previous, following)
+            )
+            weights = (following != text.PAD).astype("float32")
+            return {"image": images, "previous": previous}, following, weights
+
+        return batches.GroupedBatches(
+            [max(map(len, example.tokens)) for example in examples],
+            collate,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed if training else None,
+        )
+
+    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
+        from .parts import caption_scores
+
+        forced = model.evaluate(
+            self.batches(data.splits[split], data, training=False), verbose=0, return_dict=True
+        )
+        metrics, examples = self._written(model, split, data)
+        metrics["cross_entropy"] = forced["cross_entropy"]
+        metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
+        metrics["token_accuracy"] = forced["token_accuracy"]
+        for other in set(data.splits) - set(task.SPLITS):
+            apart, more = self._written(model, other, data)
+            metrics |= {f"{other}/{name}": value for name, value in apart.items()}
+            examples += more
+        references = [example.captions for example in data.splits[split]]
+        return task.Evaluation(metrics, examples, caption_scores.signatures(references))
+
+    def _written(self, model, split: str, data: task.Data) -> tuple[dict, list[dict]]:
+        """Returns the scores and the examples of freely written captions of a split."""
+        examples = data.splits[split]
+        best = self._write(
+            model, data, len(examples), lambda index: examples[index].image, self.config.beam_size
+        )
+        outputs = [captions[0] for captions in best]
+        rows = [
+            {
+                "source": example.name,
+                "output": output,
+                "target": example.captions[0],
+                "right": _is_right(output, example),
+                "references": example.captions,
+                "split": split,
+            }
+            for example, output in zip(examples, outputs, strict=True)
+        ]
+        return self._scores(outputs, examples), rows
+
+    def _scores(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+        from .parts import caption_scores
+
+        metrics = caption_scores.caption_scores(outputs, [e.captions for e in examples])
+        if examples[0].is_right is not None:
+            right = [_is_right(output, e) for output, e in zip(outputs, examples, strict=True)]
+            metrics["exact_meaning"] = sum(right) / len(right)
+        return metrics
+
+    def _write(
+        self, model, data: task.Data, count: int, image: Callable, beam_size: int
+    ) -> list[list[str]]:
+        """Returns `beam_size` captions of each image, best first; `image(index)` is one of them."""
+        from .parts import batches, compilation
+        from .parts.encoder_decoder import Writer
+
+        writer = Writer(
+            model,
+            max_length=math.ceil(1.1 * data.notes["longest_caption"]) + 1,
+            beam_size=beam_size,
+            length_penalty=self.config.length_penalty,
+        )
+        writer.compile(jit_compile=compilation.jit_compile())
+        images = batches.Batches(
+            count,
+            lambda indices: (np.stack([image(index) for index in indices]),),
+            batch_size=self.config.batch_size,
+        )
+        written = images.restore(writer.predict(images, verbose=0))
+        return [data.tools["caption"].decode(beams) for beams in written]
+
+    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
+        train, test = data.splits["train"], data.splits["test"]
+        counts = collections.Counter(caption for example in train for caption in example.captions)
+        frequent = counts.most_common(1)[0][0]
+        return {
+            "most frequent caption": self._scores([frequent] * len(test), test),
+            "caption of the nearest image": self._scores(_nearest(train, test), test),
+        }
+
+    def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
+        """Returns a caption of each image, an array of bytes or a path."""
+        best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
+        return [captions[0] for captions in best]
+
+    def n_best(
+        self, model, raw_inputs: Sequence, data: task.Data, *, beam_size: int
+    ) -> list[list[str]]:
+        """Returns `beam_size` captions of each image, best first."""
+        from .parts import pixels
+
+        fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
+        names = pixels.names(raw_inputs)
+        return self._write(
+            model,
+            data,
+            len(names),
+            lambda index: fit(raw_inputs[index], names[index]),
+            beam_size,
+        )
+
+
+def _example(fit, vocabulary, rows, split: str, index: int) -> Example:
+    row = rows[index]
+    name, captions = row.get("name") or f"{split} {index}", list(row["captions"])
+    return Example(
+        name, fit(row["image"], name), captions, vocabulary.encode(captions), row.get("is_right")
+    )
+
+
+def _drawn(captions: list, count: int, random: np.random.Generator) -> list:
+    """Returns so many of the captions, drawn without putting back."""
+    chosen = random.permutation(len(captions))[:count]
+    return [captions[index] for index in chosen]
+
+
+def _is_right(output: str, example: Example) -> bool:
+    """Whether a caption is true and complete or, where nobody can tell, one of the references."""
+    from .parts.caption_scores import words
+
+    if example.is_right is not None:
+        return example.is_right(output)
+    return words(output) in map(words, example.captions)
+
+
+def _nearest(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """Returns for each test image the first caption of the training image nearest by its pixels.
+
+    Images are thinned out to 16 pixels a side; the distance is Euclid's.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known, asked = (np.stack([_thinned(e.image) for e in split]) for split in (train, test))
+    found = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(asked, return_distance=False)
+    return [train[int(index)].captions[0] for index in found[:, 0]]
+
+
+def _thinned(image: np.ndarray) -> np.ndarray:
+    from .parts.pixels import Fit
+
+    return Fit(SIDE)(image, "").astype("float32").ravel()

@@ -34,6 +34,14 @@ from .parts import task, text
 
 ACCURACY = task.Headline("accuracy", True, "fraction of test texts whose class is right")
 
+TEXTS = {  # settings for texts of many words
+    "max_length": 400,
+    "bidirectional": True,
+    "pooling": "max",
+    "epochs": 5,
+    "dropout": 0.4,
+}
+
 
 class Example(NamedTuple):
     """A text, its class, and its tokens with start and end."""
@@ -121,21 +129,21 @@ class Task(task.Task):
         "imdb_reviews": task.DatasetFacts(
             form="imdb_reviews",
             text="50,000 film reviews, for or against",
-            settings={"max_length": 400},
+            settings=TEXTS,
             headline=ACCURACY,
             read=_public,
         ),
         task.PUBLIC: task.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with a text and a class: ag_news_subset, glue/sst2, trec, ...",
-            settings={"max_length": 400},
+            settings=TEXTS,
             headline=ACCURACY,
             read=_public,
         ),
         task.FILES: task.DatasetFacts(
             form="PATH",
             text="a folder of .txt files, a sub-folder a class; or .csv, .tsv with text,label",
-            settings={"max_length": 400},
+            settings=TEXTS,
             headline=ACCURACY,
             read=_files,
         ),

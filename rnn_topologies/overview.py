@@ -37,10 +37,12 @@ def _tasks(found) -> Table:
 
 
 def _datasets(found) -> Table:
-    table = _table("Data sets", "--dataset", "what it holds", "headline")
-    for task in found.values():
+    table = _table("Data sets", "--task", "--dataset", "what it holds", "headline")
+    for name, task in found.items():
         for facts in task.datasets.values():
-            table.add_row(f"[bold]{facts.form}[/bold]", facts.text, facts.headline.name)
+            table.add_row(name, f"[bold]{facts.form}[/bold]", facts.text, facts.headline.name)
+            name = ""
+        table.add_section()
     return table
 
 

@@ -172,7 +172,7 @@ class Task(task.Task):
                 "attention": "additive",
                 "layers": 2,
                 "captions": 1,
-                "epochs": 7,
+                "epochs": 6,
                 "batch_size": 32,
                 "learning_rate": 4e-3,
             },

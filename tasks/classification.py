@@ -27,7 +27,7 @@ them to -1 to 1.)
 
 Headline: accuracy, the fraction of test images whose class is right. Expect, on two cores,
 
-    python runner.py --task classification
+    python runner.py --task classification                          0.99 in half a minute
 """
 
 import dataclasses

@@ -21,7 +21,7 @@ One example by hand, by characters (0 pads, 1 starts, 2 ends, 3 to 258 are bytes
 
 Headline: accuracy, the fraction of test texts whose class is right. Expect, on two cores,
 
-    python runner.py --task text_classification
+    python runner.py --task text_classification                     0.86 in 3 minutes
 """
 
 import dataclasses

@@ -30,7 +30,7 @@ joints macro F1, since most of their frames are one class. Background (`utkinect
 which none of the actions goes on) counts for both like any class, and makes no segments for the
 segment F1 and edit score. Expect, on two cores,
 
-    python runner.py --task video_labeling
+    python runner.py --task video_labeling                          0.96 in 2 minutes
 """
 
 import dataclasses

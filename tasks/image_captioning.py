@@ -254,6 +254,9 @@ class Task(task.Task):
         from .parts import batches, pixels
 
         random = np.random.default_rng(self.config.seed)
+        most = max(len(example.tokens) for example in examples)
+        if training and self.config.captions:
+            most = min(most, self.config.captions)
 
         def collate(indices, pad):
             chosen = [examples[index] for index in indices]
@@ -263,9 +266,9 @@ class Task(task.Task):
                     images, random, shift=self.config.shift, mirror=self.config.mirror
                 )
             captions = [example.tokens for example in chosen]
-            if training and self.config.captions:
-                captions = [_drawn(tokens, self.config.captions, random) for tokens in captions]
-            most = max(map(len, captions))
+            longest = 1 + max(len(tokens) for several in captions for tokens in several)
+            if training:
+                captions = [_drawn(tokens, most, random) for tokens in captions]
             previous, following = [], []
             for several in captions:
                 missing = [[]] * (most - len(several))
@@ -273,7 +276,8 @@ class Task(task.Task):
                 following += [[*tokens, text.END] for tokens in several] + missing
             shape = (len(chosen), most, -1)
             previous, following = (
-                pad(rows, text.PAD).reshape(shape) for rows in (previous, following)
+                pad(rows, text.PAD, at_least=longest).reshape(shape)
+                for rows in (previous, following)
             )
             weights = (following != text.PAD).astype("float32")
             return {"image": images, "previous": previous}, following, weights
@@ -393,7 +397,7 @@ def _example(fit, vocabulary, rows, split: str, index: int) -> Example:
 
 
 def _drawn(captions: list, count: int, random: np.random.Generator) -> list:
-    """Returns so many of the captions, drawn without putting back."""
+    """Returns so many of the captions at most, drawn without putting back."""
     chosen = random.permutation(len(captions))[:count]
     return [captions[index] for index in chosen]
 

@@ -199,7 +199,11 @@ class Task(task.Task):
 
         def collate(indices, pad):
             chosen = [examples[index] for index in indices]
-            tokens = pad([_cropped(e.tokens, crop, random) for e in chosen], text.PAD)
+            tokens = pad(
+                [_cropped(example.tokens, crop, random) for example in chosen],
+                text.PAD,
+                at_least=max(len(example.tokens) for example in chosen),
+            )
             return tokens, np.array([example.label for example in chosen], "int32")
 
         return batches.GroupedBatches(

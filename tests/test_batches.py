@@ -73,6 +73,8 @@ def test_padding_fills_up_the_end_to_a_multiple():
     assert batches.pad([[5], [6, 7, 8]], multiple=4).shape == (2, 4)
     assert batches.pad([[], []], multiple=4).shape == (2, 4)
     assert batches.pad([[5], [6]], extra=2).shape == (2, 3)
+    assert batches.pad([[5], [6]], at_least=3, multiple=4).shape == (2, 4)
+    assert batches.pad([[5], [6]], at_least=0).shape == (2, 1)
 
 
 def test_padding_of_arrays_keeps_their_shape_and_type():

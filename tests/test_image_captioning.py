@@ -59,6 +59,20 @@ def test_an_image_is_seen_once_for_all_its_captions():
         np.testing.assert_allclose(logits[:, caption], model(alone)[:, 0], atol=1e-5)
 
 
+@pytest.mark.parametrize("captions", [None, 1, 3])
+def test_batches_keep_their_shape_whatever_is_drawn_and_missing(captions):
+    task, data, _ = make(captions=captions, batch_size=60)
+    examples = list(data.splits["train"])
+    examples[0] = examples[0]._replace(tokens=examples[0].tokens[:2])
+    for training, most in ((True, captions or 5), (False, 5)):
+        grouped = task.batches(examples, data, training=training)
+        longest = 1 + max(len(tokens) for example in examples for tokens in example.tokens)
+        for _ in range(4):
+            inputs, following, _ = grouped[0]
+            assert inputs["previous"].shape == following.shape == (60, most, longest)
+            grouped.on_epoch_end()
+
+
 def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer():
     task, data, _ = make()
     examples = data.splits["test"]

@@ -362,7 +362,7 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     texts = [sample["source"] for sample in samples]
     assert task.predict(model, texts, data) == [sample["output"] for sample in samples]
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="no such file"):
         task.load_data()
 
 

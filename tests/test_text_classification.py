@@ -92,6 +92,15 @@ def test_a_crop_is_a_run_of_at_least_half():
     assert text_classification._cropped(tokens, 0.0, random) == tokens
 
 
+def test_crops_leave_the_only_batch_its_width():
+    task, data, model = make(crop=1.0, batch_size=40, limit=40)
+    grouped = task.batches(data.splits["train"], data, training=True)
+    longest = max(len(example.tokens) for example in data.splits["train"])
+    model.compile(loss=task.loss())
+    model.fit(grouped, epochs=4, verbose=0)  # Keras refuses a width that changes
+    assert grouped[0][0].shape == (40, longest)
+
+
 def test_scores_are_of_the_test_split_in_its_order():
     task, data, model = make()
     evaluation = task.evaluate(model, "test", data)

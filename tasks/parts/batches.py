@@ -1,5 +1,6 @@
 """Batches of sequences of like length, so that little is padding."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -9,7 +10,13 @@ from . import compilation
 
 
 def pad(
-    sequences: Sequence, value: int = 0, *, dtype="int32", multiple: int = 1, extra: int = 0
+    sequences: Sequence,
+    value: int = 0,
+    *,
+    dtype="int32",
+    at_least: int = 0,
+    multiple: int = 1,
+    extra: int = 0,
 ) -> np.ndarray:
     """Returns the sequences as rows of one array, filled up at the end with `value`.
 
@@ -17,10 +24,11 @@ def pad(
         sequences: of numbers, or of arrays of one shape.
         value: the padding.
         dtype: of the array.
-        multiple: the width is that of the longest, rounded up to a multiple of it.
+        at_least: the width to have if all are shorter.
+        multiple: the width is rounded up to a multiple of it.
         extra: columns of padding to add.
     """
-    longest = max(map(len, sequences), default=0)
+    longest = max(at_least, *map(len, sequences), 0)
     width = max(-(-longest // multiple) * multiple, multiple) + extra
     step = np.shape(sequences[0])[1:] if len(sequences) else ()
     padded = np.full((len(sequences), width, *step), value, dtype)
@@ -88,7 +96,9 @@ class GroupedBatches(Batches):
     Args:
         lengths: (examples,) or (examples, kinds); sorted by the last kind first.
         collate: `(indices, pad) -> batch`, where `pad` is that of this module with the width
-            settled: it takes sequences, value and dtype.
+            settled: it takes sequences, value, dtype and at_least. Where `collate` draws what a
+            sequence is cut to, `at_least` is the longest that it can be: if one batch is all
+            there is, Keras holds every epoch to the width of the first.
         batch_size: examples a batch, the last one of an order aside.
         seed: with one, examples of the same length are mixed anew every epoch and batches come
             in random order; None keeps the order of lengths.
@@ -131,10 +141,15 @@ class _Fill:
         self.multiple, self.avoided = multiple, avoided
         self.widths = []
 
-    def __call__(self, sequences: Sequence, value: int = 0, *, dtype="int32") -> np.ndarray:
-        array = pad(sequences, value, dtype=dtype, multiple=self.multiple)
+    def __call__(
+        self, sequences: Sequence, value: int = 0, *, dtype="int32", at_least: int = 0
+    ) -> np.ndarray:
+        made = functools.partial(
+            pad, sequences, value, dtype=dtype, at_least=at_least, multiple=self.multiple
+        )
+        array = made()
         number = len(self.widths)
         if number < len(self.avoided) and array.shape[1] == self.avoided[number]:
-            array = pad(sequences, value, dtype=dtype, multiple=self.multiple, extra=1)
+            array = made(extra=1)
         self.widths.append(array.shape[1])
         return array

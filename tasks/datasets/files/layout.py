@@ -34,7 +34,12 @@ def split_places(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[str, 
     Args:
         path: of the data set.
         suffixes: of files that a split may be; without them it is a folder.
+
+    Raises:
+        UserError: there is nothing, or splits without `train`.
     """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
     found = {}

@@ -96,22 +96,23 @@ class Display:
         self.console.rule(f"[bold]{escape(name)}[/bold]", align="left")
 
     def table(self, records) -> None:
-        """Prints one row for each of several runs."""
+        """Prints two lines for each of several runs: one of all is too wide for 80 columns."""
         table = Table(box=None, pad_edge=False, title="all on the test split", title_justify="left")
-        for name in ("task", "topology", "data set", "headline"):
-            table.add_column(name, no_wrap=name == "task")
+        for name in ("task, topology", "data set, headline"):
+            table.add_column(name)
         for name in ("value", "best baseline", "seconds"):
             table.add_column(name, justify="right")
         for record in records:
+            name, value, baseline = record.status, "", ""
             if record.status == "ok":
                 headline = record.headline
-                figures = (headline["name"], f"[bold]{headline['value']:.3f}[/bold]")
                 best = max if headline["higher_is_better"] else min
-                figures += (f"{best(record.baselines.values()):.3f}",)
-            else:
-                figures = (record.status, "", "")
+                name, value = headline["name"], f"[bold]{headline['value']:.3f}[/bold]"
+                baseline = f"{best(record.baselines.values()):.3f}"
             seconds = f"{sum(record.seconds.values()):.0f}"
-            table.add_row(record.task, record.topology, record.dataset, *figures, seconds)
+            place = f"{escape(record.dataset)}\n[dim]{name}[/dim]"
+            task = f"[bold]{escape(record.task)}[/bold]\n[dim]{record.topology}[/dim]"
+            table.add_row(task, place, value, baseline, seconds)
         self.console.print()
         self.console.print(table)
 

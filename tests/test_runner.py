@@ -329,21 +329,23 @@ def test_all_tasks_run_one_after_the_other_and_end_in_one_table(tmp_path):
     done = command(
         *("--task", "all", "--limit", "40", "--epochs", "1", "--units", "4", "--cell", "lstm"),
         *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
-        COLUMNS="140",
+        COLUMNS="80",
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    table = done.stdout.rpartition("all on the test split")[2]
+    lines = done.stdout.rpartition("all on the test split")[2].splitlines()
     records = [results.read(folder) for folder in (tmp_path / "results/runs").iterdir()]
     assert sorted(record.task for record in records) == tasks.names()
     for record in records:
         assert record.status == "ok"
         assert record.cell == "lstm"
-        (row,) = (line for line in table.splitlines() if line.startswith(record.task))
-        for shown in (record.topology, record.dataset, record.headline["name"]):
-            assert shown in row
-        assert f"{record.headline['value']:.3f}" in row
-        assert f"{max(record.baselines.values()):.3f}" in row
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(record.task))
+        figures = record.headline["value"], max(record.baselines.values())
+        _, dataset, *rest = lines[number].split()
+        assert dataset == record.dataset
+        assert rest[:2] == [f"{figure:.3f}" for figure in figures]
+        assert lines[number + 1].split("  ")[0] == record.topology
+        assert lines[number + 1].split()[-1] == record.headline["name"]
 
 
 def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):

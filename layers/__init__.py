@@ -28,6 +28,7 @@ else:
     from .lstm import LSTM, LSTMCell
     from .recurrent import RNN
     from .simple_rnn import SimpleRNN, SimpleRNNCell
+    from .trace import trace_gates
 
     class CellAndLayer(NamedTuple):
         """A cell, one step, and the layer that runs it over a sequence."""
@@ -57,4 +58,5 @@ else:
         "SimpleRNN",
         "SimpleRNNCell",
         "embedding_initializer",
+        "trace_gates",
     ]

@@ -12,10 +12,12 @@ from . import arguments
 class Cell(keras.layers.Layer):
     """One step in time of a recurrent network: the base of the cells.
 
-    A subclass names its gates and its states and writes its equations in `call`:
+    A subclass names its gates and its states and writes its equations in `values`:
 
         gates: names of the weight blocks, in the order in which they lie side by side.
         state_names: names of the states; the first is also the output.
+        values(inputs, states, training): returns every quantity of the equations under its
+            name, the new states among them.
         own_arguments: constructor arguments beyond the common ones.
 
     Weights, with G gates:
@@ -79,6 +81,15 @@ class Cell(keras.layers.Layer):
     def initial_bias(self, shape, dtype=None):
         """Returns the first value of `bias`."""
         return self.bias_initializer(shape, dtype=dtype)
+
+    def values(self, inputs, states, training=False) -> dict:
+        """Returns the gates, candidates and new states of a step, in the order of the equations."""
+        raise NotImplementedError(f"{type(self).__name__} must write its equations in `values`.")
+
+    def call(self, inputs, states, training=False):
+        values = self.values(inputs, states, training)
+        new = [values[name] for name in self.state_names]
+        return new[0], new
 
     def get_initial_state(self, batch_size=None):
         """Returns zero states, each (batch_size, units)."""

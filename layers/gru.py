@@ -58,7 +58,7 @@ class GRUCell(Cell):
         shape = super().bias_shape
         return (2, *shape) if self.reset_after else shape
 
-    def call(self, inputs, states, training=False):
+    def values(self, inputs, states, training=False):
         (h,) = self.unpack(states)
         x = self.input_product(inputs, training)
         if self.use_bias:
@@ -79,8 +79,7 @@ class GRUCell(Cell):
             z = self.recurrent_activation(x_z + a_z)
             r = self.recurrent_activation(x_r + a_r)
             n = self.activation(x_n + self._product(r * h, candidate, masks and masks[2:]))
-        h = z * h + (1 - z) * n
-        return h, [h]
+        return {"z": z, "r": r, "n": n, "h": z * h + (1 - z) * n}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -60,15 +60,18 @@ class LSTMCell(Cell):
         after = self.bias_initializer((2 * self.units,), dtype=dtype)
         return ops.concatenate([before, ops.ones((self.units,), dtype=dtype), after])
 
-    def call(self, inputs, states, training=False):
+    def values(self, inputs, states, training=False):
         h, c = self.unpack(states)
         z = self.input_product(inputs, training) + self.state_product(h, training)
         if self.use_bias:
             z = z + self.bias
         i, f, g, o = ops.split(z, 4, axis=-1)
-        c = self.recurrent_activation(f) * c + self.recurrent_activation(i) * self.activation(g)
-        h = self.recurrent_activation(o) * self.activation(c)
-        return h, [h, c]
+        f = self.recurrent_activation(f)
+        i = self.recurrent_activation(i)
+        g = self.activation(g)
+        c = f * c + i * g
+        o = self.recurrent_activation(o)
+        return {"f": f, "i": i, "g": g, "c": c, "o": o, "h": o * self.activation(c)}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -43,13 +43,12 @@ class SimpleRNNCell(Cell):
 
     gates = ("h",)
 
-    def call(self, inputs, states, training=False):
+    def values(self, inputs, states, training=False):
         (h,) = self.unpack(states)
         x = self.input_product(inputs, training)
         if self.use_bias:
             x = x + self.bias
-        h = self.activation(x + self.state_product(h, training))
-        return h, [h]
+        return {"h": self.activation(x + self.state_product(h, training))}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -38,8 +38,12 @@ TEXTS = {  # settings for texts of many words
     "max_length": 400,
     "bidirectional": True,
     "pooling": "max",
+    "vocabulary_size": 30_000,
+    "embedding": 128,
     "epochs": 5,
-    "dropout": 0.4,
+    "learning_rate": 2e-3,
+    "dropout": 0.5,
+    "crop": 0.5,
 }
 
 

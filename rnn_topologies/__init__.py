@@ -1,3 +1,10 @@
 """Five ways in which a recurrent network maps sequences to sequences, and their layers."""
 
 __version__ = "0.1.0"
+
+
+def load_run(run, *, results_dir="results", **settings):
+    """Rebuilds the model of an earlier run, see `rnn_topologies.trained.load_run`."""
+    from .trained import load_run
+
+    return load_run(run, results_dir=results_dir, **settings)

@@ -19,7 +19,7 @@ from rnn_topologies import tasks
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import TaskConfig, flag, unknown
 
-from . import environment
+from . import commands, environment
 
 BACKENDS = ("tensorflow", "jax", "torch")
 ALL = "all"  # in place of a task's name
@@ -85,13 +85,7 @@ def general_app() -> typer.Typer:
         if context.invoked_subcommand is None:
             raise UserError(f"Give a --task ({', '.join(tasks.names())}) or a command; see --help.")
 
-    @app.command("list")
-    def list_everything():
-        """Show the tasks with their topology and data sets, and the cells."""
-        from . import overview
-
-        overview.show()
-
+    commands.add_to(app)
     return app
 
 

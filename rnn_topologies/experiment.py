@@ -18,6 +18,7 @@ from rnn_topologies.tasks.parts.task import Data, unknown
 from . import environment, results, training
 
 # Where files lie on somebody's machine is nobody else's business and changes no result.
+EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
 NOT_RECORDED = ("data_dir", "manual_dir")
 
 
@@ -70,7 +71,7 @@ class _Run:
     def __init__(self, task_name, task, results_dir, display):
         self.task, self.results_dir, self.display = task, results_dir, display
         self.model = self.data = self.watch = self.folder = None
-        self.examples, self.seconds = [], {}
+        self.examples, self.explained, self.seconds = [], [], {}
         config = dataclasses.asdict(task.config)
         self.record = results.Record(
             run_id=results.new_run_id(task_name, config["cell"], config["seed"]),
@@ -124,6 +125,7 @@ class _Run:
         evaluation = task.evaluate(self.model, "test", data)
         test = {f"test/{name}": value for name, value in evaluation.metrics.items()}
         self.examples = evaluation.examples
+        self.explained = self._explain(data.splits["test"])
         record.metrics = {**validation, **test}
         record.signatures = evaluation.signatures
         record.tables = evaluation.tables
@@ -147,6 +149,20 @@ class _Run:
         finally:
             self.seconds[name] = time.perf_counter() - began
 
+    def _explain(self, test) -> list[dict]:
+        """Returns what the model did with a few test examples, right and wrong ones."""
+        outcomes = [example["right"] for example in self.examples[: len(test)]]
+        chosen = [
+            index
+            for outcome in (True, False)
+            for index in [i for i, right in enumerate(outcomes) if right is outcome][:EXPLAINED]
+        ]
+        if not chosen:
+            return []
+        raw = [self.task.raw(test[index]) for index in chosen]
+        explained = self.task.explain(self.model, raw, self.data)
+        return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
+
     def end(self, status: results.Status, error: BaseException | None = None) -> None:
         """Writes what there is of the run."""
         record = self.record
@@ -169,6 +185,7 @@ class _Run:
             record,
             epochs=rows,
             examples=self.examples,
+            explained=self.explained,
             tools=tools,
             weights=weights_of(self.model) if status != "failed" and self.model else None,
         )

@@ -252,16 +252,35 @@ class Task(task.Task):
 
     def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
         """Returns the class of each image, an array of bytes or a path."""
+        probabilities = self._probabilities(model, self._fitted(raw_inputs, data), data)
+        return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
+
+    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[Example]:
         from .parts import pixels
 
         fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
-        names = pixels.names(raw_inputs)
-        examples = [
-            Example(name, fit(image, name), 0)
-            for name, image in zip(names, raw_inputs, strict=True)
-        ]
-        probabilities = self._probabilities(model, examples, data)
-        return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
+        pairs = zip(pixels.names(raw_inputs), raw_inputs, strict=True)
+        return [Example(name, fit(image, name), 0) for name, image in pairs]
+
+    def raw(self, example: Example) -> np.ndarray:
+        return example.image
+
+    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
+        from .parts import explanations
+
+        examples = self._fitted(raw_inputs, data)
+        classes, found = data.notes["classes"], []
+        for example, row in zip(examples, self._probabilities(model, examples, data), strict=True):
+            shown = explanations.leading(row[np.newaxis], 5)
+            found.append(
+                {
+                    "output": classes[shown[0]],
+                    "image": explanations.png(example.image),
+                    "classes": [classes[index] for index in shown],
+                    "probabilities": explanations.rounded([row[shown]]),
+                }
+            )
+        return found
 
 
 def _example(fit, rows, split: str, index: int) -> Example:

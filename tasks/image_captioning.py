@@ -312,7 +312,7 @@ class Task(task.Task):
         best = self._write(
             model, data, len(examples), lambda index: examples[index].image, self.config.beam_size
         )
-        outputs = [captions[0] for captions in best]
+        outputs = [data.tools["caption"].decode(beams)[0] for beams in best]
         rows = [
             {
                 "source": example.name,
@@ -335,10 +335,8 @@ class Task(task.Task):
             metrics["exact_meaning"] = sum(right) / len(right)
         return metrics
 
-    def _write(
-        self, model, data: task.Data, count: int, image: Callable, beam_size: int
-    ) -> list[list[str]]:
-        """Returns `beam_size` captions of each image, best first; `image(index)` is one of them."""
+    def _write(self, model, data: task.Data, count: int, image: Callable, beam_size: int) -> list:
+        """Returns (beam_size, time) tokens for each image; `image(index)` is one of them."""
         from .parts import batches, compilation
         from .parts.encoder_decoder import Writer
 
@@ -354,8 +352,7 @@ class Task(task.Task):
             lambda indices: (np.stack([image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
-        written = images.restore(writer.predict(images, verbose=0))
-        return [data.tools["caption"].decode(beams) for beams in written]
+        return images.restore(writer.predict(images, verbose=0))
 
     def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]
@@ -366,6 +363,15 @@ class Task(task.Task):
             "caption of the nearest image": self._scores(_nearest(train, test), test),
         }
 
+    def score_parts(self, examples, data: task.Data):
+        from .parts import caption_scores, resampling
+
+        if self.facts.headline is not BLEU:
+            return super().score_parts(examples, data)
+        outputs = [caption_scores.plain(example["output"]) for example in examples]
+        references = [[caption_scores.plain(c) for c in e["references"]] for e in examples]
+        return resampling.bleu(caption_scores.bleu(4), outputs, references)
+
     def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
         """Returns a caption of each image, an array of bytes or a path."""
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
@@ -375,17 +381,39 @@ class Task(task.Task):
         self, model, raw_inputs: Sequence, data: task.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` captions of each image, best first."""
+        images = self._fitted(raw_inputs, data)
+        written = self._write(model, data, len(images), images.__getitem__, beam_size)
+        return [data.tools["caption"].decode(beams) for beams in written]
+
+    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[np.ndarray]:
         from .parts import pixels
 
         fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
-        names = pixels.names(raw_inputs)
-        return self._write(
-            model,
-            data,
-            len(names),
-            lambda index: fit(raw_inputs[index], names[index]),
-            beam_size,
-        )
+        pairs = zip(raw_inputs, pixels.names(raw_inputs), strict=True)
+        return [fit(image, name) for image, name in pairs]
+
+    def raw(self, example: Example) -> np.ndarray:
+        return example.image
+
+    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
+        from .parts import explanations
+
+        vocabulary, images = data.tools["caption"], self._fitted(raw_inputs, data)
+        found = []
+        beam_size = self.config.beam_size
+        written = self._write(model, data, len(images), images.__getitem__, beam_size)
+        for image, beams in zip(images, written, strict=True):
+            best = explanations.until_end(beams[0])
+            one = {
+                "output": vocabulary.decode([best])[0],
+                "image": explanations.png(image),
+                "written": vocabulary.pieces(best),
+            }
+            weights = explanations.attention(model, image, best)
+            if weights is not None:
+                one |= {"attention": weights, "grid": list(model.places.grid)}
+            found.append(one)
+        return found
 
 
 def _example(fit, vocabulary, rows, split: str, index: int) -> Example:

@@ -34,6 +34,7 @@ from .parts import task, text
 
 ACCURACY = task.Headline("accuracy", True, "fraction of test texts whose class is right")
 
+STEPS = 60  # of a text at most, to be shown
 TEXTS = {  # settings for texts of many words
     "max_length": 400,
     "bidirectional": True,
@@ -264,10 +265,43 @@ class Task(task.Task):
         return class_scores.baselines(labels, [example.label for example in test], guesses)
 
     def predict(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[str]:
-        rows = [{"text": raw, "label": 0} for raw in raw_inputs]
-        examples = self._examples(rows, data.tools["text"])
-        probabilities = self._probabilities(model, examples, data)
+        probabilities = self._probabilities(model, self._asked(raw_inputs, data), data)
         return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
+
+    def _asked(self, raw_inputs: Sequence[str], data: task.Data) -> list[Example]:
+        rows = [{"text": raw, "label": 0} for raw in raw_inputs]
+        return self._examples(rows, data.tools["text"])
+
+    def explain(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[dict]:
+        """Probabilities are those of the text up to each step, as if it ended there."""
+        from .parts import explanations
+
+        classes, found = data.notes["classes"], []
+        for example in self._asked(raw_inputs, data):
+            last = len(example.tokens)
+            # Of long texts some steps: each is a text of its own to the model.
+            ends = sorted({-(-last * number // STEPS) for number in range(1, STEPS + 1)})
+            begun = [example._replace(tokens=example.tokens[:end]) for end in ends]
+            probabilities = self._probabilities(model, begun, data)
+            shown = explanations.leading(probabilities, 4)
+            starts = [0, *ends[:-1]]
+            found.append(
+                {
+                    "output": classes[shown[0]],
+                    "steps": [
+                        self._piece(data.tools["text"], example.tokens[start:end])
+                        for start, end in zip(starts, ends, strict=True)
+                    ],
+                    "classes": [classes[index] for index in shown],
+                    "probabilities": explanations.rounded(probabilities[:, shown]),
+                }
+            )
+        return found
+
+    def _piece(self, vocabulary, tokens: list[int]) -> str:
+        """Returns what some tokens stand for, to be read."""
+        between = " " if self.config.tokens == "words" else ""
+        return between.join(vocabulary.pieces(tokens))
 
 
 def _cropped(tokens: list[int], share: float, random: np.random.Generator) -> list[int]:

@@ -300,6 +300,15 @@ class Task(task.Task):
             for name, outputs in guesses.items()
         }
 
+    def score_parts(self, examples, data: task.Data):
+        from .parts import resampling, scores
+
+        if self.facts.headline is not BLEU:
+            return super().score_parts(examples, data)
+        outputs = [example["output"] for example in examples]
+        references = [[example["target"]] for example in examples]
+        return resampling.bleu(scores.bleu(), outputs, references)
+
     def predict(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[str]:
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
         return [outputs[0] for outputs in best]
@@ -308,10 +317,15 @@ class Task(task.Task):
         self, model, raw_inputs: Sequence[str], data: task.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` translations of each sentence, best first."""
+        tokens = data.tools["source"].encode(raw_inputs)
+        written = self._write(model, tokens, data, beam_size)
+        return [data.tools["target"].decode(beams) for beams in written]
+
+    def _write(self, model, tokens: Sequence[list[int]], data: task.Data, beam_size: int) -> list:
+        """Returns (beam_size, time) tokens for each source, best first."""
         from .parts import batches, compilation
         from .parts.encoder_decoder import Writer
 
-        tokens = data.tools["source"].encode(raw_inputs)
         longest = data.notes["longest_target"]  # in tokens
         writer = Writer(
             model,
@@ -325,8 +339,25 @@ class Task(task.Task):
             lambda indices, pad: (pad([tokens[index] for index in indices], text.PAD),),
             batch_size=self.config.batch_size,
         )
-        written = sources.restore(writer.predict(sources, verbose=0))
-        return [data.tools["target"].decode(beams) for beams in written]
+        return sources.restore(writer.predict(sources, verbose=0))
+
+    def explain(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[dict]:
+        from .parts import explanations
+
+        source, target = data.tools["source"], data.tools["target"]
+        tokens = source.encode(raw_inputs)
+        found = []
+        written = self._write(model, tokens, data, self.config.beam_size)
+        for read, beams in zip(tokens, written, strict=True):
+            best = explanations.until_end(beams[0])
+            one = {
+                "output": target.decode([best])[0],
+                "steps": source.pieces(read),
+                "written": target.pieces(best),
+            }
+            weights = explanations.attention(model, np.array(read, "int32"), best)
+            found.append(one | ({"attention": weights} if weights is not None else {}))
+        return found
 
 
 def _pairs(rows, tools) -> list[Pair]:

@@ -42,6 +42,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from .parts import task
+from .parts.errors import UserError
 from .parts.scaling import Scaler
 
 ACCURACY = task.Headline("frame_accuracy", True, "fraction of test frames labelled right")
@@ -336,6 +337,18 @@ class Task(task.Task):
             for name, guess in guesses.items()
         }
 
+    def score_parts(self, examples, data: task.Data):
+        from .parts import resampling
+
+        labels, predicted = ([e[name] for e in examples] for name in ("labels", "predicted"))
+        if self.facts.headline is MACRO_F1:
+            return resampling.macro_f1(labels, predicted, len(data.notes["classes"]))
+        right = [
+            sum(a == b for a, b in zip(*pair, strict=True))
+            for pair in zip(labels, predicted, strict=True)
+        ]
+        return resampling.mean_of(right, [len(clip) for clip in labels])
+
     def predict(self, model, raw_inputs: Sequence[np.ndarray], data: task.Data) -> list[list[str]]:
         """Returns the label of every frame of each clip.
 
@@ -343,18 +356,55 @@ class Task(task.Task):
             raw_inputs: clips, each (time, features), or images of bytes (time, height, width,
                 channels), or a list of paths of images.
         """
-        from .parts import pixels
-
-        classes, shape = data.notes["classes"], data.notes["frame_shape"]
-        fit = pixels.Fit(self.config.image_size, shape if len(shape) == 3 else None)
-        clips = [
-            Clip("", self._prepared(fit, frames, f"clip {number}"), np.zeros(len(frames), "int32"))
-            for number, frames in enumerate(raw_inputs)
-        ]
+        classes = data.notes["classes"]
         return [
             [classes[label] for label in rows.argmax(-1)]
-            for rows in self._probabilities(model, clips, data)
+            for rows in self._probabilities(model, self._fitted(raw_inputs, data), data)
         ]
+
+    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[Clip]:
+        from .parts import pixels
+
+        shape = data.notes["frame_shape"]
+        fit = pixels.Fit(self.config.image_size, shape if len(shape) == 3 else None)
+        clips = []
+        for number, frames in enumerate(raw_inputs):
+            prepared = self._prepared(fit, frames, f"clip {number}")
+            if list(prepared.shape[1:]) != list(shape):
+                raise UserError(
+                    f"The frames of clip {number} have the shape {prepared.shape[1:]}, those that "
+                    f"the model was trained on {tuple(shape)}."
+                )
+            clips.append(Clip("", prepared, np.zeros(len(frames), "int32")))
+        return clips
+
+    def read_input(self, given: str):
+        """Returns the clip in a folder of images, or in a .csv file."""
+        from .datasets.files import clips
+
+        return clips.read_clip(given)
+
+    def raw(self, example: Clip) -> np.ndarray:
+        if example.frames.ndim == 2 and self.config.differences:
+            return example.frames[:, : example.frames.shape[1] // 2]
+        return example.frames
+
+    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
+        from .parts import explanations
+
+        classes, clips = data.notes["classes"], self._fitted(raw_inputs, data)
+        found = []
+        for clip, rows in zip(clips, self._probabilities(model, clips, data), strict=True):
+            one = {
+                "output": [classes[label] for label in rows.argmax(-1)],
+                "steps": [str(number) for number in range(1, len(rows) + 1)],
+                "classes": classes,
+                "probabilities": explanations.rounded(rows),
+            }
+            if clip.frames.ndim == 4:
+                one["image"] = explanations.png(np.concatenate(list(clip.frames), axis=1))
+            found.append(one)
+        return found
 
 
 def _pieces(clips: Sequence[Clip], size: int | None) -> list[tuple[int, int, int]]:

@@ -19,6 +19,11 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:'[^\W_]+)?|'[^\W_]+", caption.lower())
 
 
+def plain(caption: str) -> str:
+    """Returns the words of a caption with spaces between them."""
+    return " ".join(words(caption))
+
+
 def caption_scores(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """Returns BLEU-1 to BLEU-4, 0 to 100, and CIDEr-D, 0 to 10, of the whole corpus.
 
@@ -43,24 +48,26 @@ def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     return found
 
 
-def _metrics() -> dict:
+def bleu(order: int):
+    """Returns the metric of BLEU-`order`, for captions made `plain`."""
     from sacrebleu.metrics import BLEU
 
-    return {
-        order: BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
-        for order in ORDERS
-    }
+    return BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
+
+
+def _metrics() -> dict:
+    return {order: bleu(order) for order in ORDERS}
 
 
 def _streams(outputs, references):
     """Returns outputs and references as sacreBLEU takes them: a list for each reference."""
-    plain = [[" ".join(words(caption)) for caption in captions] for captions in references]
-    most = max(map(len, plain))
+    known = [[plain(caption) for caption in captions] for captions in references]
+    most = max(map(len, known))
     streams = [
-        [captions[number] if number < len(captions) else None for captions in plain]
+        [captions[number] if number < len(captions) else None for captions in known]
         for number in range(most)
     ]
-    return [" ".join(words(output)) for output in outputs], streams
+    return [plain(output) for output in outputs], streams
 
 
 def cider_d(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:

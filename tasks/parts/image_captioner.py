@@ -24,6 +24,7 @@ class Places(keras.layers.Layer):
 
     def build(self, maps_shape):
         _, height, width, features = maps_shape
+        self.grid = (height, width)
         self.sequence = (height * width, features)
         self.places = self.add_weight(
             name="places",

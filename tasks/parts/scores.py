@@ -34,9 +34,14 @@ def signatures() -> dict[str, str]:
     return found
 
 
+def bleu() -> sacrebleu.metrics.BLEU:
+    """Returns the metric of the figure `bleu`."""
+    return sacrebleu.metrics.BLEU()
+
+
 def _metrics() -> dict:
     return {
-        "bleu": sacrebleu.metrics.BLEU(),
+        "bleu": bleu(),
         "bleu_lowercase": sacrebleu.metrics.BLEU(lowercase=True),
         "chrf": sacrebleu.metrics.CHRF(),
     }

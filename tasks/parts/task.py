@@ -261,6 +261,39 @@ class Task(abc.ABC):
         Each has the figures of `evaluate` that do not need probabilities, the headline among them.
         """
 
+    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data):
+        """Takes the headline figure apart by test examples, see `resampling.Parts`.
+
+        Args:
+            examples: those of `evaluate`, of the test split alone.
+            data: needs notes only.
+        """
+        from .resampling import mean_of
+
+        return mean_of([example["right"] for example in examples])
+
     @abc.abstractmethod
     def predict(self, model, raw_inputs: Sequence, data: Data) -> list:
         """Raw input in, readable output out."""
+
+    def explain(self, model, raw_inputs: Sequence, data: Data) -> list[dict[str, Any]]:
+        """Returns what the model did with each raw input, JSON types only, to be drawn.
+
+        Keys, those that there are:
+            output: what `predict` returns.
+            image: the input as a PNG file in base64; of a clip its frames side by side.
+            steps: what was read, piece by piece.
+            classes, probabilities: some classes, and (steps, classes) after each step.
+            written: what was written, piece by piece.
+            attention: (written, steps), or (written, places of the image).
+            grid: rows and columns of those places.
+        """
+        return [{"output": output} for output in self.predict(model, raw_inputs, data)]
+
+    def raw(self, example) -> Any:
+        """Returns the raw input that an example was made of: its first field."""
+        return example[0]
+
+    def read_input(self, given: str) -> Any:
+        """Returns the raw input that a user means by what stands on the command line."""
+        return given

@@ -55,6 +55,23 @@ def read(dataset: str) -> Source:
     )
 
 
+def read_clip(given: str) -> list[pathlib.Path] | np.ndarray:
+    """Returns one clip: the images in a folder, or the numbers of a .csv file.
+
+    Raises:
+        UserError: it is neither, or cannot be read.
+    """
+    path = pathlib.Path(given).expanduser()
+    if path.is_dir():
+        files = [file for file in layout.entries(path) if file.suffix.lower() in layout.IMAGES]
+        if not files:
+            raise UserError(f"{path} holds no images.")
+        return files
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise UserError(f"{path} is neither a folder of images nor a .csv file.")
+    return _feature_clip(path, needs_labels=False)["frames"]
+
+
 def _loaded(rows, index: int) -> dict:
     row = rows[index]
     frames = row["frames"]
@@ -115,15 +132,15 @@ def _feature_clips(place: pathlib.Path) -> list[dict]:
     return [_feature_clip(path) for path in layout.entries(place) if path.suffix.lower() == ".csv"]
 
 
-def _feature_clip(path: pathlib.Path) -> dict:
+def _feature_clip(path: pathlib.Path, *, needs_labels: bool = True) -> dict:
     header = [name.strip() for name in next(tables.cells(path), (1, []))[1]]
     columns = [name for name in header if name != "label"]
     if not columns:
         raise UserError(f"{path}, line 1: there is no column of numbers beside the label.")
     frames, labels = [], []
-    for line, values in tables.rows(path, header if "label" in header else ["label"]):
+    for line, values in tables.rows(path, [*columns, "label"] if needs_labels else columns):
         frames.append([_number(values[name], path, line, name) for name in columns])
-        labels.append(values["label"])
+        labels.append(values.get("label"))
     if not frames:
         raise UserError(f"{path}: the clip has no frames.")
     frames = np.array(frames, "float32")

@@ -1,0 +1,164 @@
+"""The commands beside `--task`: they look at runs, ask their models, and teach."""
+
+import json
+import os
+import pathlib
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from rnn_topologies.tasks.parts.errors import UserError
+
+from . import environment
+
+ResultsDir = Annotated[str, typer.Option(help="Folder of results, or of run folders.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run: id, its beginning, folder, or best:TASK.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    app.command("list")(list_everything)
+    app.command("table")(table)
+    app.command("compare")(compare)
+    app.command("predict")(predict)
+
+
+def list_everything():
+    """Show the tasks with their topology and data sets, and the cells."""
+    from . import overview
+
+    overview.show()
+
+
+def table(
+    task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only runs on this data set.")] = None,
+    format: Annotated[
+        Literal["rich", "markdown", "csv"], typer.Option(help="How to write the table.")
+    ] = "rich",
+    all_metrics: Annotated[bool, typer.Option(help="Show every metric.")] = False,
+    results_dir: ResultsDir = "results",
+):
+    """Show runs: mean and standard deviation over seeds, best first, beside the baselines."""
+    from rich.console import Console
+
+    from . import results, tables
+
+    runs = results.load(results_dir)
+    for column, wanted in (("task", task), ("dataset", dataset)):
+        if wanted is not None and not runs.empty:
+            runs = runs[runs[column] == wanted]
+    if runs.empty:
+        raise UserError(f"There are no such runs in {results_dir}. Train: runner.py --task NAME.")
+    summary = tables.summary(runs)
+    if format == "rich":
+        tables.show(summary, Console(highlight=False), all_metrics=all_metrics)
+    else:
+        write = tables.markdown if format == "markdown" else tables.csv
+        sys.stdout.write(write(summary, all_metrics=all_metrics))
+
+
+def compare(first: RunName, second: RunName, results_dir: ResultsDir = "results"):
+    """Set two runs side by side, with a bootstrap interval of their difference."""
+    from rich.console import Console
+
+    from . import comparison, trained
+
+    found = comparison.compare(trained.find(first, results_dir), trained.find(second, results_dir))
+    comparison.show(found, Console(highlight=False))
+
+
+def predict(
+    run: RunName,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT...", help="A sentence, an image, a clip's folder or .csv."),
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option(help="File with an input on each line; - is standard input.")
+    ] = None,
+    beam_size: Annotated[
+        int | None, typer.Option(help="Hypotheses of the beam search, in place of the run's.")
+    ] = None,
+    n_best: Annotated[
+        int | None, typer.Option(min=1, help="Show the N best outputs of a task that writes.")
+    ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.png", help="Draw attention or probabilities after each step into a file."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write a line of JSON an input.")] = False,
+    results_dir: ResultsDir = "results",
+):
+    """Ask the model of an earlier run."""
+    given = [*(inputs or []), *_lines(file)]
+    if not given:
+        raise UserError("Give an input, or a --file with one on each line.")
+    if explain is not None and pathlib.Path(explain).suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--explain {explain}: the file must end in .png, .svg or .pdf.")
+    from . import trained
+
+    folder = trained.find(run, results_dir)
+    if run.startswith(trained.BEST):
+        print(f"{run} is {folder.name}", file=sys.stderr)
+    model = _load(folder, beam_size, n_best)
+    raw = [model.task.read_input(one) for one in given]
+    best = model.n_best(raw, n_best) if n_best is not None else None
+    outputs = [found[0] for found in best] if best is not None else model.predict(raw)
+    for index, (one, output) in enumerate(zip(given, outputs, strict=True)):
+        if as_json:
+            answer = {"input": one, "output": output}
+            answer |= {"n_best": best[index]} if best is not None else {}
+            print(json.dumps(answer, ensure_ascii=False))
+        else:
+            _say(one, best[index] if best is not None else [output], alone=len(given) == 1)
+    if explain is not None:
+        from . import pictures
+
+        pictures.save(pictures.explained(given, model.explain(raw)), explain)
+        print(f"drawn into {explain}", file=sys.stderr)
+
+
+def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
+    """Returns the model of a run, on the backend that is set or else on TensorFlow."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from . import results, trained
+
+    record = results.read(folder)
+    sizes = [size for size in (beam_size, n_best) if size is not None]
+    settings = {}
+    if sizes:
+        if "beam_size" not in record.config:
+            raise UserError(f"{record.task} does not write: it has no --beam-size and no --n-best.")
+        settings["beam_size"] = max(sizes if beam_size else [*sizes, record.config["beam_size"]])
+    if not (folder / "weights.npz").is_file():
+        raise UserError(f"{folder} has no weights: only its record was kept.")
+    with environment.held_back(sys.stderr):
+        return trained.TrainedModel(folder, settings)
+
+
+def _lines(file: str | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        text = sys.stdin.read() if file == "-" else pathlib.Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {file} cannot be read: {error}") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _say(given: str, outputs: list, *, alone: bool) -> None:
+    for rank, output in enumerate(outputs, 1):
+        shown = " ".join(output) if isinstance(output, list) else output
+        if len(outputs) > 1:
+            shown = f"{rank}. {shown}"
+        if alone or rank > 1:
+            print(shown)
+        else:
+            print(f"{given}\n    {shown}" if len(outputs) == 1 else f"{given}\n{shown}")

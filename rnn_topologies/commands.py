@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import sys
+import webbrowser
 from typing import Annotated, Literal
 
 import typer
@@ -23,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("list")(list_everything)
     app.command("table")(table)
     app.command("compare")(compare)
+    app.command("report")(report)
     app.command("predict")(predict)
 
 
@@ -69,6 +71,22 @@ def compare(first: RunName, second: RunName, results_dir: ResultsDir = "results"
 
     found = comparison.compare(trained.find(first, results_dir), trained.find(second, results_dir))
     comparison.show(found, Console(highlight=False))
+
+
+def report(
+    results_dir: ResultsDir = "results",
+    output: Annotated[
+        str | None, typer.Option(help="File to write. Default: report.html in the results folder.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+):
+    """Write one HTML page that shows what all runs did: curves, pictures, right and wrong."""
+    from . import report as page
+
+    path = page.write(results_dir, output)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if show:
+        webbrowser.open(path.resolve().as_uri())
 
 
 def predict(

@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("compare")(compare)
     app.command("report")(report)
     app.command("predict")(predict)
+    app.command("lesson")(lesson)
 
 
 def list_everything():
@@ -180,3 +181,25 @@ def _say(given: str, outputs: list, *, alone: bool) -> None:
             print(shown)
         else:
             print(f"{given}\n    {shown}" if len(outputs) == 1 else f"{given}\n{shown}")
+
+
+def lesson(
+    name: Annotated[str | None, typer.Argument(help="Lesson; none: list them.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    results_dir: Annotated[
+        str, typer.Option(help="Folder; the lesson writes into lessons/NAME under it.")
+    ] = "results",
+):
+    """Run a small experiment that shows how recurrent networks work, in three minutes at most."""
+    from . import lessons
+
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # for its gradients
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if name is None:
+        with environment.held_back(sys.stderr):
+            for one in lessons.names():
+                print(f"{one:15} {lessons.summary(one)}")
+        return
+    with environment.held_back(sys.stderr):
+        import keras  # noqa: F401 - TensorFlow's notes about its build
+    lessons.run(name, results_dir, seed=seed)

@@ -50,6 +50,9 @@ from .parts.errors import UserError
 BLEU = task.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
 PHOTOGRAPHS = {
     "epochs": 20,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+    "width": 24,
     "units": 256,
     "embedding": 128,
     "layers": 2,

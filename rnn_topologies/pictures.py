@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rnn_topologies.tasks.parts.errors import UserError
 
 HEAT = "YlGnBu"
+LEAST = 0.1  # a class that is never more probable is not drawn
 LONG = 7  # letters of a tick's label, from which on it is turned
 
 
@@ -137,7 +138,7 @@ def _steps(figure, one: Mapping) -> None:
     if has_frames:
         _show(axes[0], picture(one["image"]))
     for index, colour in enumerate(colours(len(one["classes"]))):
-        if probabilities[:, index].max() >= 0.1:
+        if probabilities[:, index].max() >= LEAST or index == probabilities[-1].argmax():
             label = one["classes"][index]
             lines.plot(probabilities[:, index], color=colour, label=label, marker=".")
     kept = range(0, len(steps), -(-len(steps) // 60))

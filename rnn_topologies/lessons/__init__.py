@@ -21,7 +21,8 @@ from .. import pictures
 
 def names() -> list[str]:
     """Returns the names of all lessons: `long-memory` is in `long_memory.py`."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    modules = [module.name for module in pkgutil.iter_modules(__path__)]
+    return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
 def summary(name: str) -> str:
@@ -70,8 +71,8 @@ class Sheet:
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
         """Prints a table, and keeps it for `figures.json`; numbers are shown with three places."""
         shown = Table(title=name, title_justify="left", box=None, pad_edge=False)
-        for number, column in enumerate(columns):
-            shown.add_column(column, justify="right" if number else "left")
+        for column, value in zip(columns, rows[0], strict=True):
+            shown.add_column(column, justify="left" if isinstance(value, str) else "right")
         for row in rows:
             shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
         self.console.print()

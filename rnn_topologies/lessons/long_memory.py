@@ -263,6 +263,7 @@ def _report(sheet, axes, name: str, found: dict, chance: float) -> None:
     sheet.table(f"{name}: {of} by distance", ["network", *map(str, distances)], rows)
     sheet.say(f"chance {chance:.3f}; mean ± std of {SEEDS} seeds")
     axes.axhline(chance, color="gray", linestyle=":", label="chance")
+    axes.set_ylim(0, 0.5 if name == "adding" else 1.03)
     axes.set_xscale("log")
     axes.set_xticks(distances, map(str, distances))
     axes.minorticks_off()

@@ -151,7 +151,7 @@ class _Run:
 
     def _explain(self, test) -> list[dict]:
         """Returns what the model did with a few test examples, right and wrong ones."""
-        outcomes = [example["right"] for example in self.examples[: len(test)]]
+        outcomes = [bool(example["right"]) for example in self.examples[: len(test)]]
         chosen = [
             index
             for outcome in (True, False)

@@ -119,7 +119,7 @@ def test_the_wheel_holds_one_package_and_all_of_it(tmp_path):
     for folder in ("layers", "tasks", "rnn_topologies"):
         home = "rnn_topologies" if folder == "rnn_topologies" else f"rnn_topologies/{folder}"
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".tsv"):
+            if path.suffix in (".py", ".tsv", ".css", ".html", ".js"):
                 assert f"{home}/{path.relative_to(ROOT / folder)}" in names
 
 

@@ -291,8 +291,8 @@ class Task(abc.ABC):
         return [{"output": output} for output in self.predict(model, raw_inputs, data)]
 
     def raw(self, example) -> Any:
-        """Returns the raw input that an example was made of: its first field."""
-        return example[0]
+        """Returns the raw input of an example: a tuple's first field, or the example itself."""
+        return example[0] if isinstance(example, tuple) else example
 
     def read_input(self, given: str) -> Any:
         """Returns the raw input that a user means by what stands on the command line."""

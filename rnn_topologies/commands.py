@@ -45,7 +45,10 @@ def table(
     all_metrics: Annotated[bool, typer.Option(help="Show every metric.")] = False,
     results_dir: ResultsDir = "results",
 ):
-    """Show runs: mean and standard deviation over seeds, best first, beside the baselines."""
+    """Show the runs that there are, best first.
+
+    Scores are means and standard deviations over seeds, beside those of the baselines.
+    """
     from rich.console import Console
 
     from . import results, tables
@@ -65,7 +68,11 @@ def table(
 
 
 def compare(first: RunName, second: RunName, results_dir: ResultsDir = "results"):
-    """Set two runs side by side, with a bootstrap interval of their difference."""
+    """Set two runs side by side.
+
+    Shows the settings that differ, all metrics, and how much of the difference in the headline
+    could be chance: the paired bootstrap over test examples.
+    """
     from rich.console import Console
 
     from . import comparison, trained
@@ -81,7 +88,11 @@ def report(
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ):
-    """Write one HTML page that shows what all runs did: curves, pictures, right and wrong."""
+    """Write one HTML page about all runs.
+
+    It holds the table, learning curves, and for each task what it read and answered, right and
+    wrong; it needs no network.
+    """
     from . import report as page
 
     path = page.write(results_dir, output)
@@ -190,7 +201,11 @@ def lesson(
         str, typer.Option(help="Folder; the lesson writes into lessons/NAME under it.")
     ] = "results",
 ):
-    """Run a small experiment that shows how recurrent networks work, in three minutes at most."""
+    """Learn by a small experiment; none: list them.
+
+    It takes three minutes at most on two cores, prints figures and draws pictures. The pages in
+    docs/ explain them.
+    """
     from . import lessons
 
     os.environ["KERAS_BACKEND"] = "tensorflow"  # for its gradients

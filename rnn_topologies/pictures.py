@@ -42,7 +42,7 @@ def explained(inputs: Sequence[str], explanations: Sequence[Mapping]) -> Figure:
     for row, given, one in zip(rows, inputs, explanations, strict=True):
         output = one["output"]
         said = _runs(output) if isinstance(output, list) else output
-        row.suptitle(f"{shortened(given, 90)}\n→ {shortened(said, 90)}", fontsize=10, wrap=True)
+        row.suptitle(f"{shortened(given, 100)}\n→ {shortened(said, 130)}", fontsize=10, wrap=True)
         if "grid" in one:
             _places(row, one)
         elif "attention" in one:
@@ -145,6 +145,7 @@ def _steps(figure, one: Mapping) -> None:
     lines.set_xticks(kept, [visible(steps[index]) for index in kept], fontsize=8)
     if max(map(len, steps)) > LONG:
         lines.tick_params(axis="x", rotation=60)
+    lines.set_xlim(-0.5, len(steps) - 0.5)  # each step under its frame
     lines.set_ylim(-0.02, 1.02)
     lines.set_ylabel("probability")
     lines.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)

@@ -22,6 +22,11 @@ One example by hand, by characters (0 pads, 1 starts, 2 ends, 3 to 258 are bytes
 Headline: accuracy, the fraction of test texts whose class is right. Expect, on two cores,
 
     python runner.py --task text_classification                     0.86 in 3 minutes
+    python runner.py --task text_classification --units 256 --epochs 40 --crop 1 \\
+        --patience 40 --label-smoothing 0.1                         LONG in 14 minutes
+    python runner.py --task text_classification --dataset ~/aclImdb 0.89 in 15 minutes
+
+where `aclImdb` is the folder of IMDB reviews as Maas et al. packed it, without `train/unsup`.
 """
 
 import dataclasses

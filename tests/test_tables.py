@@ -245,3 +245,18 @@ def test_the_parts_of_macro_f1_and_of_means_add_up():
     assert mean.score(mean.rows.sum(axis=0)) == 6 / 8
     with pytest.raises(ValueError, match="same examples"):
         resampling.difference(mean, resampling.mean_of([1, 2]))
+
+
+def test_runs_that_all_failed_are_shown_too(tmp_path):
+    from rnn_topologies import report
+
+    write(tmp_path, 0, status="failed", model=None, data=None)
+    write(tmp_path, 1, status="interrupted", config={"cell": "lstm"})
+    table = tables.summary(results.load(tmp_path))
+    assert list(table["not_ok"]) == [1, 1]
+    assert not table["best"].any()
+    text = io.StringIO()
+    tables.show(table, Console(file=text, width=80))
+    assert "0 (+1 not ok)" in text.getvalue()
+    assert "0 (+1 not ok)" in tables.markdown(table)
+    assert "2 of them failed" in report.write(tmp_path).read_text("utf-8")

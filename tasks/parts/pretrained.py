@@ -1,6 +1,7 @@
 """Image encoders that others have trained, from `keras.applications`."""
 
 import inspect
+import warnings
 
 import keras
 from keras import ops
@@ -49,7 +50,10 @@ class PretrainedEncoder(keras.layers.Layer):
         make = getattr(keras.applications, model)
         weights, shape = "imagenet" if download else None, (*image_shape[:2], 3)
         try:
-            self.model = make(include_top=False, weights=weights, input_shape=shape)
+            with warnings.catch_warnings():
+                # That weights of another size are taken: a convolution does not mind.
+                warnings.simplefilter("ignore", UserWarning)
+                self.model = make(include_top=False, weights=weights, input_shape=shape)
         except ValueError as error:
             raise UserError(f"--encoder {model} does not fit: {error}") from error
         except Exception as error:  # what Keras raises when a download fails

@@ -41,7 +41,8 @@ def compare(first: pathlib.Path, second: pathlib.Path) -> Comparison:
     Raises:
         UserError: they are not of the same test data, or one has no scores or samples.
     """
-    records = [results.read(folder) for folder in (first, second)]
+    folders = (first, second)
+    records = [results.read(folder) for folder in folders]
     one, other = records
     for record in records:
         if record.status != "ok":
@@ -52,7 +53,7 @@ def compare(first: pathlib.Path, second: pathlib.Path) -> Comparison:
                 f"The runs are of different {name}s: {getattr(one, name)} and "
                 f"{getattr(other, name)}."
             )
-    samples = [_samples(folder, record) for folder, record in zip((first, second), records)]  # noqa: B905
+    samples = [_samples(*pair) for pair in zip(folders, records, strict=True)]
     asked = [[(row["source"], row["target"]) for row in rows] for rows in samples]
     if asked[0] != asked[1]:
         raise UserError("The runs were tested on different examples, and cannot be paired.")

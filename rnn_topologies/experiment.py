@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorboard.summary  # noqa: F401 - were it missing, that shall be told before training
 
 from rnn_topologies import layers, tasks
 from rnn_topologies.tasks.parts import folders

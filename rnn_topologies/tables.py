@@ -34,7 +34,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     runs = runs.assign(setting=_settings(runs), headline=_headlines(runs))
     groups = runs.groupby([*PLACE, *ONE], sort=False, dropna=False)
-    table = pd.DataFrame([_row(dict(zip([*PLACE, *ONE], key)), group) for key, group in groups])  # noqa: B905
+    table = pd.DataFrame([_row(key, group) for key, group in groups])
     worth = table["mean"].where(table["higher_is_better"].ne(False), -table["mean"])
     best = worth.groupby([table[name] for name in PLACE]).transform("max")
     table["best"] = worth.eq(best)
@@ -66,14 +66,14 @@ def _plain(value):
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _row(key: dict, group: pd.DataFrame) -> dict:
+def _row(key: tuple, group: pd.DataFrame) -> dict:
     good = group[group["status"] == "ok"]
     metrics = [c for c in group if c.startswith("test/")]
     by_seed = good.groupby("config/seed")[["value", "parameters", "seconds", *metrics]].mean()
     baselines = [c for c in group if c.startswith("baseline/")]
     first = group.iloc[0] if good.empty else good.iloc[0]
     return {
-        **key,
+        **dict(zip([*PLACE, *ONE], key, strict=True)),
         "topology": first["topology"],
         "higher_is_better": first["higher_is_better"],
         "mean": by_seed["value"].mean(),
@@ -121,7 +121,7 @@ def _metrics_of(group: pd.DataFrame) -> list[str]:
 def show(table: pd.DataFrame, console: Console, *, all_metrics: bool = False) -> None:
     """Prints one small table for each task and data set."""
     for (task, dataset, headline), group in table.groupby(PLACE, sort=False):
-        direction = "lower" if (group["higher_is_better"] == False).any() else "higher"  # noqa: E712
+        direction = "lower" if group["higher_is_better"].eq(False).any() else "higher"
         title = Text.assemble(
             (task, "bold"), f" · {dataset} · {headline or 'no figure'}, {direction} is better"
         )

@@ -156,8 +156,7 @@ def start(names: Sequence[str], settings: dict, *, backend: str | None, results_
             f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
         )
     os.environ["KERAS_BACKEND"] = backend
-    # TensorFlow's own notes about its build would hide what a reader looks for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.quiet()
     for name in names:
         tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
     from .display import Display

@@ -157,7 +157,7 @@ def predict(
 def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
     """Returns the model of a run, on the backend that is set or else on TensorFlow."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.quiet()
     from . import results, trained
 
     record = results.read(folder)
@@ -209,7 +209,7 @@ def lesson(
     from . import lessons
 
     os.environ["KERAS_BACKEND"] = "tensorflow"  # for its gradients
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.quiet()
     if name is None:
         with environment.held_back(sys.stderr):
             for one in lessons.names():

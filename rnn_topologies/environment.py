@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import pathlib
 import platform
@@ -57,6 +58,12 @@ def git() -> dict | None:
         return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "-s"))}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def quiet() -> None:
+    """Silences what TensorFlow notes of its build, and its wonder at many models in one process."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

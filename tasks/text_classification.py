@@ -23,7 +23,7 @@ Headline: accuracy, the fraction of test texts whose class is right. Expect, on 
 
     python runner.py --task text_classification                     0.86 in 3 minutes
     python runner.py --task text_classification --units 256 --epochs 40 --crop 1 \\
-        --patience 40 --label-smoothing 0.1                         LONG in 14 minutes
+        --patience 40 --label-smoothing 0.1                         0.87 in 14 minutes
     python runner.py --task text_classification --dataset ~/aclImdb 0.89 in 15 minutes
 
 where `aclImdb` is the folder of IMDB reviews as Maas et al. packed it, without `train/unsup`.

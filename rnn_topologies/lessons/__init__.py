@@ -5,7 +5,6 @@ A lesson is a module with a docstring and a `run(sheet)`; the runner finds it by
 
 import importlib
 import json
-import logging
 import pathlib
 import pkgutil
 from collections.abc import Sequence
@@ -44,7 +43,6 @@ def run(name: str, results_dir: str | pathlib.Path, *, seed: int = 0) -> pathlib
         UserError: there is no such lesson, or the folder cannot be written.
     """
     module = _module(name)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it wonders at many small models
     check_writable(results_dir, "--results-dir")
     sheet = Sheet(pathlib.Path(results_dir) / "lessons" / name, seed)
     module.run(sheet)

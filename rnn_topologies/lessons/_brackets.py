@@ -21,6 +21,7 @@ LANGUAGES = ("en", "de", "fr", "es", "it", "nl")
 NAMES = 4  # in a sentence
 STEPS, BATCH = 400, 32
 SEEDS = 3
+GATES = "ifozr"  # quantities between 0 and 1
 CLAMPED = 1e4  # beside it whatever else goes into a gate is nothing: the sigmoid is 0 or 1
 
 
@@ -200,44 +201,57 @@ def heat_maps(
     tokens = text.tokens[index : index + 1, : len(sentence)]
     labels = np.array(inside(sentence))
     trace = layers.trace_gates(model.recurrent, model.read(tokens))
-    probability = 1 / (1 + np.exp(-keras.ops.convert_to_numpy(model(tokens))[0, :, 0]))
     unit = keeper(trace, labels, state)
-
-    maps = Figure(figsize=(14, 1.1 * (len(shown) + 1)), layout="constrained")
-    top, *rows = maps.subplots(len(shown) + 1, 1, sharex=True)
-    top.plot(probability, color="#0072b2")
+    logits = keras.ops.convert_to_numpy(model(tokens))[0, :, 0]
+    maps = _maps({name: trace[name][0] for name in shown}, shown, unit)
+    top = maps.axes[0]
+    top.plot(1 / (1 + np.exp(-logits)), color="#0072b2")
     top.fill_between(range(len(labels)), labels, step="mid", color="#d55e00", alpha=0.25)
+    _letters(maps.axes[len(shown)], sentence)
+    values = {name: trace[name][0, :, unit] for name in shown}
+    lines = _lines(values, shown, labels)
+    lines.suptitle(f"The unit that remembers: unit {unit}", fontsize=10)
+    _letters(lines.axes[-1], sentence)
+    return maps, lines, _means(values, sentence, labels)
+
+
+def _maps(values: dict[str, np.ndarray], shown: dict[str, str], unit: int) -> Figure:
+    """Draws every quantity of all units, (time, units), under an empty plot for the answer."""
+    figure = Figure(figsize=(14, 1.1 * (len(shown) + 1)), layout="constrained")
+    top, *rows = figure.subplots(len(shown) + 1, 1, sharex=True)
     top.set_ylabel("within\nbrackets")
     top.set_ylim(-0.05, 1.05)
     for axes, (name, called) in zip(rows, shown.items(), strict=True):
-        values, is_gate = trace[name][0].T, name in "ifozr"
+        is_gate = name in GATES
+        limit = 1.0 if is_gate else max(1.0, np.abs(values[name]).max())
         image = axes.imshow(
-            values,
+            values[name].T,
             aspect="auto",
             cmap="viridis" if is_gate else "RdBu",
-            vmin=0 if is_gate else -(limit := max(1.0, np.abs(values).max())),
-            vmax=1 if is_gate else limit,
+            vmin=0 if is_gate else -limit,
+            vmax=limit,
         )
         axes.set_ylabel(f"{called}\n{name}", fontsize=8)
         axes.set_yticks([unit], [f"unit {unit}"], fontsize=7)
-        maps.colorbar(image, ax=axes, fraction=0.02, pad=0.01)
-    _letters(rows[-1], sentence)
+        figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01)
+    return figure
 
-    lines = Figure(figsize=(14, 1.0 * len(shown) + 0.6), layout="constrained")
-    lines.suptitle(f"The unit that remembers: unit {unit}", fontsize=10)
-    for axes, (name, called) in zip(
-        lines.subplots(len(shown), 1, sharex=True), shown.items(), strict=True
-    ):
-        axes.fill_between(
-            range(len(labels)), labels, step="mid", color="#d55e00", alpha=0.2,
-            transform=axes.get_xaxis_transform(),
-        )  # fmt: skip
-        axes.plot(trace[name][0, :, unit], color="#0072b2", marker=".", markersize=4)
+
+def _lines(values: dict[str, np.ndarray], shown: dict[str, str], labels: np.ndarray) -> Figure:
+    """Draws every quantity of one unit, (time,), with the brackets behind it."""
+    figure = Figure(figsize=(14, 1.0 * len(shown) + 0.6), layout="constrained")
+    rows = figure.subplots(len(shown), 1, sharex=True)
+    for axes, (name, called) in zip(rows, shown.items(), strict=True):
+        behind = {"transform": axes.get_xaxis_transform(), "color": "#d55e00", "alpha": 0.2}
+        axes.fill_between(range(len(labels)), labels, step="mid", **behind)
+        axes.plot(values[name], color="#0072b2", marker=".", markersize=4)
         axes.set_ylabel(f"{called}\n{name}", fontsize=8)
-        if name in "ifozr":
+        if name in GATES:
             axes.set_ylim(-0.05, 1.05)
-    _letters(lines.axes[-1], sentence)
+    return figure
 
+
+def _means(values: dict[str, np.ndarray], sentence: str, labels: np.ndarray) -> dict:
     letters = np.array(list(sentence))
     places = {
         "at (": letters == "(",
@@ -245,13 +259,10 @@ def heat_maps(
         "at )": letters == ")",
         "outside": (labels == 0) & (letters != ")"),
     }
-    means = {
-        name: {
-            place: float(trace[name][0, chosen, unit].mean()) for place, chosen in places.items()
-        }
-        for name in shown
+    return {
+        name: {place: float(row[chosen].mean()) for place, chosen in places.items()}
+        for name, row in values.items()
     }
-    return maps, lines, means
 
 
 def _letters(axes, sentence: str) -> None:

@@ -1,14 +1,13 @@
 """Looking into recurrent layers: what every gate does at every step."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from .cell import Cell
 from .recurrent import RNN
 
 
-def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict[str, np.ndarray]:
+def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict:
     """Returns the gates, candidates and states of a recurrent layer at every step.
 
     The steps are the cell's own, taken one by one, without dropout; so the states are those of
@@ -22,10 +21,11 @@ def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict[str, np
         mask: (batch, time), true at valid steps; None if all are.
 
     Returns:
-        `{name: array (batch, time, units)}` under the names of the cell's equations: of an LSTM
-        f, i, g, c, o, h; of a GRU z, r, n, h; of a simple RNN h. Of a bidirectional layer they
-        begin with `forward_` and `backward_`. The second axis is the time of the inputs, also
-        where a layer reads backwards. At padded steps states are held, all else is NaN.
+        `{name: array (batch, time, units)}`, NumPy arrays under the names of the cell's equations:
+        of an LSTM f, i, g, c, o, h; of a GRU z, r, n, h; of a simple RNN h. Of a bidirectional
+        layer they begin with `forward_` and `backward_`. The second axis is the time of the
+        inputs, also where a layer reads backwards. At padded steps states are held, all else is
+        NaN.
 
     Raises:
         TypeError: `layer` is none of ours.
@@ -52,8 +52,11 @@ def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict[str, np
         if mask is not None:
             values = _held(values, cell.state_names, states, ops.convert_to_tensor(mask)[:, t])
         states = [values[name] for name in cell.state_names]
-        steps[t] = {name: ops.convert_to_numpy(value) for name, value in values.items()}
-    return {name: np.stack([step[name] for step in steps], axis=1) for name in steps[0]}
+        steps[t] = values
+    return {
+        name: ops.convert_to_numpy(ops.stack([step[name] for step in steps], axis=1))
+        for name in steps[0]
+    }
 
 
 def _both_ways(layer, inputs, initial_state, mask):
@@ -86,5 +89,6 @@ def _held(values, state_names, states, valid):
     valid = ops.expand_dims(ops.cast(valid, "bool"), -1)
     before = dict(zip(state_names, states, strict=True))
     return {
-        name: ops.where(valid, value, before.get(name, np.nan)) for name, value in values.items()
+        name: ops.where(valid, value, before.get(name, float("nan")))
+        for name, value in values.items()
     }

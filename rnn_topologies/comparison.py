@@ -10,7 +10,7 @@ from rich.table import Table
 from rnn_topologies import tasks
 from rnn_topologies.tasks.parts import resampling
 from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.task import Data
+from rnn_topologies.tasks.parts.task import Data, flag
 
 from . import results
 from .tables import number
@@ -104,7 +104,7 @@ def show(found: Comparison, console: Console) -> None:
         console.print(f"[bold]{number_}[/bold]  {escape(record.run_id)}", soft_wrap=True)
     console.print(f"\n{escape(one.task)} · {escape(one.dataset)}, {found.examples} test examples\n")
     for name, (left, right) in found.settings.items():
-        table.add_row(f"--{name.replace('_', '-')}", str(left), str(right), style="cyan")
+        table.add_row(flag(name), str(left), str(right), style="cyan")
     for name in [n for n in one.metrics if n in other.metrics]:
         table.add_row(escape(name), number(one.metrics[name]), number(other.metrics[name]))
     for name, of in (

@@ -18,8 +18,8 @@ from rnn_topologies.tasks.parts.task import Data, unknown
 
 from . import environment, results, training
 
-# Where files lie on somebody's machine is nobody else's business and changes no result.
 EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
+# Where files lie on somebody's machine is nobody else's business and changes no result.
 NOT_RECORDED = ("data_dir", "manual_dir")
 
 

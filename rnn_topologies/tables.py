@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-FORMATS = ("rich", "markdown", "csv")
 PLACE = ["task", "dataset", "headline"]  # within which figures can be compared
 ONE = ["cell", "setting"]  # what is averaged over seeds
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]

@@ -16,14 +16,16 @@ from typing import Annotated, Literal, get_args, get_origin
 import typer
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.parts.errors import NotWrittenError, UserError
 from rnn_topologies.tasks.parts.task import TaskConfig, flag, unknown
 
 from . import commands, environment
 
 BACKENDS = ("tensorflow", "jax", "torch")
+STRATEGIES = ("data_parallel",)
 ALL = "all"  # in place of a task's name
-EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 2, 1, 130
+EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 1, 130, 143
+CHECKPOINT_STEPS = 200
 
 EPILOG = (
     "All settings of a task: runner.py --task NAME --help. "
@@ -41,6 +43,10 @@ def main() -> None:
         status = fail(str(error))
     except typer.TyperException as error:
         status = fail(error.format_message())
+    except NotWrittenError as error:
+        status = fail(str(error), EXIT_FAILED)
+    except MemoryError:
+        status = fail("out of memory. Try a smaller --batch-size.", EXIT_FAILED)
     except (typer.Abort, KeyboardInterrupt):
         status = fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status)
@@ -53,7 +59,9 @@ def fail(message: str, status: int = EXIT_USAGE) -> int:
 
 
 def named_task(arguments: list[str]) -> str | None:
-    """Returns the value of `--task`, or None if it is not among the arguments."""
+    """Returns the value of `--task`, or None if it is not there or belongs to a command."""
+    if not arguments or not arguments[0].startswith("-"):
+        return None
     for index, argument in enumerate(arguments):
         if argument == "--task":
             if index + 1 == len(arguments):
@@ -79,11 +87,21 @@ def general_app() -> typer.Typer:
             str | None,
             typer.Option(metavar="NAME", help=f"Task: {', '.join(tasks.names())}, or {ALL}."),
         ] = None,
+        resume: Annotated[
+            str | None,
+            typer.Option(metavar="RUN", help="Go on with an unfinished run: its id, or last."),
+        ] = None,
+        results_dir: Annotated[
+            str, typer.Option(help="Folder of results, for --resume.")
+        ] = "results",
     ):
         """Train and test a recurrent network on a task of one of five topologies."""
         del task  # with --task, `task_app` has taken over
+        if resume is not None and context.invoked_subcommand is None:
+            return go_on(resume, results_dir)
         if context.invoked_subcommand is None:
             raise UserError(f"Give a --task ({', '.join(tasks.names())}) or a command; see --help.")
+        return None
 
     commands.add_to(app)
     return app
@@ -104,16 +122,25 @@ def task_app(name: str) -> typer.Typer:
 
     def run(**values):
         values.pop("task")
-        backend, results_dir = values.pop("backend"), values.pop("results_dir")
+        names_of_options = ("backend", "strategy", "results_dir", "checkpoint_steps")
+        options = {name: values.pop(name) for name in names_of_options}
         chosen = {name: value for name, value in values.items() if value is not None}
-        return start(names, chosen, backend=backend, results_dir=results_dir)
+        return start(names, chosen, **options)
 
     run.__signature__ = inspect.Signature(
         [
             _option("task", str, "", "Task to run."),
             *(_option_of(field) for field in fields),
             _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}."),
+            _option("strategy", str, None, "Spread the run over devices: data_parallel (JAX)."),
             _option("results_dir", str, "results", "Folder to write the run's folder into."),
+            _option(
+                "checkpoint_steps",
+                int,
+                CHECKPOINT_STEPS,
+                "Save the state after so many steps, beside every epoch.",
+                min=1,
+            ),
         ]
     )
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
@@ -146,34 +173,25 @@ def _option_of(field: dataclasses.Field) -> inspect.Parameter:
     return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
 
 
-def start(names: Sequence[str], settings: dict, *, backend: str | None, results_dir: str) -> int:
-    """Settles the backend, runs the tasks, and returns the exit status."""
-    backend = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
-    if backend not in BACKENDS:
-        raise UserError(unknown("backend", backend, BACKENDS))
-    if importlib.util.find_spec(backend) is None:
-        raise UserError(
-            f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
-        )
-    os.environ["KERAS_BACKEND"] = backend
-    environment.quiet()
+def start(
+    names: Sequence[str], settings: dict, *, backend: str | None, strategy: str | None, **options
+) -> int:
+    """Settles the backend, runs the tasks, and returns the exit status.
+
+    Args:
+        options: `results_dir` and `checkpoint_steps`, see `experiment.run`.
+    """
+    backend = installed(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     for name in names:
         tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
-    from .display import Display
+    display = begin(backend, deterministic=settings.get("deterministic", False), strategy=strategy)
+    from . import experiment
 
-    display = Display()
-    with display.stage(f"Keras on {backend}"), environment.held_back(sys.stderr):
-        import keras
-
-        from . import experiment
-
-        # Sets TensorFlow's seed too where it is installed, and imports it to do so.
-        keras.utils.set_random_seed(settings.get("seed", 0))
     records = []
     for name in names:
         if len(names) > 1:
             display.heading(name)
-        record, _ = experiment.run(name, settings, results_dir=results_dir, display=display)
+        record, _ = experiment.run(name, settings, display=display, **options)
         records.append(record)
         if record.status == "interrupted":
             break
@@ -182,10 +200,71 @@ def start(names: Sequence[str], settings: dict, *, backend: str | None, results_
     return _status(records)
 
 
+def go_on(run: str, results_dir: str) -> int:
+    """Goes on with a run that has not ended, and returns the exit status."""
+    from . import unfinished
+
+    state = unfinished.find(run, results_dir)
+    deterministic = state.asked.settings.get("deterministic", False)
+    backend = installed(state.asked.backend)
+    display = begin(backend, deterministic=deterministic, strategy=state.asked.strategy)
+    display.note(f"resuming {state.asked.run_id}")
+    from . import experiment
+
+    record, _ = experiment.resume(state, display=display)
+    return _status([record])
+
+
+def installed(backend: str) -> str:
+    """Returns the backend's name.
+
+    Raises:
+        UserError: there is no such backend, or it is not installed.
+    """
+    if backend not in BACKENDS:
+        raise UserError(unknown("backend", backend, BACKENDS))
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(
+            f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
+        )
+    return backend
+
+
+def begin(backend: str, *, deterministic: bool, strategy: str | None):
+    """Imports Keras on a backend, and returns the display.
+
+    Raises:
+        UserError: the backend cannot spread a run over devices.
+    """
+    if strategy not in (None, *STRATEGIES):
+        raise UserError(unknown("strategy", strategy, STRATEGIES))
+    from .display import Display
+
+    os.environ["KERAS_BACKEND"] = backend
+    environment.quiet()
+    display = Display()
+    with display.stage(f"Keras on {backend}"), environment.held_back(sys.stderr):
+        if deterministic:
+            environment.make_deterministic(backend)
+        import keras
+
+        if strategy is not None:
+            from . import strategy as spread
+
+            spread.begin()
+        # Sets TensorFlow's seed too where it is installed, and imports it to do so.
+        keras.utils.set_random_seed(0)
+    return display
+
+
 def _status(records) -> int:
     """Returns the exit status after these runs, and says on standard error what went wrong."""
     if records[-1].status == "interrupted":
-        return EXIT_INTERRUPTED
+        fail(
+            f"{records[-1].task}: interrupted. Go on with --resume {records[-1].run_id}.",
+            EXIT_INTERRUPTED,
+        )
+        return EXIT_TERMINATED if "SIGTERM" in (records[-1].error or "") else EXIT_INTERRUPTED
     diverged = [record for record in records if record.status == "diverged"]
     for record in diverged:
         fail(f"{record.task}: {record.error}", EXIT_FAILED)

@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(report)
     app.command("predict")(predict)
     app.command("lesson")(lesson)
+    app.command("sweep")(sweep)
 
 
 def list_everything():
@@ -167,7 +168,7 @@ def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
         if "beam_size" not in record.config:
             raise UserError(f"{record.task} does not write: it has no --beam-size and no --n-best.")
         settings["beam_size"] = max(sizes if beam_size else [*sizes, record.config["beam_size"]])
-    if not (folder / "weights.npz").is_file():
+    if results.file_of(folder, results.WEIGHTS) is None:
         raise UserError(f"{folder} has no weights: only its record was kept.")
     with environment.held_back(sys.stderr):
         return trained.TrainedModel(folder, settings)
@@ -192,6 +193,78 @@ def _say(given: str, outputs: list, *, alone: bool) -> None:
             print(shown)
         else:
             print(f"{given}\n    {shown}" if len(outputs) == 1 else f"{given}\n{shown}")
+
+
+def sweep(
+    task: Annotated[str, typer.Option(help="Tasks, with commas between; or all.")] = "translation",
+    cell: Annotated[str, typer.Option(help="Cells, with commas between; or all.")] = "gru",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N - 1.")] = 1,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUES", help="Values a,b,c or a range LOW..HIGH."),
+    ] = None,
+    search: Annotated[
+        Literal["grid", "random", "optuna"],
+        typer.Option(help="All combinations, draws of them, or what Optuna proposes."),
+    ] = "grid",
+    trials: Annotated[int, typer.Option(min=1, help="Draws, or proposals.")] = 10,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Stop runs that are not among the best (ASHA).")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="Keras backend.")] = "tensorflow",
+    cpus_per_run: Annotated[int, typer.Option(min=1, help="Cores of a run.")] = 1,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time. Default: as many as there are cores.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on, such as auto. Default: here.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="SWEEP", help="Go on with a sweep: its id, or last.")
+    ] = None,
+    results_dir: ResultsDir = "results",
+):
+    """Run a grid of runs, side by side, on this machine or on a cluster.
+
+    Needs Ray Tune: pip install 'rnn-topologies[sweep]'. docs/scale.md says more.
+    """
+    from rich.console import Console
+
+    from rnn_topologies import tasks
+
+    from . import results, sweeps, tables
+    from .sweeps import plan
+
+    if resume is not None:
+        asked = plan.find(resume, results_dir)
+    else:
+        asked = plan.Asked(
+            sweep_id=plan.new_id(),
+            tasks=tasks.names() if task == "all" else task.split(","),
+            cells=sweeps.cells(backend) if cell == "all" else cell.split(","),
+            seeds=seeds,
+            given=given or [],
+            search=search,
+            trials=trials,
+            stop_early=stop_early,
+            backend=backend,
+            cpus_per_run=cpus_per_run,
+            max_concurrent=max_concurrent,
+            address=address,
+        )
+    try:
+        records = sweeps.run(asked, results_dir)
+    except KeyboardInterrupt:
+        raise UserError(f"Stopped. Go on with: sweep --resume {asked.sweep_id}.") from None
+    names = {record.run_id for record in records}
+    runs = results.load(results_dir)
+    console = Console(highlight=False)
+    console.print()
+    tables.show(tables.summary(runs[runs["run_id"].isin(names)]), console)
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        print(f"{record.run_id} failed: {record.error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def lesson(

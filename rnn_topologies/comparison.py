@@ -41,7 +41,13 @@ def compare(first: pathlib.Path, second: pathlib.Path) -> Comparison:
     Raises:
         UserError: they are not of the same test data, or one has no scores or samples.
     """
-    folders = (first, second)
+    try:
+        return _compare(first, second)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"One of the records lacks what a comparison needs: {error!r}.") from error
+
+
+def _compare(*folders: pathlib.Path) -> Comparison:
     records = [results.read(folder) for folder in folders]
     one, other = records
     for record in records:

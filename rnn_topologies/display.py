@@ -90,6 +90,10 @@ class Display:
             f"{record.status}, {total:.0f} s, written to {folder}", markup=False, soft_wrap=True
         )
 
+    def note(self, text: str) -> None:
+        """Prints a line about the run as a whole."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
     def heading(self, name: str) -> None:
         """Prints the name of the task that follows."""
         self.console.print()

@@ -42,6 +42,35 @@ def _device(backend: str) -> str:
     return keras.distribution.list_devices()[0].partition(":")[0].lower()
 
 
+def make_deterministic(backend: str) -> None:
+    """Makes a backend give the same figures for the same seed; before Keras is imported.
+
+    For the rest of the process: TensorFlow cannot go back.
+    """
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    else:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def reproducible(deterministic: bool) -> dict:
+    """Returns whether the same seed gives the same figures on this machine, and if not, why."""
+    reason = None
+    if not deterministic:
+        reason = "run without --deterministic"
+    elif describe()["device"] != "cpu":
+        reason = "not tested on this device"
+    return {"promised": reason is None, "reason": reason}
+
+
 @functools.cache
 def git() -> dict | None:
     """Returns the commit that this code is of and whether it was changed; None outside of git."""

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,17 +16,24 @@ import tensorboard.summary  # noqa: F401 - were it missing, that shall be told b
 
 from rnn_topologies import layers, tasks
 from rnn_topologies.tasks.parts import folders
-from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.parts.batches import Batches
+from rnn_topologies.tasks.parts.errors import NotWrittenError, UserError
 from rnn_topologies.tasks.parts.task import Data, unknown
 
-from . import environment, results, training
+from . import environment, interruption, results, strategy, training, unfinished
 
 EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
-# Where files lie on somebody's machine is nobody else's business and changes no result.
-NOT_RECORDED = ("data_dir", "manual_dir")
 
 
-def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
+def run(
+    task_name: str,
+    settings: Mapping[str, Any],
+    *,
+    results_dir,
+    display,
+    checkpoint_steps: int = 200,
+    run_id: str | None = None,
+):
     """Runs a task and writes its record, also if it fails, diverges or is interrupted.
 
     Args:
@@ -31,6 +41,8 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
         settings: the fields of its `Config` that the user chose.
         results_dir: folder under which `runs/<run id>/` is written.
         display: see `Display`.
+        checkpoint_steps: training steps after which the state is saved, beside every epoch.
+        run_id: by default a new one.
 
     Returns:
         `(record, folder)`.
@@ -38,27 +50,81 @@ def run(task_name: str, settings: Mapping[str, Any], *, results_dir, display):
     Raises:
         UserError: a setting is wrong, or something is missing that the user must provide; no
             folder is written.
+        NotWrittenError: the results folder cannot be written any more.
         Exception: whatever broke the run, after a record of status `failed` was written.
     """
     task = tasks.find(task_name)(settings)
     _check_cell(task.config.cell)
+    if not strategy.is_chief():
+        results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # for its state, while it helps
     folders.check_writable(results_dir, "--results-dir")
-    run = _Run(task_name, task, results_dir, display)
-    try:
-        run.go()
-    except UserError:
-        raise
-    except KeyboardInterrupt:
-        run.end("interrupted")
-    except training.DivergedError as error:
-        run.end("diverged", error)
-    except Exception as error:
-        run.end("failed", error)
-        raise
-    else:
-        run.end("ok")
-    display.result(run.record, run.examples, run.folder)
+    asked = unfinished.Asked(
+        run_id=run_id or results.new_run_id(task_name, task.config.cell, task.config.seed),
+        started_at=results.timestamp(),
+        task=task_name,
+        settings={**settings, **task.places()},
+        backend=keras.backend.backend(),
+        checkpoint_steps=checkpoint_steps,
+        environment=environment.describe() | strategy.facts(),
+        git=environment.git(),
+        strategy="data_parallel" if strategy.is_spread() else None,
+    )
+    place = unfinished.place(results_dir, asked.run_id)
+    return _carry_out(task, unfinished.Unfinished(place, asked), display)
+
+
+def resume(state: unfinished.Unfinished, *, display):
+    """Goes on with a run that has not ended, to what it would have come to.
+
+    Args:
+        state: see `unfinished.find`; of the backend that Keras runs on.
+        display: see `Display`.
+
+    Returns:
+        `(record, folder)`.
+
+    Raises:
+        UserError, NotWrittenError, Exception: as `run`.
+    """
+    asked = state.asked
+    task = tasks.find(asked.task)(asked.settings)
+    for what, then, now in (
+        ("environment", asked.environment, environment.describe() | strategy.facts()),
+        ("commit", asked.git, environment.git()),
+    ):
+        if then != now:
+            display.note(f"the {what} has changed: figures may differ in their last digits")
+    return _carry_out(task, state, display)
+
+
+def _carry_out(task, state: unfinished.Unfinished, display):
+    stop = interruption.Stop()
+    run = _Run(task, state, display, stop)
+    with stop.heard():
+        try:
+            run.go()
+        except KeyboardInterrupt:
+            run.end("interrupted", stop.signal and f"stopped by {stop.signal.name}")
+        except training.DivergedError as error:
+            run.record.diverged_step = error.step
+            run.end("diverged", _said(error))
+        except Exception as error:
+            # A mistake that a batch met, which TensorFlow wraps in an error of its own.
+            error = Batches.mistake or error
+            if run.model is None and isinstance(error, UserError):
+                state.close(keep=state.has_checkpoint())
+            else:
+                run.end("failed", _said(error))
+            raise error from None
+        else:
+            run.end("ok")
+    if run.folder is not None:
+        display.result(run.record, run.examples, run.folder)
     return run.record, run.folder
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _check_cell(cell: str) -> None:
@@ -69,30 +135,24 @@ def _check_cell(cell: str) -> None:
 class _Run:
     """The state of a run, so that what there is of it can be written whenever it ends."""
 
-    def __init__(self, task_name, task, results_dir, display):
-        self.task, self.results_dir, self.display = task, results_dir, display
-        self.model = self.data = self.watch = self.folder = None
+    def __init__(self, task, state: unfinished.Unfinished, display, stop: interruption.Stop):
+        self.task, self.state, self.display, self.stop = task, state, display, stop
+        self.model = self.data = self.training = self.folder = None
         self.examples, self.explained, self.seconds = [], [], {}
-        config = dataclasses.asdict(task.config)
-        self.record = results.Record(
-            run_id=results.new_run_id(task_name, config["cell"], config["seed"]),
-            started_at=results.timestamp(),
-            status="failed",
-            task=task_name,
-            topology=str(task.topology),
-            cell=config["cell"],
-            dataset=task.dataset,
-            config={
-                **{name: v for name, v in config.items() if name not in NOT_RECORDED},
-                "dataset": task.dataset,
-            },
-            environment=environment.describe(),
-            git=environment.git(),
+        asked = state.asked
+        self.record = results.begun(
+            task,
+            asked.task,
+            run_id=asked.run_id,
+            started_at=asked.started_at,
+            environment=asked.environment,
+            git=asked.git,
         )
 
     def go(self):
         task, record = self.task, self.record
-        keras.utils.set_random_seed(task.config.seed)
+        saved = self.state.saved()
+        record.reproducible = environment.reproducible(task.config.deterministic)
         stage = self.display.stage(f"data {task.dataset}", has_bars=True)
         with stage, self._timed("data"):
             self.data = data = task.load_data()
@@ -103,21 +163,73 @@ class _Run:
             **data.notes,
         }
         began = time.perf_counter()
+        # After the data: TFDS draws from Python's generator when it prepares a set, and Keras
+        # takes the seeds of first weights from it.
+        keras.utils.set_random_seed(task.config.seed)
         self.model = model = task.build_model(data)
-        self.watch = training.Watch(self.display)
+        self.training = training.Training(
+            model,
+            task,
+            data,
+            self.display,
+            checkpoint_steps=self.state.asked.checkpoint_steps,
+            save=self._save,
+            stop=self.stop,
+        )
+        if saved is not None:
+            self._restore(*saved)
+        before = dict(self.seconds)
         try:
             with self.display.training(task.config.epochs):
-                record.best_epoch = training.fit(model, task, data, self.watch)
+                self.training.run()
         finally:
             ended = time.perf_counter()
-            first = self.watch.first_step_at or ended
-            self.seconds |= {"compile": first - began, "fit": ended - first}
+            first = self.training.first_step_at or ended
+            for name, spent in (("compile", first - began), ("fit", ended - first)):
+                self.seconds[name] = before.get(name, 0.0) + spent
+        record.best_epoch = self.training.progress.best_epoch
+        if strategy.is_spread():
+            if not strategy.is_chief():
+                return
+            strategy.end()
+            arrays = list(weights_of(model).values())
+            self.model = task.build_model(data)
+            self.model.set_weights(arrays)
+            training.compile_model(self.model, task, 1, task.metrics())
         with self.display.stage("test"), self._timed("evaluate"):
             self._evaluate()
 
+    def _save(self, progress, arrays) -> None:
+        """Keeps the state of training; if it cannot be kept, says so and goes on."""
+        facts = {
+            "progress": progress,
+            "seconds": self.seconds,
+            "resumed": self.record.resumed,
+            "sha256": self.data.sha256,
+        }
+        try:
+            self.state.save(facts, arrays)
+        except OSError as error:
+            self.display.note(
+                f"the state cannot be saved: {error.strerror}; training goes on without"
+            )
+
+    def _restore(self, facts, arrays) -> None:
+        if facts["sha256"] != self.data.sha256:
+            raise UserError(
+                f"{self.task.dataset} has changed since {self.record.run_id} began. Start a new "
+                "run, or bring the data back."
+            )
+        progress = facts["progress"]
+        self.training.restore(progress, arrays)
+        self.seconds = facts["seconds"]
+        place = {name: progress[name] for name in ("epoch", "step")}
+        self.record.resumed = [*facts["resumed"], {"at": results.timestamp(), **place}]
+        self.display.note(f"going on after epoch {place['epoch']}, step {place['step']}")
+
     def _evaluate(self):
         task, data, record = self.task, self.data, self.record
-        best = self.watch.rows[record.best_epoch - 1]
+        best = self.training.progress.rows[record.best_epoch - 1]
         validation = {
             name.replace("val_", "validation/"): value
             for name, value in best.items()
@@ -148,7 +260,8 @@ class _Run:
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
     def _explain(self, test) -> list[dict]:
         """Returns what the model did with a few test examples, right and wrong ones."""
@@ -164,13 +277,21 @@ class _Run:
         explained = self.task.explain(self.model, raw, self.data)
         return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
 
-    def end(self, status: results.Status, error: BaseException | None = None) -> None:
-        """Writes what there is of the run."""
+    def end(self, status: results.Status, error: str | None = None) -> None:
+        """Writes what there is of the run.
+
+        Raises:
+            NotWrittenError: that is not possible where it belongs.
+        """
+        if not strategy.is_chief():
+            self.state.close(keep=False)
+            shutil.rmtree(self.state.results_dir, ignore_errors=True)
+            return
         record = self.record
         record.status = status
-        record.error = f"{type(error).__name__}: {error}" if error else None
+        record.error = error
         record.seconds = {name: round(value, 3) for name, value in self.seconds.items()}
-        rows = self.watch.rows if self.watch else []
+        rows = self.training.progress.rows if self.training else []
         record.epochs_run = len(rows)
         if self.model is not None and self.model.built:
             record.model = {
@@ -181,74 +302,117 @@ class _Run:
         tools = (
             {name: tool.to_json() for name, tool in self.data.tools.items()} if self.data else {}
         )
-        self.folder = results.write(
-            self.results_dir,
-            record,
+        write = functools.partial(
+            results.write,
+            record=record,
             epochs=rows,
             examples=self.examples,
             explained=self.explained,
             tools=tools,
             weights=weights_of(self.model) if status != "failed" and self.model else None,
         )
+        try:
+            self.folder = write(self.state.results_dir)
+        except OSError as error:
+            self._rescue(write, error)
+        has_failed = status == "failed" and self.state.has_checkpoint()
+        self.state.close(keep=status == "interrupted" or has_failed)
+
+    def _rescue(self, write, error: OSError) -> None:
+        """Writes the run elsewhere, and breaks off with a message that says where."""
+        place = self.state.results_dir
+        message = f"The run could not be written into {place}: {error.strerror}."
+        try:
+            elsewhere = write(tempfile.mkdtemp(prefix="rnn-topologies-"))
+            message += f" It is in {elsewhere}: move it into {results.runs_folder(place)}."
+        except OSError as second:
+            message += f" Nor could it elsewhere: {second.strerror}."
+        if self.state.has_checkpoint():
+            message += f" Or make room and write it again: --resume {self.record.run_id}."
+        self.state.close(keep=True)
+        raise NotWrittenError(message) from error
 
 
 def weights_of(model) -> dict:
-    """Returns `{number and path: array}` of a model's weights, in their order.
+    """Returns `{number and path: array}` of a model's weights, in their order."""
+    arrays = map(keras.ops.convert_to_numpy, model.weights)
+    return dict(zip(_names(model), arrays, strict=True))
+
+
+def _names(model) -> list[str]:
+    """Returns what a model's weights are called in a file.
 
     The path is that within the model: Keras numbers models that have no name of their own.
     """
-    paths = [
-        weight.path.removeprefix(f"{model.name}/").replace("/", ".") for weight in model.weights
-    ]
-    return {
-        f"{index:03d}.{path}": keras.ops.convert_to_numpy(weight)
-        for index, (path, weight) in enumerate(zip(paths, model.weights, strict=True))
-    }
+    paths = (weight.path.removeprefix(f"{model.name}/") for weight in model.weights)
+    return [f"{index:03d}.{path.replace('/', '.')}" for index, path in enumerate(paths)]
 
 
-def load(folder: str | pathlib.Path, **places: str):
+def load(folder: str | pathlib.Path, **settings):
     """Rebuilds the model of a run from its record, its vocabularies and its weights.
+
+    The record may be a stranger's: it is data, checked field by field, and no path in it is
+    followed.
 
     Args:
         folder: `<results>/runs/<run id>`.
-        places: `data_dir` and `manual_dir`, which a record does not hold and only
-            `task.load_data()` needs.
+        settings: to change, such as `beam_size`; and `data_dir` and `manual_dir`, which a record
+            does not hold and only `task.load_data()` needs.
 
     Returns:
         `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`; `data` has no
         splits.
 
     Raises:
-        ValueError: the weights do not fit the record.
-        OSError: a file is missing.
+        UserError: a file is missing or damaged, or the weights do not fit the record.
     """
     folder = pathlib.Path(folder)
     record = results.read(folder)
-    task = tasks.find(record.task)({**record.config, **places})
-    data = Data(
-        name=record.data["name"],
-        sha256=record.data["sha256"],
-        splits={},
-        tools={
-            name: read((folder / f"{name}.json").read_text("utf-8"))
-            for name, read in task.tools.items()
-        },
-        notes=record.data,
-    )
-    model = task.build_model(data)
-    set_weights(model, results.read_weights(folder))
+    task = rebuilt(record, settings)
+    tools = {
+        name: read(results.read_text(folder, f"{name}.json")) for name, read in task.tools.items()
+    }
+    data = Data(name=record.data["name"], sha256="", splits={}, tools=tools, notes=record.data)
+    arrays = results.read_weights(folder)
+    try:
+        # First without memory for its weights: a record may ask for more of it than there is.
+        with keras.StatelessScope(initialize_variables=False):
+            check_shapes(task.build_model(data), arrays)
+        model = task.build_model(data)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"{folder} does not describe a model: {error!r}.") from error
+    model.set_weights(list(arrays.values()))
     return task, model, data
 
 
-def set_weights(model, arrays: Mapping[str, Any]) -> None:
-    """Puts arrays in their place, if each is of the right name and shape.
+def rebuilt(record: results.Record, settings: Mapping[str, Any]):
+    """Returns the task of a record, with some settings changed.
 
     Raises:
-        ValueError: one is not.
+        UserError: it has settings that no run has, such as a folder.
     """
-    expected = {name: tuple(array.shape) for name, array in weights_of(model).items()}
-    found = {name: tuple(array.shape) for name, array in arrays.items()}
+    if place := next((name for name in results.NOT_RECORDED if name in record.config), None):
+        raise UserError(f"The record of {record.run_id} has {place}, which no record has.")
+    if record.data is None:
+        raise UserError(f"{record.run_id} is {record.status}: it came to no model.")
+    task = tasks.find(record.task)
+    known = [field.name for field in dataclasses.fields(task.Config)]
+    for name in {**record.config, **settings}:
+        if name not in known:
+            raise UserError(unknown(f"setting of {record.task}", name, known))
+    _check_cell(record.config["cell"])
+    return task({**record.config, **settings})
+
+
+def check_shapes(model, arrays: Mapping[str, Any]) -> None:
+    """Checks that arrays are the weights of a model, each of the right name and shape.
+
+    Raises:
+        UserError: one is not.
+    """
+    shapes = (tuple(weight.shape) for weight in model.weights)
+    expected = set(zip(_names(model), shapes, strict=True))
+    found = {(name, tuple(array.shape)) for name, array in arrays.items()}
     if expected != found:
-        wrong = sorted(set(expected.items()) ^ set(found.items()))[0]
-        raise ValueError(f"The weights do not fit the model: {wrong[0]} of shape {wrong[1]}.")
-    model.set_weights(list(arrays.values()))
+        name, shape = min(expected ^ found)
+        raise UserError(f"The weights do not fit the model: {name} of shape {shape}.")

@@ -14,22 +14,41 @@ A run's folder appears whole or not at all: it is written beside its place and r
 number of runs can write at once without a lock.
 """
 
+import contextlib
 import csv
 import dataclasses
 import datetime
+import functools
 import json
+import math
 import pathlib
+import re
 import secrets
 import shutil
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
-SCHEMA = 2  # 2 added `tables` and `baseline_metrics`
+import pydantic
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+
+from rnn_topologies.tasks.parts import folders
+from rnn_topologies.tasks.parts.errors import UserError
+
+# 2 added `tables` and `baseline_metrics`; 3 `diverged_step`, `reproducible`, `resumed`, and the
+# status `stopped`.
+SCHEMA = 3
 # Fields of a record that are columns of `load` as they are.
 PLAIN = ("run_id", "started_at", "status", "task", "topology", "cell", "dataset")
 PLAIN += ("epochs_run", "best_epoch", "error")
-Status = Literal["ok", "diverged", "interrupted", "failed"]
+RECORD, WEIGHTS, EXPLAINED = "record.json", "weights.npz", "explained.jsonl"
+ARRAY = re.compile(r"[0-9]{3,}\.[\w.-]+\.npy")
+# Where files lie on somebody's machine is nobody else's business and changes no result.
+NOT_RECORDED = ("data_dir", "manual_dir")
+MOST_BYTES = 256 << 20  # of a file of text
+Status = Literal["ok", "diverged", "stopped", "interrupted", "failed"]
+FINAL = ("ok", "diverged", "stopped")  # there is nothing to go on with
 
 
 def new_run_id(task: str, cell: str, seed: int) -> str:
@@ -43,25 +62,88 @@ def timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+PlainName = Annotated[str, pydantic.StringConstraints(pattern=r"^\w[\w.-]*$", max_length=200)]
+Base64 = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+MetricName = Annotated[str, pydantic.StringConstraints(pattern=r"^(validation|test)/.")]
+LINE = pydantic.ConfigDict(strict=True, extra="allow")
+
+
+class Versioned(TypedDict):
+    """What a record of any schema has."""
+
+    __pydantic_config__ = LINE
+
+    schema: int
+
+
+class Config(TypedDict):
+    """The settings of a run; these are what every task has, and each adds its own."""
+
+    __pydantic_config__ = LINE
+
+    seed: int
+    cell: str
+
+
+class Headline(TypedDict):
+    """The figure to compare runs by."""
+
+    name: str
+    value: float
+    higher_is_better: bool
+    meaning: NotRequired[str]
+
+
+class Sample(TypedDict):
+    """A line of `samples.jsonl`; a task may add to it."""
+
+    __pydantic_config__ = LINE
+
+    source: str
+    target: str
+    output: str
+    right: bool
+
+
+class Explained(TypedDict):
+    """A line of `explained.jsonl`, see `Task.explain`."""
+
+    __pydantic_config__ = LINE
+
+    index: Annotated[int, pydantic.Field(ge=0)]
+    output: str | list[str]
+    image: NotRequired[Base64]
+    steps: NotRequired[list[str]]
+    classes: NotRequired[list[str]]
+    probabilities: NotRequired[list[list[float]]]
+    written: NotRequired[list[str]]
+    attention: NotRequired[list[list[float]]]
+    grid: NotRequired[list[int]]
+
+
 @dataclasses.dataclass
 class Record:
     """One run. `metrics` is flat ("test/bleu"); `seconds` has data, compile, fit, evaluate."""
 
-    run_id: str
+    __pydantic_config__: ClassVar = pydantic.ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False
+    )
+
+    run_id: PlainName
     started_at: str
     status: Status
     task: str
     topology: str
     cell: str
     dataset: str
-    config: Mapping[str, Any]
+    config: Config
     environment: Mapping[str, Any]
     git: Mapping[str, Any] | None
     data: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
-    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[MetricName, float] = dataclasses.field(default_factory=dict)
     signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    headline: Mapping[str, Any] | None = None
+    headline: Headline | None = None
     baselines: Mapping[str, float] = dataclasses.field(default_factory=dict)
     baseline_metrics: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     tables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -69,6 +151,9 @@ class Record:
     best_epoch: int | None = None
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    diverged_step: int | None = None
+    reproducible: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    resumed: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list)
     schema: int = SCHEMA
 
 
@@ -98,7 +183,7 @@ def load(path: str | pathlib.Path):
     for folder in run_folders(path):
         try:
             rows.append(_tidy(read(folder), folder))
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except UserError as error:
             warnings.warn(f"{folder} is left out: {error}", stacklevel=2)
     return pd.DataFrame(rows)
 
@@ -134,15 +219,13 @@ def write(
     tools: Mapping[str, str] | None = None,
     weights: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Writes a run's folder, whole or not at all, and returns it.
+    """Writes a run's folder, whole or not at all and in place of an earlier one, and returns it.
 
     Raises:
         OSError: the folder cannot be written; nothing is left behind.
     """
     place = runs_folder(results_dir) / record.run_id
-    beside = place.with_name(f".{place.name}.partial")
-    beside.mkdir(parents=True)
-    try:
+    with _appearing(place) as beside:
         _write_table(beside / "epochs.csv", epochs)
         _write_lines(beside / "samples.jsonl", examples)
         _write_lines(beside / "explained.jsonl", explained)
@@ -155,12 +238,59 @@ def write(
             np.savez(beside / "weights.npz", **weights)
         fields = dataclasses.asdict(record)
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
-        (beside / "record.json").write_text(text + "\n", "utf-8")
+        (beside / RECORD).write_text(text + "\n", "utf-8")
+    return place
+
+
+def begun(task, name: str, **facts) -> Record:
+    """Returns the record of a run of which nothing is known yet but what was asked.
+
+    Args:
+        task: with its settings resolved.
+        name: of the task.
+        facts: `run_id`, `started_at`, `environment` and `git`.
+    """
+    config = dataclasses.asdict(task.config)
+    return Record(
+        status="failed",
+        task=name,
+        topology=str(task.topology),
+        cell=config["cell"],
+        dataset=task.dataset,
+        config={
+            **{name: value for name, value in config.items() if name not in NOT_RECORDED},
+            "dataset": task.dataset,
+        },
+        **facts,
+    )
+
+
+def place_files(
+    results_dir: str | pathlib.Path, run_id: str, files: Mapping[str, bytes]
+) -> pathlib.Path:
+    """Writes a run's folder, as `write` does, from the files that it had elsewhere."""
+    with _appearing(runs_folder(results_dir) / run_id) as beside:
+        for name, content in files.items():
+            path = beside / name
+            folders.make(path.parent)
+            path.write_bytes(content)
+    return runs_folder(results_dir) / run_id
+
+
+@contextlib.contextmanager
+def _appearing(place: pathlib.Path):
+    """Yields a folder to write into, which then takes the place of an earlier one."""
+    beside = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed while it wrote
+    folders.make(beside)
+    try:
+        yield beside
+        if place.exists():  # an interrupted run that has been resumed
+            shutil.rmtree(place)
         beside.rename(place)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return place
 
 
 def _write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -188,51 +318,140 @@ def _write_tensorboard(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) 
         writer.close()
 
 
+def file_of(folder: str | pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the path of a file of a run, or None if there is none.
+
+    Raises:
+        UserError: it is anything but a file: a link could lead out of the folder, and a pipe would
+            be waited for without end.
+    """
+    path = pathlib.Path(folder) / name
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is not a plain file, and is not read.")
+    return path if path.is_file() else None
+
+
+def read_text(folder: str | pathlib.Path, name: str) -> str:
+    """Returns the text of a file of a run.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    path = file_of(folder, name)
+    if path is None:
+        raise UserError(f"{pathlib.Path(folder) / name} is missing.")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MB, and is not read.")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+
+
 def read_epochs(folder: str | pathlib.Path) -> list[dict[str, float]]:
-    """Returns the rows of a run's `epochs.csv`, empty if there is none."""
-    path = pathlib.Path(folder) / "epochs.csv"
-    if not path.is_file():
+    """Returns the rows of a run's `epochs.csv`, empty if there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = file_of(folder, "epochs.csv")
+    if path is None:
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(v) for name, v in row.items() if v} for row in csv.DictReader(file)]
+    try:
+        rows = csv.DictReader(read_text(folder, path.name).splitlines(), strict=True)
+        return [{name: float(v) for name, v in row.items() if v} for row in rows]
+    except (csv.Error, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}.") from error
 
 
 def read_lines(folder: str | pathlib.Path, name: str) -> list[dict[str, Any]]:
-    """Returns the rows of a run's `samples.jsonl` or `explained.jsonl`, empty if there is none."""
-    path = pathlib.Path(folder) / name
-    if not path.is_file():
+    """Returns the rows of a run's `samples.jsonl` or `explained.jsonl`, empty if there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if file_of(folder, name) is None:
         return []
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    kind = Explained if name == EXPLAINED else Sample
+    # Not `splitlines`, which also breaks at characters that JSON may hold as they are.
+    lines = read_text(folder, name).split("\n")
+    return [
+        _checked(kind, line, f"{pathlib.Path(folder) / name}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line
+    ]
 
 
 def read(folder: str | pathlib.Path) -> Record:
     """Reads the record in a run's folder.
 
     Raises:
-        ValueError: it is of a newer schema, or not a record.
-        OSError: there is none.
+        UserError: there is none, it is of a newer schema, or not a record.
     """
-    path = pathlib.Path(folder) / "record.json"
-    fields = json.loads(path.read_text("utf-8"))
-    schema = fields.get("schema") if isinstance(fields, dict) else None
-    if not isinstance(schema, int):
-        raise ValueError(f"{path} is not the record of a run.")
+    path = pathlib.Path(folder) / RECORD
+    text = read_text(folder, RECORD)
+    schema = _checked(Versioned, text, path)["schema"]
     if schema > SCHEMA:
-        raise ValueError(
+        raise UserError(
             f"{path} has schema {schema}, newer than {SCHEMA}. Update rnn-topologies to read it."
         )
-    return Record(**fields)
+    return _checked(Record, text, path)
+
+
+def _checked(kind, text: str, what):
+    """Returns JSON as the given type, every field of it checked."""
+    try:
+        return _adapter(kind).validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        at = f"{place}: " if place else ""
+        raise UserError(f"{what} is damaged: {at}{first['msg']}.") from error
+
+
+@functools.cache
+def _adapter(kind):
+    return pydantic.TypeAdapter(kind)
 
 
 def read_weights(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Returns the arrays of a run's weights in their order; never unpickles anything.
+    """Returns the arrays of a run's weights in their order.
+
+    The file is a plain, uncompressed archive of arrays of numbers: what it takes in memory is what
+    it takes on disk, nothing is unpickled, and nothing is written anywhere.
 
     Raises:
-        ValueError: the file holds anything but arrays of numbers.
-        OSError: there is none.
+        UserError: there is none, or it holds anything else.
     """
     import numpy as np
 
-    with np.load(pathlib.Path(folder) / "weights.npz", allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in sorted(arrays.files)}
+    path = file_of(folder, WEIGHTS)
+    if path is None:
+        raise UserError(f"{folder} has no weights: only its record was kept.")
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in sorted(archive.infolist(), key=lambda one: one.filename):
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{member.filename} is compressed")
+                if not ARRAY.fullmatch(member.filename):
+                    raise ValueError(f"{member.filename!r} is not the name of an array")
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = _array(np, file, member)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"{path} does not hold weights as this program writes them: {error}") from (
+            error
+        )
+    return arrays
+
+
+def _array(np, file, member: zipfile.ZipInfo):
+    """Reads an array of numbers; its header must not promise more than the file holds."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"{member.filename} is of version {version}")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in "fiub" or fortran or file.tell() + size != member.file_size:
+        raise ValueError(f"{member.filename} is not a plain array of numbers")
+    return np.frombuffer(file.read(size), dtype).reshape(shape)

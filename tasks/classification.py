@@ -64,7 +64,7 @@ class Config(task.TaskConfig):
         "image", "How the image is read: at once, in one step of the cell, or as a sequence."
     )
     bidirectional: bool = task.setting(False, "Whether rows or pixels are read both ways.")
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1)
+    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
     width: int = task.setting(
         32, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
@@ -202,9 +202,7 @@ class Task(task.Task):
     def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
         from .parts import batches, pixels
 
-        random = np.random.default_rng(self.config.seed)
-
-        def collate(indices):
+        def collate(indices, random):
             chosen = [examples[index] for index in indices]
             images = np.stack([example.image for example in chosen])
             if training:

@@ -94,7 +94,7 @@ class Config(task.TaskConfig):
     attention: Literal["none", "dot", "additive"] = task.setting(
         "dot", "How the decoder looks back at the image."
     )
-    layers: int = task.setting(1, "Recurrent layers of the decoder.", at_least=1)
+    layers: int = task.setting(1, "Recurrent layers of the decoder.", at_least=1, at_most=100)
     embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
     width: int = task.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
@@ -256,12 +256,11 @@ class Task(task.Task):
     def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
         from .parts import batches, pixels
 
-        random = np.random.default_rng(self.config.seed)
         most = max(len(example.tokens) for example in examples)
         if training and self.config.captions:
             most = min(most, self.config.captions)
 
-        def collate(indices, pad):
+        def collate(indices, pad, random):
             chosen = [examples[index] for index in indices]
             images = np.stack([example.image for example in chosen])
             if training:
@@ -352,7 +351,7 @@ class Task(task.Task):
         writer.compile(jit_compile=compilation.jit_compile())
         images = batches.Batches(
             count,
-            lambda indices: (np.stack([image(index) for index in indices]),),
+            lambda indices, _: (np.stack([image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
         return images.restore(writer.predict(images, verbose=0))

@@ -69,7 +69,7 @@ class Config(task.TaskConfig):
     pooling: Literal["last", "mean", "max", "attention"] = task.setting(
         "last", "What the class is read from: the last state, or the outputs of all steps."
     )
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1)
+    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
     embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
     dropout: float = task.setting(
         0.0,
@@ -204,16 +204,13 @@ class Task(task.Task):
     def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
         from .parts import batches
 
-        random = np.random.default_rng(self.config.seed)
-        crop = self.config.crop if training else 0.0
-
-        def collate(indices, pad):
+        def collate(indices, pad, random):
             chosen = [examples[index] for index in indices]
-            tokens = pad(
-                [_cropped(example.tokens, crop, random) for example in chosen],
-                text.PAD,
-                at_least=max(len(example.tokens) for example in chosen),
-            )
+            rows = [example.tokens for example in chosen]
+            longest = max(map(len, rows))
+            if training:
+                rows = [_cropped(tokens, self.config.crop, random) for tokens in rows]
+            tokens = pad(rows, text.PAD, at_least=longest)
             return tokens, np.array([example.label for example in chosen], "int32")
 
         return batches.GroupedBatches(

@@ -75,7 +75,9 @@ class Config(task.TaskConfig):
     attention: Literal["none", "dot", "additive"] = task.setting(
         "dot", "How the decoder looks back at the source."
     )
-    layers: int = task.setting(1, "Recurrent layers of encoder and decoder each.", at_least=1)
+    layers: int = task.setting(
+        1, "Recurrent layers of encoder and decoder each.", at_least=1, at_most=100
+    )
     embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
     tie_embeddings: bool = task.setting(
         False, "Whether the output weights are the target embedding, transposed."
@@ -250,7 +252,7 @@ class Task(task.Task):
     def batches(self, examples: Sequence[Pair], data: task.Data, *, training: bool):
         from .parts import batches
 
-        def collate(indices, pad):
+        def collate(indices, pad, _):
             chosen = [examples[index] for index in indices]
             previous = pad([[text.START, *pair.target_tokens] for pair in chosen], text.PAD)
             following = pad([[*pair.target_tokens, text.END] for pair in chosen], text.PAD)
@@ -336,7 +338,7 @@ class Task(task.Task):
         writer.compile(jit_compile=compilation.jit_compile())
         sources = batches.GroupedBatches(
             [len(row) for row in tokens],
-            lambda indices, pad: (pad([tokens[index] for index in indices], text.PAD),),
+            lambda indices, pad, _: (pad([tokens[index] for index in indices], text.PAD),),
             batch_size=self.config.batch_size,
         )
         return sources.restore(writer.predict(sources, verbose=0))

@@ -72,7 +72,7 @@ class Config(task.TaskConfig):
     """The settings of a video labelling run."""
 
     bidirectional: bool = task.setting(False, "Whether a label may depend on the frames after it.")
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1)
+    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
     width: int = task.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
@@ -247,7 +247,7 @@ class Task(task.Task):
         dtype = "uint8" if len(data.notes["frame_shape"]) == 3 else "float32"
         places = _pieces(examples, self.config.piece if training else None)
 
-        def collate(indices, pad):
+        def collate(indices, pad, _):
             chosen = []
             for clip, start, end in (places[index] for index in indices):
                 _, frames, labels = examples[clip]

@@ -11,7 +11,7 @@ def lengths(count=103):
     return np.random.default_rng(0).integers(1, 20, count)
 
 
-def kept(indices, _):
+def kept(indices, *_):
     return indices
 
 
@@ -32,7 +32,7 @@ def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
         if grouped:
             made = batches.GroupedBatches(lengths(), kept, batch_size=8, seed=seed)
         else:
-            made = batches.Batches(103, lambda indices: indices, batch_size=8, seed=seed)
+            made = batches.Batches(103, kept, batch_size=8, seed=seed)
         first = [made[index].tolist() for index in range(len(made))]
         made.on_epoch_end()
         second = [made[index].tolist() for index in range(len(made))]
@@ -50,7 +50,7 @@ def test_batches_of_one_width_do_not_fix_it_for_the_others():
     rows = [[1] * 4] * 16 + [[1] * 9] * 3
     grouped = batches.GroupedBatches(
         [4] * 16 + [9] * 3,
-        lambda indices, pad: (pad([rows[index] for index in indices]),),
+        lambda indices, pad, _: (pad([rows[index] for index in indices]),),
         batch_size=8,
     )
 
@@ -135,3 +135,43 @@ def test_metrics_count_every_target_once_whatever_its_batch():
             count += 1
     np.testing.assert_allclose(float(watched[0].result()), total / count, rtol=1e-5)
     np.testing.assert_allclose(float(watched[1].result()), right / count, rtol=1e-6)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
+    counts = lengths()
+
+    def made():
+        if not grouped:
+            collate = lambda indices, random: (indices.tolist(), random.random())  # noqa: E731
+            return batches.Batches(len(counts), collate, batch_size=8, seed=3)
+
+        def collate(indices, pad, random):
+            rows = pad([[index] * counts[index] for index in indices])
+            return rows.tolist(), random.random()
+
+        return batches.GroupedBatches(counts, collate, batch_size=8, seed=3)
+
+    whole = made()
+    whole.on_epoch_end()
+    expected = [whole[index] for index in range(len(whole))]
+    for step in (0, 2, 4, len(whole) - 1):
+        later = made()
+        later.go_to(1, step)
+        assert len(later) == len(whole) - step
+        assert [later[index] for index in range(len(later))] == expected[step:]
+        later.on_epoch_end()
+        assert len(later) == len(whole)
+
+
+def test_two_batches_of_a_pair_never_have_one_width():
+    grouped = batches.GroupedBatches(
+        [4] * 50,
+        lambda indices, pad, _: pad([[1] * 4 for _ in indices]),
+        batch_size=8,
+        seed=0,
+    )
+    for start in range(0, len(grouped) - 1, 2):
+        grouped.go_to(0, start)
+        assert grouped[0].shape[1] != grouped[1].shape[1]
+        assert grouped[1].shape == grouped[1].shape

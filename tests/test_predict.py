@@ -92,7 +92,7 @@ def test_a_sentence_is_answered_as_in_the_test(runs, task, capfd):
     place, folders = runs
     sample = results.read_lines(folders[task], "samples.jsonl")[0]
     out = run_cli(capfd, "predict", f"best:{task}", sample["source"], "--results-dir", str(place))
-    assert out.rstrip("\n") == sample["output"]
+    assert out.rstrip("\n") == sample["output"].rstrip("\n")
     assert rnn_topologies.load_run(f"best:{task}", results_dir=place).predict(
         [sample["source"]]
     ) == [sample["output"]]

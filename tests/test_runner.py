@@ -6,13 +6,12 @@ import re
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import requests
 from rich.console import Console
 
-from rnn_topologies import cli, display, experiment, results, tasks
+from rnn_topologies import cli, display, experiment, results, tasks, training
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.datasets.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.parts.errors import UserError
@@ -104,9 +103,10 @@ def test_a_run_is_rebuilt_from_its_folder_alone(run):
         sum(np.prod(array.shape) for array in arrays.values())
         >= (record.model["trainable_parameters"])
     )
+    experiment.check_shapes(model, arrays)
     name, array = next(iter(arrays.items()))
-    with pytest.raises(ValueError, match="do not fit"):
-        experiment.set_weights(model, {**arrays, name: array[:1]})
+    with pytest.raises(UserError, match=f"do not fit the model: {name}"):
+        experiment.check_shapes(model, {**arrays, name: array[:1]})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
@@ -119,13 +119,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
 
 
 def test_ctrl_c_keeps_what_there_is(run, monkeypatch):
-    original = keras.callbacks.EarlyStopping.on_epoch_end
+    original = training.Saver.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
         original(self, epoch, logs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.callbacks.EarlyStopping, "on_epoch_end", interrupt)
+    monkeypatch.setattr(training.Saver, "on_epoch_end", interrupt)
     record, folder, output = run()
     assert record.status == "interrupted"
     assert record.epochs_run == 1
@@ -172,7 +172,7 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
         topology="o",
         cell="c",
         dataset="d",
-        config={},
+        config={"cell": "c", "seed": 0},
         environment={},
         git=None,
         metrics={"test/loss": float("nan")},
@@ -186,11 +186,16 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"schema": 99}', "newer than 2. Update"), ("[]", "is not the record of a run")],
+    [
+        ('{"schema": 99}', "newer than 3. Update"),
+        ("[]", "is damaged: Input should be an object"),
+        ('{"schema": 3, "run_id": "../../etc"}', "is damaged: run_id: String should match"),
+        ("{", "is damaged: Invalid JSON"),
+    ],
 )
 def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
     (tmp_path / "record.json").write_text(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         results.read(tmp_path)
 
 
@@ -298,8 +303,8 @@ def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkey
     settings = {"dataset": "multi30k/de-en", "data_dir": str(tmp_path / "data")}
     with pytest.raises(UserError, match=r"cannot be reached.*--manual-dir"):
         translation.Task(settings).load_data()
-    left = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not left
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == [".multi30k.lock"]
     with pytest.raises(UserError, match="--manual-dir .* is not a folder"):
         translation.Task({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
 

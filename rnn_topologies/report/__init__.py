@@ -3,6 +3,8 @@
 import datetime
 import itertools
 import pathlib
+import secrets
+import warnings
 from collections.abc import Sequence
 
 import jinja2
@@ -17,6 +19,8 @@ from . import charts
 
 HERE = pathlib.Path(__file__).parent
 NAME = "report.html"
+# What tables that somebody has changed lead to, when one does not fit the other.
+MISMATCHES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 def write(results_dir: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -53,6 +57,7 @@ def page(runs: pd.DataFrame) -> str:
         when=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         vega=_script(charts.bundle()),
         own=_script((HERE / "page.js").read_text("utf-8")),
+        nonce=secrets.token_urlsafe(),
         style=markupsafe.Markup((HERE / "page.css").read_text("utf-8")),
     )
 
@@ -80,15 +85,22 @@ class Shown:
     """One run of a row, looked at closely: its confusion matrix, and examples right and wrong."""
 
     def __init__(self, run: pd.Series):
-        folder = pathlib.Path(run["folder"])
-        record = results.read(folder)
         self.run_id, self.seed = run["run_id"], int(run["config/seed"])
-        confusion = record.tables.get("confusion")
-        self.confusion = charts.confusion(confusion) if confusion else None
+        self.confusion, self.examples = None, []
+        folder = pathlib.Path(run["folder"])
+        try:
+            self._look_at(folder)
+        except (UserError, *MISMATCHES) as error:
+            warnings.warn(f"what {folder} shows is left out: {error!r}", stacklevel=2)
+
+    def _look_at(self, folder: pathlib.Path) -> None:
+        confusion = results.read(folder).tables.get("confusion")
+        if confusion:
+            self.confusion = charts.confusion(confusion)
         samples = results.read_lines(folder, "samples.jsonl")
         self.examples = [
             _example(samples[one["index"]], one)
-            for one in results.read_lines(folder, "explained.jsonl")
+            for one in results.read_lines(folder, results.EXPLAINED)
         ]
 
 

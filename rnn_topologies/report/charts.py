@@ -1,10 +1,13 @@
 """The charts of the report, as Vega-Lite specifications made with Altair."""
 
 import functools
+import warnings
 from collections.abc import Iterable, Mapping
 
 import altair as alt
 import pandas as pd
+
+from rnn_topologies.tasks.parts.errors import UserError
 
 from .. import results
 
@@ -55,7 +58,11 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
     for key, name, runs in rows:
         for _, run in runs.iterrows():
             place = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
-            epochs = results.read_epochs(run["folder"])
+            try:
+                epochs = results.read_epochs(run["folder"])
+            except UserError as error:
+                warnings.warn(f"the epochs of {run['folder']} are left out: {error}", stacklevel=2)
+                continue
             for epoch in epochs[:: max(1, len(epochs) // MOST_CURVES)]:
                 for part, column in (("training", "loss"), ("validation", "val_loss")):
                     if column in epoch:

@@ -12,12 +12,12 @@ import hashlib
 import io
 import json
 import logging
-import os
 import pathlib
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+import filelock
 import numpy as np
 
 from ..parts import folders
@@ -79,24 +79,65 @@ def prepare(builder_class, *, config, data_dir=None, manual_dir=None):
     if is_sound(folder):
         return builder
     folders.check_writable(builder.data_path.parent, "--data-dir")
-    if folder.exists():
-        print(f"{folder} is incomplete or damaged: making it again.", file=sys.stderr)
-        shutil.rmtree(folder)
+    with _alone(pathlib.Path(builder.data_dir_root), builder.name):
         builder = make()
-    new = not (root := pathlib.Path(builder.data_dir_root) / builder.name).exists()
+        if not is_sound(folder):  # no other process has made it meanwhile
+            if folder.exists():
+                print(f"{folder} is incomplete or damaged: making it again.", file=sys.stderr)
+                shutil.rmtree(folder)
+                builder = make()
+            _make(builder, manual_dir)
+    return builder
+
+
+@contextlib.contextmanager
+def _alone(root: pathlib.Path, name: str):
+    """Holds off other processes that would prepare the same data set.
+
+    TFDS would not notice them, and with the same seed gives both the same temporary folder.
+    """
+    folders.make(root)
+    lock = filelock.FileLock(root / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another run that prepares {name}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make(builder, manual_dir) -> None:
+    """Prepares a data set that nobody else prepares."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import download_manager
+
+    root = pathlib.Path(builder.data_dir_root) / builder.name
+    folder = pathlib.Path(builder.data_path)
+    for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a process that died
+        shutil.rmtree(leftover)
+    new = not root.exists()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS's lines about unknown sizes
             builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=manual_dir, force_checksums_validation=True
+                )
             )
-    except BaseException:
+    except BaseException as error:
         if new:
             shutil.rmtree(root, ignore_errors=True)
         for leftover in (root, root.parent / "downloads"):
             folders.remove_empty(leftover)
+        unchecked = isinstance(error, ValueError) and "Missing checksums" in str(error)
+        if unchecked or isinstance(error, download_manager.NonMatchingChecksumError):
+            raise UserError(f"A download is not what it should be, and is not used: {error}") from (
+                error
+            )
         raise
     _write_list(folder)
-    return builder
 
 
 def check_reachable(address: str) -> None:
@@ -117,9 +158,9 @@ def check_reachable(address: str) -> None:
 
 
 def _write_list(folder: pathlib.Path) -> None:
-    beside = folder / f"{LIST}.{os.getpid()}"
-    beside.write_text(json.dumps(files_of(folder), indent=1), "utf-8")
-    beside.rename(folder / LIST)
+    text = json.dumps(files_of(folder), indent=1)
+    with folders.replacing(folder / LIST) as beside:
+        beside.write_text(text, "utf-8")
 
 
 def read(builder, split: str, decoders=None) -> Sequence[Mapping]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from . import compilation
+from .errors import UserError
 
 
 def pad(
@@ -40,17 +41,26 @@ def pad(
 class Batches(keras.utils.PyDataset):
     """Batches of examples that all have one size.
 
+    Order, and whatever is drawn for a batch, follow from the seed, the epoch and the place of the
+    batch in it alone: so training can go on from any step as if it had never stopped.
+
     Args:
         count: number of examples.
-        collate: `(indices) -> batch`.
+        collate: `(indices, random) -> batch`, where `random` draws the same for a batch of an
+            epoch however often it is asked for; None if there is no seed.
         batch_size: examples a batch, the last one of an order aside.
         seed: with one, examples come in another random order every epoch; None keeps the order.
+
+    Attributes:
+        mistake: of the user's, that a batch of this process met last, such as a damaged image.
     """
+
+    mistake: UserError | None = None
 
     def __init__(
         self,
         count: int,
-        collate: Callable[[np.ndarray], tuple],
+        collate: Callable[[np.ndarray, np.random.Generator | None], tuple],
         *,
         batch_size: int,
         seed: int | None = None,
@@ -59,28 +69,41 @@ class Batches(keras.utils.PyDataset):
         self.count = count
         self.collate = collate
         self.batch_size = batch_size
-        self.random = None if seed is None else np.random.default_rng(seed)
-        self._arrange()
+        self.seed = seed
+        self.go_to(0)
 
-    def _arrange(self):
-        self.order = self._ordered()
+    def go_to(self, epoch: int, step: int = 0) -> None:
+        """Goes to a step of an epoch, both counted from 0; the epoch then has so many fewer."""
+        self.epoch, self.skipped = epoch, step
+        random = self._random()
+        self.order = self._ordered(random)
         starts = np.arange(0, self.count, self.batch_size)
         self.batches = [self.order[start : start + self.batch_size] for start in starts]
-        if self.random is not None:
-            self.random.shuffle(self.batches)
+        if random is not None:
+            random.shuffle(self.batches)
 
-    def _ordered(self) -> np.ndarray:
-        return np.arange(self.count) if self.random is None else self.random.permutation(self.count)
+    def _random(self, *place: int) -> np.random.Generator | None:
+        return None if self.seed is None else np.random.default_rng([self.seed, self.epoch, *place])
+
+    def _ordered(self, random: np.random.Generator | None) -> np.ndarray:
+        return np.arange(self.count) if random is None else random.permutation(self.count)
 
     def __len__(self):
-        return len(self.batches)
+        return len(self.batches) - self.skipped
 
     def __getitem__(self, index):
-        return self.collate(self.batches[index])
+        try:
+            return self._collated(self.skipped + index)
+        except UserError as error:
+            Batches.mistake = error
+            raise
+
+    def _collated(self, number: int):
+        return self.collate(self.batches[number], self._random(number))
 
     def on_epoch_end(self):
-        if self.random is not None:
-            self._arrange()
+        if self.seed is not None:
+            self.go_to(self.epoch + 1)
 
     def restore(self, outputs: Sequence) -> list:
         """Puts outputs, one an example in the order of the batches, back in the given order."""
@@ -95,10 +118,10 @@ class GroupedBatches(Batches):
 
     Args:
         lengths: (examples,) or (examples, kinds); sorted by the last kind first.
-        collate: `(indices, pad) -> batch`, where `pad` is that of this module with the width
-            settled: it takes sequences, value, dtype and at_least. Where `collate` draws what a
-            sequence is cut to, `at_least` is the longest that it can be: if one batch is all
-            there is, Keras holds every epoch to the width of the first.
+        collate: `(indices, pad, random) -> batch`, where `pad` is that of this module with the
+            width settled: it takes sequences, value, dtype and at_least. Where `collate` draws
+            what a sequence is cut to, `at_least` is the longest that it can be: if one batch is
+            all there is, Keras holds every epoch to the width of the first.
         batch_size: examples a batch, the last one of an order aside.
         seed: with one, examples of the same length are mixed anew every epoch and batches come
             in random order; None keeps the order of lengths.
@@ -113,19 +136,27 @@ class GroupedBatches(Batches):
         seed: int | None = None,
     ):
         self.lengths = np.asarray(lengths, "int64").reshape(len(lengths), -1)
-        self.first_widths = ()
+        self.pair = None, []  # epoch and number of the first batch of a pair, and its widths
         super().__init__(len(self.lengths), collate, batch_size=batch_size, seed=seed)
 
-    def _ordered(self):
-        return np.lexsort([super()._ordered(), *self.lengths.T])
+    def _ordered(self, random):
+        return np.lexsort([super()._ordered(random), *self.lengths.T])
 
-    def __getitem__(self, index):
-        avoided = self.first_widths if index == 1 else ()
+    def _collated(self, number: int):
+        if number % 2 == 0 or keras.backend.backend() != "tensorflow":
+            batch, widths = self._filled(number)
+            self.pair = (self.epoch, number), widths
+            return batch
+        before, widths = self.pair  # at once: Keras reads ahead in another thread
+        if before != (self.epoch, number - 1):
+            _, widths = self._filled(number - 1)
+        return self._filled(number, widths)[0]
+
+    def _filled(self, number: int, avoided: Sequence[int] = ()) -> tuple[tuple, list[int]]:
+        """Returns a batch, and the width of each array that was padded for it."""
         fill = _Fill(compilation.shape_multiple(), avoided)
-        batch = self.collate(self.batches[index], fill)
-        if index == 0 and keras.backend.backend() == "tensorflow":
-            self.first_widths = fill.widths
-        return batch
+        batch = self.collate(self.batches[number], fill, self._random(number))
+        return batch, fill.widths
 
 
 class _Fill:
@@ -133,8 +164,9 @@ class _Fill:
 
     Args:
         multiple: JAX compiles anew for every shape: of multiples there are few.
-        avoided: widths of the first batch, one for each call. On TensorFlow, Keras takes an axis
-            for fixed that is alike in the first two batches, and fails at the first that differs.
+        avoided: widths of the batch before, one for each call. On TensorFlow, Keras takes an axis
+            for fixed that is alike in the first two batches that it sees, and fails at the first
+            that differs: so the two of a pair differ, whichever pair training goes on from.
     """
 
     def __init__(self, multiple: int, avoided: Sequence[int]):

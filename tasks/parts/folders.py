@@ -1,9 +1,24 @@
-"""Folders that the user names."""
+"""Folders that the user names, and files that appear in them whole or not at all."""
 
+import contextlib
 import pathlib
 import secrets
+from collections.abc import Iterator
 
 from .errors import UserError
+
+TRIES = 20
+
+
+def make(folder: str | pathlib.Path) -> None:
+    """Makes a folder and those above it, while other processes may remove empty ones."""
+    for tried in range(TRIES):
+        try:
+            pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            if tried == TRIES - 1:
+                raise
 
 
 def check_writable(folder: str | pathlib.Path, flag: str) -> None:
@@ -16,14 +31,32 @@ def check_writable(folder: str | pathlib.Path, flag: str) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".probe-{secrets.token_hex(4)}"
     try:
-        probe.mkdir(parents=True)
+        make(probe)
         probe.rmdir()
-        for path in missing:  # leave nothing behind if the work never comes to writing
-            path.rmdir()
     except OSError as error:
         raise UserError(
             f"Cannot write into {folder}: {error.strerror}. Choose another folder with {flag}."
         ) from error
+    for path in missing:  # leave nothing behind if the work never comes to writing
+        with contextlib.suppress(OSError):  # another process has begun to write there
+            path.rmdir()
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path to write to; what stands there then takes the place of `path` at once.
+
+    Raises:
+        OSError: it cannot be written; `path` is as it was.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def remove_empty(folder: str | pathlib.Path) -> None:
@@ -34,5 +67,5 @@ def remove_empty(folder: str | pathlib.Path) -> None:
     for child in folder.iterdir():
         if child.is_dir() and not child.is_symlink():
             remove_empty(child)
-    if not any(folder.iterdir()):
+    with contextlib.suppress(OSError):  # something is in it
         folder.rmdir()

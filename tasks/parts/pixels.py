@@ -9,6 +9,10 @@ import numpy as np
 
 from .errors import UserError
 
+# Pillow reads more; some of it by other programs.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+MOST_PIXELS = 50_000_000  # of one image: a small file may decode to gigabytes
+
 
 def read(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> np.ndarray:
     """Returns an image as bytes: (height, width, 1) if it is grey, else (height, width, 3).
@@ -19,7 +23,10 @@ def read(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> np.nda
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size  # known before anything is decoded
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"{width} x {height} are more than {MOST_PIXELS:,} pixels")
             grey = image.mode in ("1", "L", "I", "I;16", "F")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import enum
 import pathlib
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
@@ -81,6 +82,9 @@ class TaskConfig:
     )
     seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
     limit: int | None = setting(None, "Use the first N training examples only.", at_least=1)
+    deterministic: bool = setting(
+        False, "Same seed, same machine: same figures to the last bit. Costs time."
+    )
     data_dir: str | None = setting(
         None, "Folder of prepared data sets. Default: the one of TensorFlow Datasets."
     )
@@ -103,6 +107,8 @@ def flag(name: str) -> str:
 def check_setting(field: dataclasses.Field, value: Any) -> None:
     """Checks a value against the limits in its field's metadata."""
     name, limits = flag(field.name), field.metadata
+    if not _is_of(field.type, value):
+        raise UserError(f"{name} must be {_kind(field.type)}, got {value!r}.")
     if get_origin(field.type) is Literal and value not in get_args(field.type):
         raise UserError(unknown(f"value of {name}", value, get_args(field.type)))
     if "at_least" in limits and not value >= limits["at_least"]:
@@ -113,6 +119,23 @@ def check_setting(field: dataclasses.Field, value: Any) -> None:
         raise UserError(f"{name} must be above {limits['above']}, got {value}.")
     if "below" in limits and not value < limits["below"]:
         raise UserError(f"{name} must be below {limits['below']}, got {value}.")
+
+
+def _is_of(kind, value) -> bool:
+    """Whether a value, perhaps from a record that somebody has changed, is of a field's type."""
+    if get_origin(kind) is Literal:
+        return isinstance(value, str)
+    if isinstance(kind, types.UnionType):
+        return any(_is_of(part, value) for part in get_args(kind))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _kind(kind) -> str:
+    if isinstance(kind, types.UnionType):
+        kind = get_args(kind)[0]
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
 
 
 def did_you_mean(value: str, known: Sequence[str]) -> str:
@@ -192,6 +215,16 @@ class Task(abc.ABC):
         """The data set as a record names it: of a path the last part only."""
         name = self.config.dataset
         return f"{FILES}/{pathlib.Path(name).name}" if self.kind == FILES else name
+
+    def places(self) -> dict[str, str]:
+        """Returns the settings that name places on this machine, whatever folder one stands in."""
+        names = ["data_dir", "manual_dir", *(["dataset"] if self.kind == FILES else [])]
+        values = {name: getattr(self.config, name) for name in names}
+        return {
+            name: str(pathlib.Path(value).expanduser().absolute())
+            for name, value in values.items()
+            if value is not None
+        }
 
     def _kind_of(self, dataset: str) -> str:
         name = dataset.partition("/")[0]

@@ -63,10 +63,34 @@ class Vocabulary:
         import tokenizers
 
         try:
+            _check_parts(json.loads(text))
             tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises plain Exception
             raise UserError(f"This is not a vocabulary: {error}") from error
         return cls(_plain(tokenizer))
+
+
+# What the vocabularies of this module are made of. The library knows more, such as regular
+# expressions that take for ever, and a vocabulary may be a stranger's.
+PARTS = {
+    "model": {"BPE", "WordLevel"},
+    "normalizer": {None, "Sequence", "NFC", "Lowercase"},
+    "pre_tokenizer": {None, "ByteLevel", "Whitespace"},
+    "decoder": {None, "Sequence", "ByteFallback", "Fuse", "ByteLevel"},
+    "post_processor": {None},
+    "truncation": {None},
+    "padding": {None},
+}
+
+
+def _check_parts(fields) -> None:
+    for name, known in PARTS.items():
+        part = fields.get(name)
+        inner = (part or {}).get("normalizers", []) + (part or {}).get("decoders", [])
+        for one in (part, *inner):
+            kind = None if one is None else one["type"]
+            if kind not in known:
+                raise ValueError(f"{name} of type {kind}")
 
 
 def _plain(tokenizer):

@@ -1,0 +1,254 @@
+"""Grids of runs through Ray Tune, on this machine or on a cluster.
+
+Every run is named after the sweep and its settings, and is an ordinary run folder: what has been
+done is seen from the folders. So a sweep that was cut off goes on, whatever Ray remembers.
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from rnn_topologies import tasks
+from rnn_topologies.tasks.parts import folders
+from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.parts.task import unknown
+
+from .. import environment, results
+from . import plan, worker
+from .board import Board
+
+GRACE = 2  # epochs before a run may be stopped as hopeless
+LOSS = "best_validation_loss"
+
+
+def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[results.Record]:
+    """Runs what a sweep was asked to, as far as it has not been done, and returns all records.
+
+    Args:
+        asked: what to run, and how.
+        results_dir: folder of results; runs on nodes that do not see it are sent there.
+
+    Raises:
+        UserError: a setting is wrong, Ray is missing, or there is no cluster at the address.
+        KeyboardInterrupt: the user asked to stop; what has been done is kept.
+    """
+    check(asked)
+    results_dir = pathlib.Path(results_dir).absolute()
+    folders.check_writable(results_dir, "--results-dir")
+    planned = [] if asked.search == "optuna" else plan.trials(asked)
+    ray = connect(asked)
+    plan.save(asked, results_dir)
+    done = finished(results_dir, [one.run_id for one in planned]) if planned else {}
+    left = [one for one in planned if one.run_id not in done]
+    try:
+        if left or asked.search == "optuna":
+            _tune(ray, asked, left, results_dir, already=len(done))
+    finally:
+        ray.shutdown()
+    when = asked.sweep_id.partition("-")[0]
+    names = [one.run_id for one in planned] or [
+        folder.name
+        for folder in results.run_folders(results_dir)
+        if folder.name.startswith(f"{when}-{asked.tasks[0]}-")
+    ]
+    return list(finished(results_dir, names).values())
+
+
+def check(asked: plan.Asked) -> None:
+    """Refuses what makes no sense, before anything is started.
+
+    Raises:
+        UserError: says what.
+    """
+    for name in asked.tasks:
+        tasks.find(name)
+        plan.values_of(asked, name)
+    known = cells(asked.backend)
+    for cell in asked.cells:
+        if cell not in known:
+            raise UserError(unknown("cell", cell, known))
+    if (asked.stop_early or asked.search == "optuna") and len(asked.tasks) > 1:
+        raise UserError("Losses of different tasks cannot be compared: give one --task.")
+    if asked.search == "optuna" and asked.seeds > 1:
+        raise UserError("--search optuna tries each setting with one seed: leave --seeds out.")
+
+
+def cells(backend: str) -> list[str]:
+    """Returns the names of the cells; imports Keras on the backend."""
+    os.environ["KERAS_BACKEND"] = backend
+    environment.quiet()
+    with environment.held_back(sys.stderr):
+        from rnn_topologies import layers
+    return list(layers.CELLS)
+
+
+def connect(asked: plan.Asked):
+    """Starts Ray here, or joins the cluster at the address, and returns its module.
+
+    Raises:
+        UserError: it is not installed, or there is no cluster.
+    """
+    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("Sweeps need Ray Tune: pip install 'rnn-topologies[sweep]'.") from error
+    try:
+        ray.init(
+            address=asked.address or "local",
+            include_dashboard=None if asked.address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"--address {asked.address}: no cluster answers there.") from error
+    return ray
+
+
+def finished(results_dir, names) -> dict[str, results.Record]:
+    """Returns the records of those runs that came to an end, by their ids."""
+    found = {}
+    for name in names:
+        folder = results.runs_folder(results_dir) / name
+        if (folder / results.RECORD).is_file():
+            record = results.read(folder)
+            if record.status in (*results.FINAL, "failed"):
+                found[name] = record
+    return found
+
+
+def _tune(ray, asked, left, results_dir, *, already: int) -> None:
+    """Gives the runs that are left to Ray Tune, and waits for them."""
+    from ray import tune
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    collector = (
+        ray.remote(Collector)
+        .options(num_cpus=0, scheduling_strategy=here)
+        .remote(asked.sweep_id, str(results_dir))
+    )
+    common = {"asked": asked, "results_dir": str(results_dir), "collector": collector}
+    trainable = tune.with_resources(
+        tune.with_parameters(_trial, **common), {"cpu": asked.cpus_per_run}
+    )
+    if asked.search == "optuna":
+        space, search, count = {}, _optuna(asked, results_dir), asked.trials
+    else:
+        space = {"trial": tune.grid_search([one._asdict() for one in left])}
+        search, count = None, 1
+    settings = tune.TuneConfig(
+        metric=LOSS,
+        mode="min",
+        num_samples=count,
+        search_alg=search,
+        scheduler=_scheduler(asked) if asked.stop_early else None,
+        max_concurrent_trials=asked.max_concurrent,
+    )
+    scratch = tempfile.mkdtemp(prefix="rnn-topologies-ray-")
+    ray.get(collector.mark.remote())
+    try:
+        with Board(asked, results_dir, len(left) or count, already=already) as board:
+            told = tune.RunConfig(
+                name=asked.sweep_id,
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[board],
+                verbose=0,
+            )
+            tune.Tuner(trainable, param_space=space, tune_config=settings, run_config=told).fit()
+    finally:
+        ray.get(collector.unmark.remote())
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class Collector:
+    """An actor beside the results folder, which takes in runs from nodes that do not see it."""
+
+    def __init__(self, sweep_id: str, results_dir: str):
+        self.results_dir = pathlib.Path(results_dir)
+        self.token = _token(self.results_dir, sweep_id)
+
+    def mark(self) -> None:
+        folders.make(self.results_dir)
+        self.token.touch()
+
+    def unmark(self) -> None:
+        self.token.unlink(missing_ok=True)
+
+    def receive(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        results.place_files(self.results_dir, run_id, files)
+
+
+def _token(results_dir: pathlib.Path, sweep_id: str) -> pathlib.Path:
+    """A file by which a node sees that its results folder is the one of the sweep."""
+    return results_dir / f".{sweep_id}"
+
+
+def _trial(config: Mapping[str, Any], *, asked, results_dir: str, collector) -> dict:
+    """What Ray runs: see `worker`."""
+    import ray
+    from ray import tune
+
+    worker.begin(asked.backend, asked.cpus_per_run)
+    if "trial" in config:
+        trial = plan.Trial(**config["trial"])
+    else:
+        trial = plan.trial(asked, asked.tasks[0], {"seed": 0, **config})
+    results_dir = pathlib.Path(results_dir)
+    tell = {"run_id": trial.run_id, "node": ray.util.get_node_ip_address()}
+
+    def report(figures):
+        tune.report({**figures, **tell})
+
+    if _token(results_dir, asked.sweep_id).is_file():
+        record = worker.work(trial, results_dir, report)
+    else:
+        record = worker.work_apart(
+            trial, lambda *sent: ray.get(collector.receive.remote(*sent)), report
+        )
+    best = record.metrics.get("validation/loss", float("inf"))
+    return {**tell, "status": record.status, "epoch": record.epochs_run, LOSS: best}
+
+
+def _scheduler(asked: plan.Asked):
+    """Stops runs that after so many epochs are not among the best third.
+
+    Reference: Li et al., 2020, "A system for massively parallel hyperparameter tuning" (ASHA).
+    """
+    from ray.tune.schedulers import ASHAScheduler
+
+    epochs = tasks.find(asked.tasks[0])({}).config.epochs
+    given = plan.values_of(asked, asked.tasks[0]).get("epochs")
+    most = max(given) if given else epochs
+    return ASHAScheduler(time_attr="epoch", max_t=most + 1, grace_period=GRACE, reduction_factor=3)
+
+
+def _optuna(asked: plan.Asked, results_dir):
+    """Returns a search that proposes settings after what earlier ones came to.
+
+    Reference: Akiba et al., 2019, "Optuna: a next-generation hyperparameter optimization
+    framework".
+    """
+    try:
+        import optuna
+        from ray.tune.search.optuna import OptunaSearch
+    except ImportError as error:
+        raise UserError("--search optuna needs it: pip install 'rnn-topologies[sweep]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    values = {"cell": list(asked.cells), **plan.values_of(asked, asked.tasks[0])}
+    space = {name: _distribution(optuna.distributions, choices) for name, choices in values.items()}
+
+    return OptunaSearch(space, metric=LOSS, mode="min", seed=0)
+
+
+def _distribution(distributions, choices):
+    if not isinstance(choices, plan.Range):
+        return distributions.CategoricalDistribution(choices)
+    if isinstance(choices.low, int):
+        return distributions.IntDistribution(*choices)
+    return distributions.FloatDistribution(*choices, log=True)

@@ -374,15 +374,37 @@ def load(folder: str | pathlib.Path, **settings):
     }
     data = Data(name=record.data["name"], sha256="", splits={}, tools=tools, notes=record.data)
     arrays = results.read_weights(folder)
+    check_sizes(task.config, tools, arrays)
     try:
-        # First without memory for its weights: a record may ask for more of it than there is.
-        with keras.StatelessScope(initialize_variables=False):
-            check_shapes(task.build_model(data), arrays)
         model = task.build_model(data)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(f"{folder} does not describe a model: {error!r}.") from error
+    check_shapes(model, arrays)
     model.set_weights(list(arrays.values()))
     return task, model, data
+
+
+def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Checks that a model can be no larger than its weights, before memory is taken for it.
+
+    Whatever the model, it has a recurrent kernel, one from inputs to units, an embedding of every
+    token, and convolutions between maps of its width: none can have more numbers than the file.
+
+    Raises:
+        UserError: one would.
+    """
+    sizes = {name: getattr(config, name, 0) for name in ("units", "embedding", "width")}
+    sizes["tokens"] = max(
+        (len(tool) for tool in tools.values() if hasattr(tool, "__len__")), default=0
+    )
+    total = sum(array.size for array in arrays.values())
+    pairs = [("units", "units"), ("units", "embedding"), ("tokens", "embedding")]
+    for one, other in (*pairs, ("width", "width")):
+        if sizes[one] * sizes[other] > max(total, 1):
+            raise UserError(
+                f"The weights do not fit the model: {total} numbers are too few for {one} "
+                f"{sizes[one]} and {other} {sizes[other]}."
+            )
 
 
 def rebuilt(record: results.Record, settings: Mapping[str, Any]):

@@ -27,7 +27,7 @@ def find(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.Path:
     """
     if run.startswith(BEST):
         return _best(run.removeprefix(BEST), results_dir)
-    if (pathlib.Path(run) / "record.json").is_file():
+    if (pathlib.Path(run) / results.RECORD).exists():
         return pathlib.Path(run)
     folders = {folder.name: folder for folder in results.run_folders(results_dir)}
     if run in folders:

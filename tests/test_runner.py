@@ -292,7 +292,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, messa
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="backend jax is not installed: pip install"):
-        cli.start(["translation"], {}, backend="jax", results_dir="results")
+        cli.start(["translation"], {}, backend="jax", strategy=None)
 
 
 def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkeypatch):

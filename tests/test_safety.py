@@ -86,7 +86,12 @@ def test_a_pickle_among_the_weights_is_not_opened(folder, tmp_path):
 def test_a_keras_file_with_a_lambda_layer_is_not_opened(folder, tmp_path):
     touched = tmp_path / "touched"
     model = keras.Sequential(
-        [keras.Input((2,)), keras.layers.Lambda(lambda x, p=str(touched): open(p, "w") and x)]
+        [
+            keras.Input((2,)),
+            keras.layers.Lambda(
+                lambda x, p=str(touched): __import__("pathlib").Path(p).touch() or x
+            ),
+        ]
     )
     model.save(tmp_path / "model.keras")
     touched.unlink(missing_ok=True)
@@ -228,8 +233,8 @@ def png(width, height):
 
 def test_an_image_that_decodes_to_gigabytes_is_refused(tmp_path):
     path = tmp_path / "bomb.png"
-    path.write_bytes(png(100_000, 100_000))
-    with pytest.raises(UserError, match="bomb.png.*100000 x 100000 are more than 50,000,000"):
+    path.write_bytes(png(9_000, 9_000))
+    with pytest.raises(UserError, match="bomb.png.*9000 x 9000 are more than 50,000,000"):
         pixels.read(path)
 
 
@@ -262,7 +267,7 @@ def test_damaged_runs_among_good_ones_are_named_and_skipped(good, folder, tmp_pa
     (folder / "record.json").write_text("{", "utf-8")
     with pytest.warns(UserWarning, match=f"{folder.name} is left out.*damaged"):
         status, shown = tell(capfd, "table", "--results-dir", place)
-    assert status == 0
+    assert not status
     assert "accuracy" in shown.out
     for name in ("epochs.csv", "samples.jsonl", "explained.jsonl"):
         path = place / "runs/another" / name
@@ -270,7 +275,7 @@ def test_damaged_runs_among_good_ones_are_named_and_skipped(good, folder, tmp_pa
         path.write_bytes(b'{"\xff')
         with pytest.warns(UserWarning, match="is left out"):
             status, _ = tell(capfd, "report", "--results-dir", place)
-        assert status == 0
+        assert not status
         path.write_bytes(kept)
 
 

@@ -20,6 +20,7 @@ from . import charts
 HERE = pathlib.Path(__file__).parent
 NAME = "report.html"
 # What tables that somebody has changed lead to, when one does not fit the other.
+CLOSELY = 12  # rows of a data set, the best ones, of which more is shown than the table
 MISMATCHES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
@@ -49,7 +50,9 @@ def page(runs: pd.DataFrame) -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"score": tables.score, "number": tables.number, "whole": tables.whole}
-    rows = [_Row(index, row, runs) for index, row in summary.iterrows()]
+    rank = summary.groupby(tables.PLACE).cumcount()
+    by_id = runs.set_index("run_id", drop=False)
+    rows = [_Row(index, row, by_id, rank[index] < CLOSELY) for index, row in summary.iterrows()]
     return environment.get_template("page.html").render(
         groups=_groups(rows),
         runs=len(runs),
@@ -70,15 +73,16 @@ def _script(code: str) -> markupsafe.Markup:
 class _Row:
     """A row of the table and what there is to show of it."""
 
-    def __init__(self, index: int, row: pd.Series, runs: pd.DataFrame):
+    def __init__(self, index: int, row: pd.Series, runs: pd.DataFrame, is_shown: bool):
         self.key = f"row{index}"
         self.row = row
-        self.runs = runs[runs["run_id"].isin(row["run_ids"])]
+        self.is_shown = is_shown
+        self.runs = runs.loc[row["run_ids"]]
         self.name = " · ".join(filter(None, (row["cell"], row["setting"])))
         self.runs_of = tables.runs_of(row)
         self.baselines = tables.baselines_of(row)
         good = self.runs[self.runs["status"] == "ok"].sort_values("config/seed", kind="stable")
-        self.shown = Shown(good.iloc[0]) if len(good) else None
+        self.shown = Shown(good.iloc[0]) if is_shown and len(good) else None
 
 
 class Shown:
@@ -174,7 +178,10 @@ def _groups(rows: Sequence[_Row]) -> list[dict]:
                 "headline": first["headline"],
                 "direction": "lower" if first["higher_is_better"] is False else "higher",
                 "rows": group,
-                "curves": charts.curves((one.key, one.name, one.runs) for one in group),
+                "hidden": sum(not one.is_shown for one in group),
+                "curves": charts.curves(
+                    (one.key, one.name, one.runs) for one in group if one.is_shown
+                ),
             }
         )
     return found

@@ -17,6 +17,8 @@ PALETTE += ("#5f6b6d", "#b5cf6b", "#e7969c", "#3182bd", "#31a354", "#756bb1", "#
 LEAST = 0.005  # attention below it is left blank: most of a map, and nothing to see
 START, END = "\u25b6", "\u25a0"  # in place of the tokens, which are too wide for an axis
 MOST_CURVES = 2000  # points of a curve
+MOST_RUNS = 10  # curves of one row of the table
+NO_DATA = alt.Data(values=[])
 
 
 def colour(number: int) -> str:
@@ -32,7 +34,11 @@ def bundle() -> str:
     return vl_convert.javascript_bundle()
 
 
-def _spec(chart, description: str) -> dict:
+def _spec(chart, description: str, values: list[dict]) -> dict:
+    """Returns the specification of a chart that was made without its data.
+
+    Altair would check every value of them against the schema of Vega-Lite, for minutes.
+    """
     ink = "currentColor"  # of the page: it is dark in the light and light in the dark
     axis = {"labelColor": ink, "titleColor": ink, "tickColor": ink, "domainColor": ink}
     axis |= {"gridOpacity": 0.25, "labelLimit": 220}
@@ -44,7 +50,7 @@ def _spec(chart, description: str) -> dict:
         "font": "system-ui, sans-serif",
     }
     spec = chart.properties(description=description).to_dict()
-    spec["config"] = config
+    spec |= {"config": config, "data": {"values": values}}
     return spec
 
 
@@ -56,7 +62,7 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
     """
     points = []
     for key, name, runs in rows:
-        for _, run in runs.iterrows():
+        for _, run in runs.head(MOST_RUNS).iterrows():
             place = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
             try:
                 epochs = results.read_epochs(run["folder"])
@@ -74,7 +80,7 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
     names = list(dict.fromkeys(point["row"] for point in points))
     chosen = alt.param(name="chosen", value="")
     chart = (
-        alt.Chart(alt.Data(values=points))
+        alt.Chart(NO_DATA)
         .mark_line(point=alt.OverlayMarkDef(size=30), strokeWidth=1.5)
         .encode(
             x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
@@ -98,7 +104,9 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
         .add_params(chosen)
         .properties(width="container", height=240)
     )
-    return _spec(chart, "Loss of each epoch, in training and on validation, one line a run.")
+    return _spec(
+        chart, "Loss of each epoch, in training and on validation, one line a run.", points
+    )
 
 
 def confusion(table: Mapping) -> dict:
@@ -111,7 +119,7 @@ def confusion(table: Mapping) -> dict:
         if count
     ]
     side = max(180, min(480, 32 * len(classes)))
-    base = alt.Chart(alt.Data(values=cells)).encode(
+    base = alt.Chart(NO_DATA).encode(
         x=alt.X("predicted:N", sort=classes, scale=alt.Scale(domain=classes), title="predicted"),
         y=alt.Y("true:N", sort=classes, scale=alt.Scale(domain=classes), title="true"),
         tooltip=["true:N", "predicted:N", "count:Q", alt.Tooltip("share:Q", format=".1%")],
@@ -129,7 +137,9 @@ def confusion(table: Mapping) -> dict:
         ink = alt.condition("datum.share > 0.5", alt.value("white"), alt.value("black"))
         chart = heat + base.mark_text(fontSize=10).encode(text="count:Q", color=ink)
     chart = chart.properties(width=side, height=side)
-    return _spec(chart, "Confusion matrix: how often each true class was predicted as each class.")
+    return _spec(
+        chart, "Confusion matrix: how often each true class was predicted as each class.", cells
+    )
 
 
 def _pieces(texts: Iterable[str]) -> list[str]:
@@ -156,7 +166,7 @@ def attention(one: Mapping) -> dict:
     wide = max(map(len, one["steps"]), default=0) > 2
     below = _labels() | ({"labelAngle": -45, "labelAlign": "right"} if wide else {})
     chart = (
-        alt.Chart(alt.Data(values=cells))
+        alt.Chart(NO_DATA)
         .mark_rect()
         .encode(
             x=alt.X("x:N", sort=read, scale=alt.Scale(domain=read), title="read", axis=below),
@@ -176,7 +186,9 @@ def attention(one: Mapping) -> dict:
         )
         .properties(width=(34 if wide else 14) * len(read), height=14 * len(written))
     )
-    return _spec(chart, "Attention: for each piece written, how much weight each piece read had.")
+    return _spec(
+        chart, "Attention: for each piece written, how much weight each piece read had.", cells
+    )
 
 
 def steps(one: Mapping) -> dict:
@@ -190,7 +202,7 @@ def steps(one: Mapping) -> dict:
     wide = max(map(len, one["steps"]), default=0) > 7
     axis = _labels() | ({"labelAngle": -45, "labelAlign": "right"} if wide else {})
     chart = (
-        alt.Chart(alt.Data(values=points))
+        alt.Chart(NO_DATA)
         .mark_line(point=alt.OverlayMarkDef(size=40))
         .encode(
             x=alt.X(
@@ -213,4 +225,6 @@ def steps(one: Mapping) -> dict:
         )
         .properties(width=max(260, 20 * len(read)), height=150)
     )
-    return _spec(chart, "Probability of the most probable classes after each piece that was read.")
+    return _spec(
+        chart, "Probability of the most probable classes after each piece that was read.", points
+    )

@@ -4,6 +4,7 @@ Every run is named after the sweep and its settings, and is an ordinary run fold
 done is seen from the folders. So a sweep that was cut off goes on, whatever Ray remembers.
 """
 
+import logging
 import os
 import pathlib
 import shutil
@@ -39,23 +40,18 @@ def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[results.Reco
     check(asked)
     results_dir = pathlib.Path(results_dir).absolute()
     folders.check_writable(results_dir, "--results-dir")
-    planned = [] if asked.search == "optuna" else plan.trials(asked)
-    ray = connect(asked)
-    plan.save(asked, results_dir)
-    done = finished(results_dir, [one.run_id for one in planned]) if planned else {}
-    left = [one for one in planned if one.run_id not in done]
-    try:
-        if left or asked.search == "optuna":
-            _tune(ray, asked, left, results_dir, already=len(done))
-    finally:
-        ray.shutdown()
-    when = asked.sweep_id.partition("-")[0]
-    names = [one.run_id for one in planned] or [
-        folder.name
-        for folder in results.run_folders(results_dir)
-        if folder.name.startswith(f"{when}-{asked.tasks[0]}-")
-    ]
-    return list(finished(results_dir, names).values())
+    planned = None if asked.search == "optuna" else plan.trials(asked)
+    done = finished(asked, planned, results_dir)
+    left = [one for one in planned or () if one.run_id not in done]
+    count = len(left) if planned is not None else asked.trials - len(done)
+    if count > 0:
+        ray = connect(asked)
+        plan.save(asked, results_dir)
+        try:
+            _tune(ray, asked, left, list(done.values()), results_dir)
+        finally:
+            ray.shutdown()
+    return list(finished(asked, planned, results_dir).values())
 
 
 def check(asked: plan.Asked) -> None:
@@ -93,24 +89,39 @@ def connect(asked: plan.Asked):
         UserError: it is not installed, or there is no cluster.
     """
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what became of a run, the board says
     try:
         import ray
     except ImportError as error:
         raise UserError("Sweeps need Ray Tune: pip install 'rnn-topologies[sweep]'.") from error
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
-        ray.init(
-            address=asked.address or "local",
-            include_dashboard=None if asked.address else False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        with environment.held_back(sys.stderr):
+            ray.init(
+                address=asked.address or "local",
+                include_dashboard=None if asked.address else False,
+                log_to_driver=False,
+                logging_level="CRITICAL",
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--address {asked.address}: no cluster answers there.") from error
     return ray
 
 
-def finished(results_dir, names) -> dict[str, results.Record]:
-    """Returns the records of those runs that came to an end, by their ids."""
+def finished(asked: plan.Asked, planned, results_dir) -> dict[str, results.Record]:
+    """Returns the records of those runs of a sweep that came to an end, by their ids.
+
+    Args:
+        asked: the sweep.
+        planned: its runs, or None if it proposes them as it goes.
+        results_dir: where they are.
+    """
+    if planned is None:
+        start = f"{asked.sweep_id.partition('-')[0]}-{asked.tasks[0]}-"
+        found_folders = results.run_folders(results_dir)
+        names = [folder.name for folder in found_folders if folder.name.startswith(start)]
+    else:
+        names = [one.run_id for one in planned]
     found = {}
     for name in names:
         folder = results.runs_folder(results_dir) / name
@@ -121,8 +132,16 @@ def finished(results_dir, names) -> dict[str, results.Record]:
     return found
 
 
-def _tune(ray, asked, left, results_dir, *, already: int) -> None:
-    """Gives the runs that are left to Ray Tune, and waits for them."""
+def _tune(ray, asked, left, done, results_dir) -> None:
+    """Gives the runs that are left to Ray Tune, and waits for them.
+
+    Args:
+        ray: the module.
+        asked: the sweep.
+        left: runs of a grid that are left.
+        done: records of those that an earlier call has done.
+        results_dir: where to write.
+    """
     from ray import tune
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -137,7 +156,7 @@ def _tune(ray, asked, left, results_dir, *, already: int) -> None:
         tune.with_parameters(_trial, **common), {"cpu": asked.cpus_per_run}
     )
     if asked.search == "optuna":
-        space, search, count = {}, _optuna(asked, results_dir), asked.trials
+        space, search, count = {}, _optuna(asked, done), asked.trials - len(done)
     else:
         space = {"trial": tune.grid_search([one._asdict() for one in left])}
         search, count = None, 1
@@ -152,7 +171,7 @@ def _tune(ray, asked, left, results_dir, *, already: int) -> None:
     scratch = tempfile.mkdtemp(prefix="rnn-topologies-ray-")
     ray.get(collector.mark.remote())
     try:
-        with Board(asked, results_dir, len(left) or count, already=already) as board:
+        with Board(asked, results_dir, len(left) or count, already=len(done)) as board:
             told = tune.RunConfig(
                 name=asked.sweep_id,
                 storage_path=scratch,
@@ -228,8 +247,12 @@ def _scheduler(asked: plan.Asked):
     return ASHAScheduler(time_attr="epoch", max_t=most + 1, grace_period=GRACE, reduction_factor=3)
 
 
-def _optuna(asked: plan.Asked, results_dir):
+def _optuna(asked: plan.Asked, done):
     """Returns a search that proposes settings after what earlier ones came to.
+
+    Args:
+        asked: the sweep.
+        done: records of runs that it knows from the beginning.
 
     Reference: Akiba et al., 2019, "Optuna: a next-generation hyperparameter optimization
     framework".
@@ -243,7 +266,15 @@ def _optuna(asked: plan.Asked, results_dir):
     values = {"cell": list(asked.cells), **plan.values_of(asked, asked.tasks[0])}
     space = {name: _distribution(optuna.distributions, choices) for name, choices in values.items()}
 
-    return OptunaSearch(space, metric=LOSS, mode="min", seed=0)
+    known = [record for record in done if "validation/loss" in record.metrics]
+    return OptunaSearch(
+        space,
+        metric=LOSS,
+        mode="min",
+        seed=len(done),  # the draws of an earlier call would come once more
+        points_to_evaluate=[{name: one.config[name] for name in space} for one in known] or None,
+        evaluated_rewards=[one.metrics["validation/loss"] for one in known] or None,
+    )
 
 
 def _distribution(distributions, choices):

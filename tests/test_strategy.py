@@ -1,0 +1,99 @@
+"""One run on several devices: the losses are those of one device."""
+
+import csv
+import importlib.util
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rnn_topologies import cli, results, unfinished
+from rnn_topologies.tasks.parts.errors import UserError
+
+RUNNER = pathlib.Path(__file__).parent.parent / "runner.py"
+needs_jax = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="needs JAX: pip install '.[jax]'"
+)
+# 150 is no multiple of 16: the last batch is filled up.
+SETTINGS = ("--limit", "150", "--epochs", "2", "--units", "6", "--batch-size", "16")
+
+
+def start(task, place, *more, **environment):
+    command = (sys.executable, RUNNER, "--task", task, *SETTINGS, "--backend", "jax", *more)
+    places = ("--data-dir", place.parent / "data", "--results-dir", place)
+    return subprocess.Popen(
+        [*map(str, (*command, *places))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def end(*processes) -> None:
+    for process in processes:
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+
+
+def losses(place):
+    (folder,) = results.run_folders(place)
+    with (folder / "epochs.csv").open(newline="") as file:
+        rows = [[float(row[n]) for n in ("loss", "val_loss")] for row in csv.DictReader(file)]
+    return results.read(folder), np.array(rows)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@needs_jax
+@pytest.mark.parametrize("task", ["translation", "classification"])
+def test_two_devices_or_processes_give_the_losses_of_one(task, tmp_path):
+    end(start(task, tmp_path / "one"))
+    _, expected = losses(tmp_path / "one")
+    spread = ("--strategy", "data_parallel")
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    end(start(task, tmp_path / "devices", *spread, **two))
+    places = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}"}
+    places["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
+    end(
+        *(
+            start(
+                task,
+                tmp_path / "processes",
+                *spread,
+                **places,
+                KERAS_DISTRIBUTION_PROCESS_ID=str(number),
+            )
+            for number in range(2)
+        )
+    )
+    for name, processes in (("devices", 1), ("processes", 2)):
+        record, found = losses(tmp_path / name)
+        # Sums of parts round otherwise than the sum of all, and training carries that on.
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        assert record.status == "ok"
+        assert record.environment["devices"] == 2
+        assert record.environment["processes"] == processes
+        assert set(record.metrics) > {"validation/loss"}
+        assert not unfinished.names(tmp_path / name)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_backend_that_cannot_spread_says_so(backend, monkeypatch):
+    import keras
+
+    from rnn_topologies import strategy
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    with pytest.raises(UserError, match=f"needs --backend jax, got {backend}"):
+        strategy.begin()
+    with pytest.raises(UserError, match="Unknown strategy: 'model_parallel'"):
+        cli.begin(backend, deterministic=False, strategy="model_parallel")

@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 import types
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -35,6 +36,7 @@ EPILOG = (
 
 def main() -> None:
     """Runs the command line and leaves with 0, or 2 after a user's mistake, told in one line."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         name = named_task(sys.argv[1:])
         app = task_app(name) if name is not None else general_app()

@@ -53,37 +53,39 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+SPREAD = ("--strategy", "data_parallel")
+
+
+def two_devices(task, place):
+    return [start(task, place, *SPREAD, XLA_FLAGS="--xla_force_host_platform_device_count=2")]
+
+
+def two_processes(task, place):
+    found = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}"}
+    found["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
+    return [
+        start(task, place, *SPREAD, **found, KERAS_DISTRIBUTION_PROCESS_ID=number)
+        for number in ("0", "1")
+    ]
+
+
 @needs_jax
-@pytest.mark.parametrize("task", ["translation", "classification"])
-def test_two_devices_or_processes_give_the_losses_of_one(task, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "spread", "processes"),
+    [("classification", two_devices, 1), ("translation", two_processes, 2)],
+)
+def test_two_devices_or_processes_give_the_losses_of_one(task, spread, processes, tmp_path):
     end(start(task, tmp_path / "one"))
     _, expected = losses(tmp_path / "one")
-    spread = ("--strategy", "data_parallel")
-    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    end(start(task, tmp_path / "devices", *spread, **two))
-    places = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}"}
-    places["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
-    end(
-        *(
-            start(
-                task,
-                tmp_path / "processes",
-                *spread,
-                **places,
-                KERAS_DISTRIBUTION_PROCESS_ID=str(number),
-            )
-            for number in range(2)
-        )
-    )
-    for name, processes in (("devices", 1), ("processes", 2)):
-        record, found = losses(tmp_path / name)
-        # Sums of parts round otherwise than the sum of all, and training carries that on.
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
-        assert record.status == "ok"
-        assert record.environment["devices"] == 2
-        assert record.environment["processes"] == processes
-        assert set(record.metrics) > {"validation/loss"}
-        assert not unfinished.names(tmp_path / name)
+    end(*spread(task, tmp_path / "two"))
+    record, found = losses(tmp_path / "two")
+    # Sums of parts round otherwise than the sum of all, and training carries that on.
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert record.status == "ok"
+    assert record.environment["devices"] == 2
+    assert record.environment["processes"] == processes
+    assert set(record.metrics) > {"validation/loss"}
+    assert not unfinished.names(tmp_path / "two")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])

@@ -255,7 +255,8 @@ def sweep(
     try:
         records = sweeps.run(asked, results_dir)
     except KeyboardInterrupt:
-        raise UserError(f"Stopped. Go on with: sweep --resume {asked.sweep_id}.") from None
+        print(f"error: interrupted. Go on with sweep --resume {asked.sweep_id}.", file=sys.stderr)
+        return 130
     names = {record.run_id for record in records}
     runs = results.load(results_dir)
     console = Console(highlight=False)

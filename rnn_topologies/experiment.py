@@ -98,6 +98,7 @@ def resume(state: unfinished.Unfinished, *, display):
 
 
 def _carry_out(task, state: unfinished.Unfinished, display):
+    Batches.mistake = None  # of an earlier run of this process
     stop = interruption.Stop()
     run = _Run(task, state, display, stop)
     with stop.heard():

@@ -19,11 +19,9 @@ from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import unknown
 
 from .. import environment, results
-from . import plan, worker
+from . import plan, search, worker
 from .board import Board
-
-GRACE = 2  # epochs before a run may be stopped as hopeless
-LOSS = "best_validation_loss"
+from .search import LOSS
 
 
 def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[results.Record]:
@@ -156,16 +154,16 @@ def _tune(ray, asked, left, done, results_dir) -> None:
         tune.with_parameters(_trial, **common), {"cpu": asked.cpus_per_run}
     )
     if asked.search == "optuna":
-        space, search, count = {}, _optuna(asked, done), asked.trials - len(done)
+        space, algorithm, count = {}, search.optuna(asked, done), asked.trials - len(done)
     else:
         space = {"trial": tune.grid_search([one._asdict() for one in left])}
-        search, count = None, 1
+        algorithm, count = None, 1
     settings = tune.TuneConfig(
         metric=LOSS,
         mode="min",
         num_samples=count,
-        search_alg=search,
-        scheduler=_scheduler(asked) if asked.stop_early else None,
+        search_alg=algorithm,
+        scheduler=search.scheduler(asked) if asked.stop_early else None,
         max_concurrent_trials=asked.max_concurrent,
     )
     scratch = tempfile.mkdtemp(prefix="rnn-topologies-ray-")
@@ -232,54 +230,3 @@ def _trial(config: Mapping[str, Any], *, asked, results_dir: str, collector) -> 
         )
     best = record.metrics.get("validation/loss", float("inf"))
     return {**tell, "status": record.status, "epoch": record.epochs_run, LOSS: best}
-
-
-def _scheduler(asked: plan.Asked):
-    """Stops runs that after so many epochs are not among the best third.
-
-    Reference: Li et al., 2020, "A system for massively parallel hyperparameter tuning" (ASHA).
-    """
-    from ray.tune.schedulers import ASHAScheduler
-
-    epochs = tasks.find(asked.tasks[0])({}).config.epochs
-    given = plan.values_of(asked, asked.tasks[0]).get("epochs")
-    most = max(given) if given else epochs
-    return ASHAScheduler(time_attr="epoch", max_t=most + 1, grace_period=GRACE, reduction_factor=3)
-
-
-def _optuna(asked: plan.Asked, done):
-    """Returns a search that proposes settings after what earlier ones came to.
-
-    Args:
-        asked: the sweep.
-        done: records of runs that it knows from the beginning.
-
-    Reference: Akiba et al., 2019, "Optuna: a next-generation hyperparameter optimization
-    framework".
-    """
-    try:
-        import optuna
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError as error:
-        raise UserError("--search optuna needs it: pip install 'rnn-topologies[sweep]'.") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    values = {"cell": list(asked.cells), **plan.values_of(asked, asked.tasks[0])}
-    space = {name: _distribution(optuna.distributions, choices) for name, choices in values.items()}
-
-    known = [record for record in done if "validation/loss" in record.metrics]
-    return OptunaSearch(
-        space,
-        metric=LOSS,
-        mode="min",
-        seed=len(done),  # the draws of an earlier call would come once more
-        points_to_evaluate=[{name: one.config[name] for name in space} for one in known] or None,
-        evaluated_rewards=[one.metrics["validation/loss"] for one in known] or None,
-    )
-
-
-def _distribution(distributions, choices):
-    if not isinstance(choices, plan.Range):
-        return distributions.CategoricalDistribution(choices)
-    if isinstance(choices.low, int):
-        return distributions.IntDistribution(*choices)
-    return distributions.FloatDistribution(*choices, log=True)

@@ -269,7 +269,11 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, examples: Sequence, data: Data, *, training: bool):
-        """Returns batches (inputs, targets, weights) that Keras can fit and evaluate on."""
+        """Returns `batches.Batches` of (inputs, targets, weights), to fit and evaluate on.
+
+        With `training`, order and draws follow from seed, epoch and step alone: so a run that was
+        cut off goes on as if it had not been.
+        """
 
     def loss(self):
         """Returns the loss to train with: cross entropy, with the label smoothing asked for."""

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from rnn_topologies import experiment
+from rnn_topologies import rebuilding
 from rnn_topologies.tasks.parts import text
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=20)
     arguments = parser.parse_args()
-    task, model, data = experiment.load(
+    task, model, data = rebuilding.load(
         arguments.run, data_dir=arguments.data_dir, manual_dir=arguments.manual_dir
     )
     pairs = task.load_data().splits["test"]

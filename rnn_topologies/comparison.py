@@ -12,7 +12,7 @@ from rnn_topologies.tasks.parts import resampling
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import Data, flag
 
-from . import results
+from . import records, results
 from .tables import number
 
 
@@ -27,8 +27,8 @@ class Comparison(NamedTuple):
         interval: 95 % of the paired bootstrap.
     """
 
-    first: results.Record
-    second: results.Record
+    first: records.Record
+    second: records.Record
     settings: dict[str, tuple[Any, Any]]
     examples: int
     difference: float

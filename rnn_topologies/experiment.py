@@ -1,10 +1,8 @@
 """One run: data, model, training, scores, record."""
 
 import contextlib
-import dataclasses
 import functools
 import math
-import pathlib
 import shutil
 import tempfile
 import time
@@ -14,13 +12,21 @@ from typing import Any
 import keras
 import tensorboard.summary  # noqa: F401 - were it missing, that shall be told before training
 
-from rnn_topologies import layers, tasks
+from rnn_topologies import tasks
 from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.batches import Batches
 from rnn_topologies.tasks.parts.errors import NotWrittenError, UserError
-from rnn_topologies.tasks.parts.task import Data, unknown
 
-from . import environment, interruption, results, strategy, training, unfinished
+from . import (
+    environment,
+    interruption,
+    rebuilding,
+    records,
+    results,
+    strategy,
+    training,
+    unfinished,
+)
 
 EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
 
@@ -54,13 +60,13 @@ def run(
         Exception: whatever broke the run, after a record of status `failed` was written.
     """
     task = tasks.find(task_name)(settings)
-    _check_cell(task.config.cell)
+    rebuilding.check_cell(task.config.cell)
     if not strategy.is_chief():
         results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # for its state, while it helps
     folders.check_writable(results_dir, "--results-dir")
     asked = unfinished.Asked(
-        run_id=run_id or results.new_run_id(task_name, task.config.cell, task.config.seed),
-        started_at=results.timestamp(),
+        run_id=run_id or records.new_run_id(task_name, task.config.cell, task.config.seed),
+        started_at=records.timestamp(),
         task=task_name,
         settings={**settings, **task.places()},
         backend=keras.backend.backend(),
@@ -128,11 +134,6 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _check_cell(cell: str) -> None:
-    if cell not in layers.CELLS:
-        raise UserError(unknown("cell", cell, list(layers.CELLS)))
-
-
 class _Run:
     """The state of a run, so that what there is of it can be written whenever it ends."""
 
@@ -141,7 +142,7 @@ class _Run:
         self.model = self.data = self.training = self.folder = None
         self.examples, self.explained, self.seconds = [], [], {}
         asked = state.asked
-        self.record = results.begun(
+        self.record = records.begun(
             task,
             asked.task,
             run_id=asked.run_id,
@@ -193,7 +194,7 @@ class _Run:
             if not strategy.is_chief():
                 return
             strategy.end()
-            arrays = list(weights_of(model).values())
+            arrays = list(rebuilding.weights_of(model).values())
             self.model = task.build_model(data)
             self.model.set_weights(arrays)
             training.compile_model(self.model, task, 1, task.metrics())
@@ -225,7 +226,7 @@ class _Run:
         self.training.restore(progress, arrays)
         self.seconds = facts["seconds"]
         place = {name: progress[name] for name in ("epoch", "step")}
-        self.record.resumed = [*facts["resumed"], {"at": results.timestamp(), **place}]
+        self.record.resumed = [*facts["resumed"], {"at": records.timestamp(), **place}]
         self.display.note(f"going on after epoch {place['epoch']}, step {place['step']}")
 
     def _evaluate(self):
@@ -278,7 +279,7 @@ class _Run:
         explained = self.task.explain(self.model, raw, self.data)
         return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
 
-    def end(self, status: results.Status, error: str | None = None) -> None:
+    def end(self, status: records.Status, error: str | None = None) -> None:
         """Writes what there is of the run.
 
         Raises:
@@ -310,7 +311,9 @@ class _Run:
             examples=self.examples,
             explained=self.explained,
             tools=tools,
-            weights=weights_of(self.model) if status != "failed" and self.model else None,
+            weights=rebuilding.weights_of(self.model)
+            if status != "failed" and self.model
+            else None,
         )
         try:
             self.folder = write(self.state.results_dir)
@@ -332,110 +335,3 @@ class _Run:
             message += f" Or make room and write it again: --resume {self.record.run_id}."
         self.state.close(keep=True)
         raise NotWrittenError(message) from error
-
-
-def weights_of(model) -> dict:
-    """Returns `{number and path: array}` of a model's weights, in their order."""
-    arrays = map(keras.ops.convert_to_numpy, model.weights)
-    return dict(zip(_names(model), arrays, strict=True))
-
-
-def _names(model) -> list[str]:
-    """Returns what a model's weights are called in a file.
-
-    The path is that within the model: Keras numbers models that have no name of their own.
-    """
-    paths = (weight.path.removeprefix(f"{model.name}/") for weight in model.weights)
-    return [f"{index:03d}.{path.replace('/', '.')}" for index, path in enumerate(paths)]
-
-
-def load(folder: str | pathlib.Path, **settings):
-    """Rebuilds the model of a run from its record, its vocabularies and its weights.
-
-    The record may be a stranger's: it is data, checked field by field, and no path in it is
-    followed.
-
-    Args:
-        folder: `<results>/runs/<run id>`.
-        settings: to change, such as `beam_size`; and `data_dir` and `manual_dir`, which a record
-            does not hold and only `task.load_data()` needs.
-
-    Returns:
-        `(task, model, data)`, ready for `task.predict(model, raw_inputs, data)`; `data` has no
-        splits.
-
-    Raises:
-        UserError: a file is missing or damaged, or the weights do not fit the record.
-    """
-    folder = pathlib.Path(folder)
-    record = results.read(folder)
-    task = rebuilt(record, settings)
-    tools = {
-        name: read(results.read_text(folder, f"{name}.json")) for name, read in task.tools.items()
-    }
-    data = Data(name=record.data["name"], sha256="", splits={}, tools=tools, notes=record.data)
-    arrays = results.read_weights(folder)
-    check_sizes(task.config, tools, arrays)
-    try:
-        model = task.build_model(data)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise UserError(f"{folder} does not describe a model: {error!r}.") from error
-    check_shapes(model, arrays)
-    model.set_weights(list(arrays.values()))
-    return task, model, data
-
-
-def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Checks that a model can be no larger than its weights, before memory is taken for it.
-
-    Whatever the model, it has a recurrent kernel, one from inputs to units, an embedding of every
-    token, and convolutions between maps of its width: none can have more numbers than the file.
-
-    Raises:
-        UserError: one would.
-    """
-    sizes = {name: getattr(config, name, 0) for name in ("units", "embedding", "width")}
-    sizes["tokens"] = max(
-        (len(tool) for tool in tools.values() if hasattr(tool, "__len__")), default=0
-    )
-    total = sum(array.size for array in arrays.values())
-    pairs = [("units", "units"), ("units", "embedding"), ("tokens", "embedding")]
-    for one, other in (*pairs, ("width", "width")):
-        if sizes[one] * sizes[other] > max(total, 1):
-            raise UserError(
-                f"The weights do not fit the model: {total} numbers are too few for {one} "
-                f"{sizes[one]} and {other} {sizes[other]}."
-            )
-
-
-def rebuilt(record: results.Record, settings: Mapping[str, Any]):
-    """Returns the task of a record, with some settings changed.
-
-    Raises:
-        UserError: it has settings that no run has, such as a folder.
-    """
-    if place := next((name for name in results.NOT_RECORDED if name in record.config), None):
-        raise UserError(f"The record of {record.run_id} has {place}, which no record has.")
-    if record.data is None:
-        raise UserError(f"{record.run_id} is {record.status}: it came to no model.")
-    task = tasks.find(record.task)
-    known = [field.name for field in dataclasses.fields(task.Config)]
-    for name in {**record.config, **settings}:
-        if name not in known:
-            raise UserError(unknown(f"setting of {record.task}", name, known))
-    _check_cell(record.config["cell"])
-    return task({**record.config, **settings})
-
-
-def check_shapes(model, arrays: Mapping[str, Any]) -> None:
-    """Checks that arrays are the weights of a model, each of the right name and shape.
-
-    Raises:
-        UserError: one is not.
-    """
-    shapes = (tuple(weight.shape) for weight in model.weights)
-    expected = set(zip(_names(model), shapes, strict=True))
-    found = {(name, tuple(array.shape)) for name, array in arrays.items()}
-    if expected != found:
-        name, shape = min(expected ^ found)
-        raise UserError(f"The weights do not fit the model: {name} of shape {shape}.")

@@ -2,7 +2,7 @@
 
 `<results>/runs/<run id>/` holds
 
-    record.json      one object: the fields of `Record`
+    record.json      one object: the fields of `records.Record`
     epochs.csv       one row an epoch: epoch, seconds, learning_rate, losses and metrics
     samples.jsonl    one test example a line, with what the model made of it
     explained.jsonl  how it came to it, for a few of them: see `Task.explain`
@@ -17,144 +17,30 @@ number of runs can write at once without a lock.
 import contextlib
 import csv
 import dataclasses
-import datetime
 import functools
 import json
 import math
 import pathlib
 import re
-import secrets
 import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NotRequired
+from typing import Any
 
 import pydantic
-from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
 
-# 2 added `tables` and `baseline_metrics`; 3 `diverged_step`, `reproducible`, `resumed`, and the
-# status `stopped`.
-SCHEMA = 3
+from .records import SCHEMA, Explained, Record, Sample, Versioned
+
 # Fields of a record that are columns of `load` as they are.
 PLAIN = ("run_id", "started_at", "status", "task", "topology", "cell", "dataset")
 PLAIN += ("epochs_run", "best_epoch", "error")
 RECORD, WEIGHTS, EXPLAINED = "record.json", "weights.npz", "explained.jsonl"
 ARRAY = re.compile(r"[0-9]{3,}\.[\w.-]+\.npy")
-# Where files lie on somebody's machine is nobody else's business and changes no result.
-NOT_RECORDED = ("data_dir", "manual_dir")
 MOST_BYTES = 256 << 20  # of a file of text
-Status = Literal["ok", "diverged", "stopped", "interrupted", "failed"]
-FINAL = ("ok", "diverged", "stopped")  # there is nothing to go on with
-
-
-def new_run_id(task: str, cell: str, seed: int) -> str:
-    """Returns an id that sorts by time and that no two runs share."""
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}-{task}-{cell}-seed{seed}-{secrets.token_hex(2)}"
-
-
-def timestamp() -> str:
-    """Returns the time in UTC as ISO-8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-PlainName = Annotated[str, pydantic.StringConstraints(pattern=r"^\w[\w.-]*$", max_length=200)]
-Base64 = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-MetricName = Annotated[str, pydantic.StringConstraints(pattern=r"^(validation|test)/.")]
-LINE = pydantic.ConfigDict(strict=True, extra="allow")
-
-
-class Versioned(TypedDict):
-    """What a record of any schema has."""
-
-    __pydantic_config__ = LINE
-
-    schema: int
-
-
-class Config(TypedDict):
-    """The settings of a run; these are what every task has, and each adds its own."""
-
-    __pydantic_config__ = LINE
-
-    seed: int
-    cell: str
-
-
-class Headline(TypedDict):
-    """The figure to compare runs by."""
-
-    name: str
-    value: float
-    higher_is_better: bool
-    meaning: NotRequired[str]
-
-
-class Sample(TypedDict):
-    """A line of `samples.jsonl`; a task may add to it."""
-
-    __pydantic_config__ = LINE
-
-    source: str
-    target: str
-    output: str
-    right: bool
-
-
-class Explained(TypedDict):
-    """A line of `explained.jsonl`, see `Task.explain`."""
-
-    __pydantic_config__ = LINE
-
-    index: Annotated[int, pydantic.Field(ge=0)]
-    output: str | list[str]
-    image: NotRequired[Base64]
-    steps: NotRequired[list[str]]
-    classes: NotRequired[list[str]]
-    probabilities: NotRequired[list[list[float]]]
-    written: NotRequired[list[str]]
-    attention: NotRequired[list[list[float]]]
-    grid: NotRequired[list[int]]
-
-
-@dataclasses.dataclass
-class Record:
-    """One run. `metrics` is flat ("test/bleu"); `seconds` has data, compile, fit, evaluate."""
-
-    __pydantic_config__: ClassVar = pydantic.ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False
-    )
-
-    run_id: PlainName
-    started_at: str
-    status: Status
-    task: str
-    topology: str
-    cell: str
-    dataset: str
-    config: Config
-    environment: Mapping[str, Any]
-    git: Mapping[str, Any] | None
-    data: Mapping[str, Any] | None = None
-    model: Mapping[str, Any] | None = None
-    metrics: Mapping[MetricName, float] = dataclasses.field(default_factory=dict)
-    signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    headline: Headline | None = None
-    baselines: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    baseline_metrics: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    tables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    epochs_run: int = 0
-    best_epoch: int | None = None
-    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    error: str | None = None
-    diverged_step: int | None = None
-    reproducible: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    resumed: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list)
-    schema: int = SCHEMA
 
 
 def run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
@@ -240,29 +126,6 @@ def write(
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
         (beside / RECORD).write_text(text + "\n", "utf-8")
     return place
-
-
-def begun(task, name: str, **facts) -> Record:
-    """Returns the record of a run of which nothing is known yet but what was asked.
-
-    Args:
-        task: with its settings resolved.
-        name: of the task.
-        facts: `run_id`, `started_at`, `environment` and `git`.
-    """
-    config = dataclasses.asdict(task.config)
-    return Record(
-        status="failed",
-        task=name,
-        topology=str(task.topology),
-        cell=config["cell"],
-        dataset=task.dataset,
-        config={
-            **{name: value for name, value in config.items() if name not in NOT_RECORDED},
-            "dataset": task.dataset,
-        },
-        **facts,
-    )
 
 
 def place_files(

@@ -61,17 +61,17 @@ class TrainedModel:
     """A model of an earlier run, ready to be asked.
 
     Attributes:
-        record: of the run, a `results.Record`.
+        record: of the run, a `records.Record`.
         task: its task, with the run's settings.
         model: the `keras.Model`, with its weights.
         data: vocabularies and facts; no examples.
     """
 
     def __init__(self, folder: pathlib.Path, settings: dict[str, Any]):
-        from . import experiment
+        from . import rebuilding
 
         self.record = results.read(folder)
-        self.task, self.model, self.data = experiment.load(folder, **settings)
+        self.task, self.model, self.data = rebuilding.load(folder, **settings)
 
     def predict(self, inputs: Sequence) -> list:
         """Returns a readable output for each raw input.

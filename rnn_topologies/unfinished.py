@@ -27,7 +27,7 @@ from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import unknown
 
-from . import results
+from . import records, results
 
 LAST = "last"
 RUN, CHECKPOINT, LOCK = "run.json", "checkpoint.npz", "lock"
@@ -148,7 +148,7 @@ def _folders(results_dir: str | pathlib.Path) -> list[str]:
 
 def _has_ended(results_dir: str | pathlib.Path, run_id: str) -> bool:
     folder = results.runs_folder(results_dir) / run_id
-    return (folder / results.RECORD).is_file() and results.read(folder).status in results.FINAL
+    return (folder / results.RECORD).is_file() and results.read(folder).status in records.FINAL
 
 
 def known(results_dir: str | pathlib.Path, run_id: str) -> Asked | None:

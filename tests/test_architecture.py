@@ -61,13 +61,16 @@ def test_tasks_import_no_other_task_and_nothing_of_the_runner():
                 assert name.startswith(("rnn_topologies.tasks", "rnn_topologies.layers")), name
 
 
+PARTS = ("errors", "folders")  # of tasks, and without keras
+
+
 def test_results_import_neither_keras_nor_a_task():
     others = {"numpy", "pandas", "pydantic", "tensorboard", "typing_extensions"}
-    ours = tuple(f"rnn_topologies.tasks.parts.{name}" for name in ("errors", "folders"))
-    for name in imports(ROOT / "rnn_topologies/results.py", "rnn_topologies"):
-        assert name.partition(".")[0] in {*sys.stdlib_module_names, *others} or name.startswith(
-            ours
-        ), name
+    ours = ("rnn_topologies.records", *(f"rnn_topologies.tasks.parts.{n}" for n in PARTS))
+    for module in ("records", "results"):
+        for name in imports(ROOT / f"rnn_topologies/{module}.py", "rnn_topologies"):
+            known = name.partition(".")[0] in {*sys.stdlib_module_names, *others}
+            assert known or name.startswith(ours), name
 
 
 def test_nothing_imports_the_runner():

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnn_topologies import cli, commands, results, tasks
+from rnn_topologies import cli, commands, records, results, tasks
 from rnn_topologies.tasks.datasets.files import clips, texts
 from rnn_topologies.tasks.parts import pixels, scaling, text
 from rnn_topologies.tasks.parts.errors import UserError
@@ -95,7 +95,7 @@ def test_any_command_line_ends_with_0_or_2(nothing_starts, arguments):
 
 def whole():
     return {
-        "schema": results.SCHEMA,
+        "schema": records.SCHEMA,
         "run_id": "20260101T000000Z-translation-gru-seed0-abcd",
         "started_at": "2026-01-01T00:00:00+00:00",
         "status": "ok",

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from rnn_topologies import report, results
+from rnn_topologies import records, report, results
 from rnn_topologies.tasks.parts import explanations
 from rnn_topologies.tasks.parts.errors import UserError
 
@@ -21,7 +21,7 @@ def write_run(folder, task, cell, seed, *, samples, explained, status="ok", tabl
     """Writes a run as `experiment.run` would."""
     run_id = f"20260101T00000{seed}Z-{task}-{cell}-seed{seed}-abcd"
     ok = status == "ok"
-    record = results.Record(
+    record = records.Record(
         run_id=run_id,
         started_at="2026-01-01T00:00:00+00:00",
         status=status,

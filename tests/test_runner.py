@@ -11,7 +11,7 @@ import pytest
 import requests
 from rich.console import Console
 
-from rnn_topologies import cli, display, experiment, results, tasks, training
+from rnn_topologies import cli, display, experiment, rebuilding, records, results, tasks, training
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.datasets.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.parts.errors import UserError
@@ -59,7 +59,7 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
     fields = json.loads((folder / "record.json").read_text("utf-8"))
     assert set(fields) >= FIELDS
     assert fields["status"] == "ok"
-    assert fields["schema"] == results.SCHEMA
+    assert fields["schema"] == records.SCHEMA
     assert fields["data"]["examples"] == {"train": 64, "validation": 16, "test": 16}
     assert fields["config"]["seed"] == 3
     assert fields["epochs_run"] == 2
@@ -94,7 +94,7 @@ def test_a_record_names_no_place_on_the_machine(run, data_dir, tmp_path):
 
 def test_a_run_is_rebuilt_from_its_folder_alone(run):
     record, folder, _ = run(cell="gru", attention="additive", layers=2)
-    task, model, data = experiment.load(folder)
+    task, model, data = rebuilding.load(folder)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     sources = [sample["source"] for sample in samples]
     assert task.predict(model, sources, data) == [sample["output"] for sample in samples]
@@ -103,10 +103,10 @@ def test_a_run_is_rebuilt_from_its_folder_alone(run):
         sum(np.prod(array.shape) for array in arrays.values())
         >= (record.model["trainable_parameters"])
     )
-    experiment.check_shapes(model, arrays)
+    rebuilding.check_shapes(model, arrays)
     name, array = next(iter(arrays.items()))
     with pytest.raises(UserError, match=f"do not fit the model: {name}"):
-        experiment.check_shapes(model, {**arrays, name: array[:1]})
+        rebuilding.check_shapes(model, {**arrays, name: array[:1]})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
@@ -164,9 +164,9 @@ def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_
 
 
 def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
-    record = results.Record(
+    record = records.Record(
         run_id="r",
-        started_at=results.timestamp(),
+        started_at=records.timestamp(),
         status="ok",
         task="t",
         topology="o",
@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
 
 
 def test_run_ids_differ_even_within_a_second():
-    assert len({results.new_run_id("t", "c", 0) for _ in range(50)}) == 50
+    assert len({records.new_run_id("t", "c", 0) for _ in range(50)}) == 50
 
 
 def command(*arguments, **environment):
@@ -365,7 +365,7 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
     assert record.dataset == record.config["dataset"] == "files/films.csv"
     assert str(tmp_path) not in (folder / "record.json").read_text("utf-8")
     path.unlink()
-    task, model, data = experiment.load(folder)
+    task, model, data = rebuilding.load(folder)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     texts = [sample["source"] for sample in samples]
     assert task.predict(model, texts, data) == [sample["output"] for sample in samples]
@@ -378,7 +378,7 @@ def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
     shown = display.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     settings = {"units": 4, "epochs": 1, "limit": 30}
     _, folder = experiment.run(name, settings, results_dir=tmp_path / "results", display=shown)
-    task, model, data = experiment.load(folder)
+    task, model, data = rebuilding.load(folder)
     again = tasks.find(name)(settings).load_data()
     place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
     inputs = [example[place] for example in again.splits["test"][:5]]
@@ -411,6 +411,6 @@ def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
     assert record.status == "ok"
     assert record.topology == "many-to-many, aligned"
     assert record.headline["value"] > 0.95 > record.baselines["majority class"]
-    task, model, data = experiment.load(folder)
+    task, model, data = rebuilding.load(folder)
     assert task.predict(model, [[1, 0, 1, 1]], data) == [[1, 1, 0, 1]]
     monkeypatch.delitem(sys.modules, "rnn_topologies.tasks.parity")

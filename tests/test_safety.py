@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from rnn_topologies import cli, display, experiment, results, trained
+from rnn_topologies import cli, display, experiment, report, results, trained
 from rnn_topologies.tasks.parts import pixels, text
 from rnn_topologies.tasks.parts.errors import UserError
 
@@ -285,6 +286,40 @@ def test_the_command_line_says_it_in_one_line(folder, capfd):
     assert status == 2
     assert shown.err.startswith("error: ")
     assert shown.err.count("\n") == 1
+
+
+HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+
+def spoilt(value):
+    """JSON with HTML in place of every text."""
+    if isinstance(value, dict):
+        return {name: spoilt(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [spoilt(one) for one in value]
+    return HOSTILE + value if isinstance(value, str) else value
+
+
+def test_html_in_every_text_is_shown_and_not_obeyed(folder, tmp_path):
+    path = folder / "record.json"
+    record = json.loads(path.read_text("utf-8"))
+    kept = {name: record[name] for name in ("run_id", "status")}
+    hostile = {f"{HOSTILE} {name}": value for name, value in record["baselines"].items()}
+    record = spoilt(record) | kept | {"baselines": hostile}
+    record["metrics"][f"test/{HOSTILE}"] = 1.0
+    record["config"][HOSTILE] = HOSTILE
+    path.write_text(json.dumps(record), "utf-8")
+    for name in ("samples.jsonl", "explained.jsonl"):
+        lines = [json.loads(line) for line in (folder / name).open(encoding="utf-8")]
+        with (folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(spoilt(line)) + "\n" for line in lines)
+    page = report.write(tmp_path / "results").read_text("utf-8")
+    assert "window.hacked" in page
+    assert "<script>window.hacked" not in page
+    assert "<img src=x" not in page
+    policy = re.search(r"script-src 'nonce-([\w-]+)'", page)[1]
+    assert page.count("<script>") == 0
+    assert page.count(f'<script nonce="{policy}">') == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may cut the network off (unshare -n)")

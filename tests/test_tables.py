@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rnn_topologies import comparison, results, tables, trained
+from rnn_topologies import comparison, records, results, tables, trained
 from rnn_topologies.tasks.parts import caption_scores, resampling, scores
 from rnn_topologies.tasks.parts.errors import UserError
 
@@ -18,7 +18,7 @@ def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
     """Writes the record of a run of `classification`; `fields` go over what it is by default."""
     ok = status == "ok"
     config = {"cell": "gru", "seed": 0, "units": 8, "dataset": "digits"} | fields.pop("config", {})
-    record = results.Record(
+    record = records.Record(
         **{
             "run_id": f"20260101T0000{number:02d}Z-classification-{config['cell']}",
             "started_at": "2026-01-01T00:00:00+00:00",

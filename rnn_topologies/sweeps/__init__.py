@@ -18,13 +18,13 @@ from rnn_topologies.tasks.parts import folders
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.task import unknown
 
-from .. import environment, results
+from .. import environment, records, results
 from . import plan, search, worker
 from .board import Board
 from .search import LOSS
 
 
-def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[results.Record]:
+def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[records.Record]:
     """Runs what a sweep was asked to, as far as it has not been done, and returns all records.
 
     Args:
@@ -106,7 +106,7 @@ def connect(asked: plan.Asked):
     return ray
 
 
-def finished(asked: plan.Asked, planned, results_dir) -> dict[str, results.Record]:
+def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Record]:
     """Returns the records of those runs of a sweep that came to an end, by their ids.
 
     Args:
@@ -125,7 +125,7 @@ def finished(asked: plan.Asked, planned, results_dir) -> dict[str, results.Recor
         folder = results.runs_folder(results_dir) / name
         if (folder / results.RECORD).is_file():
             record = results.read(folder)
-            if record.status in (*results.FINAL, "failed"):
+            if record.status in (*records.FINAL, "failed"):
                 found[name] = record
     return found
 

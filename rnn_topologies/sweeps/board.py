@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rnn_topologies import tasks
 
-from .. import results, unfinished
+from .. import records, results, unfinished
 from . import plan
 
 SHOWN = 12  # runs at a time
@@ -80,7 +80,7 @@ class Board(tune.Callback):
         settings = {"seed": 0, **trial.config}
         return plan.trial(self.asked, self.asked.tasks[0], settings).run_id
 
-    def _record(self, trial, status: results.Status, error: str) -> None:
+    def _record(self, trial, status: records.Status, error: str) -> None:
         """Writes the record of a run that did not come to write one."""
         run_id = self._run_of(trial)
         folder = results.runs_folder(self.results_dir) / run_id
@@ -103,11 +103,11 @@ class Board(tune.Callback):
         )
         task = tasks.find(asked.task)(asked.settings)
         begun = unfinished.known(self.results_dir, run_id)
-        record = results.begun(
+        record = records.begun(
             task,
             asked.task,
             run_id=run_id,
-            started_at=begun.started_at if begun else results.timestamp(),
+            started_at=begun.started_at if begun else records.timestamp(),
             environment=begun.environment if begun else {"backend": self.asked.backend},
             git=begun.git if begun else None,
         )

@@ -52,8 +52,10 @@ def table(
     """
     from rich.console import Console
 
-    from . import results, tables
+    from . import results, tables, unfinished
 
+    if left := unfinished.names(results_dir):
+        print(f"{len(left)} unfinished, such as {left[-1]}: see --resume", file=sys.stderr)
     runs = results.load(results_dir)
     for column, wanted in (("task", task), ("dataset", dataset)):
         if wanted is not None and not runs.empty:

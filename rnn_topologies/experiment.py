@@ -304,6 +304,7 @@ class _Run:
         tools = (
             {name: tool.to_json() for name, tool in self.data.tools.items()} if self.data else {}
         )
+        has_weights = status != "failed" and self.model is not None
         write = functools.partial(
             results.write,
             record=record,
@@ -311,9 +312,7 @@ class _Run:
             examples=self.examples,
             explained=self.explained,
             tools=tools,
-            weights=rebuilding.weights_of(self.model)
-            if status != "failed" and self.model
-            else None,
+            weights=rebuilding.weights_of(self.model) if has_weights else None,
         )
         try:
             self.folder = write(self.state.results_dir)

@@ -97,6 +97,7 @@ def connect(asked: plan.Asked):
         with environment.held_back(sys.stderr):
             ray.init(
                 address=asked.address or "local",
+                num_cpus=None if asked.address else environment.cores(),
                 include_dashboard=None if asked.address else False,
                 log_to_driver=False,
                 logging_level="CRITICAL",

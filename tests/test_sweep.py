@@ -229,7 +229,7 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "died: once more" in done.stdout
+    assert "failed: once more" in done.stdout
     (folder,) = results.run_folders(place)
     record = results.read(folder)
     assert (record.status, record.error) == ("failed", "the process died, twice")

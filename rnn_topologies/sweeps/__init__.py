@@ -213,10 +213,7 @@ def _trial(config: Mapping[str, Any], *, asked, results_dir: str, collector) -> 
     from ray import tune
 
     worker.begin(asked.backend, asked.cpus_per_run)
-    if "trial" in config:
-        trial = plan.Trial(**config["trial"])
-    else:
-        trial = plan.trial(asked, asked.tasks[0], {"seed": 0, **config})
+    trial = plan.of(asked, config)
     results_dir = pathlib.Path(results_dir)
     tell = {"run_id": trial.run_id, "node": ray.util.get_node_ip_address()}
 

@@ -3,6 +3,7 @@
 import pathlib
 import time
 
+import ray
 from ray import tune
 from rich.console import Console, Group
 from rich.live import Live
@@ -61,7 +62,7 @@ class Board(tune.Callback):
         self._refresh()
 
     def on_trial_recover(self, iteration, trials, trial, **info):
-        self._say(trial, "died: once more")
+        self._say(trial, "failed: once more")
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         status = trial.last_result.get("status")
@@ -71,14 +72,11 @@ class Board(tune.Callback):
         self._end(trial, status or "stopped")
 
     def on_trial_error(self, iteration, trials, trial, **info):
-        self._record(trial, "failed", "the process died, twice")
+        self._record(trial, "failed", _said(trial.get_error()))
         self._end(trial, "failed")
 
     def _run_of(self, trial) -> str:
-        if "trial" in trial.config:
-            return trial.config["trial"]["run_id"]
-        settings = {"seed": 0, **trial.config}
-        return plan.trial(self.asked, self.asked.tasks[0], settings).run_id
+        return plan.of(self.asked, trial.config).run_id
 
     def _record(self, trial, status: records.Status, error: str) -> None:
         """Writes the record of a run that did not come to write one."""
@@ -96,11 +94,7 @@ class Board(tune.Callback):
 
     def _known(self, trial, run_id: str):
         """Returns what is known of a run: its settings, and the epochs that it saved."""
-        asked = (
-            plan.Trial(**trial.config["trial"])
-            if "trial" in trial.config
-            else plan.trial(self.asked, self.asked.tasks[0], {"seed": 0, **trial.config})
-        )
+        asked = plan.of(self.asked, trial.config)
         task = tasks.find(asked.task)(asked.settings)
         begun = unfinished.known(self.results_dir, run_id)
         record = records.begun(
@@ -146,3 +140,10 @@ class Board(tune.Callback):
         spent = time.perf_counter() - self.began
         line = f"{len(self.ended)} of {self.count} runs ended, {len(self.running)} running"
         return Group(table, Text(f"{line}, {spent:.0f} s", style="bold"))
+
+
+def _said(error: BaseException | None) -> str:
+    """Returns what ended a run that could not say it itself."""
+    if error is None or isinstance(error, ray.exceptions.RayActorError):
+        return "the process died, twice"
+    return str(error).strip().splitlines()[-1]

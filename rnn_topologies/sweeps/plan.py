@@ -75,6 +75,13 @@ def trial(asked: Asked, task: str, settings: Mapping[str, Any]) -> Trial:
     return Trial(name, task, dict(settings))
 
 
+def of(asked: Asked, config: Mapping[str, Any]) -> Trial:
+    """Returns the run that Ray has in mind: one of a grid, or settings that a search proposes."""
+    if "trial" in config:
+        return Trial(**config["trial"])
+    return trial(asked, asked.tasks[0], {"seed": 0, **config})
+
+
 def trials(asked: Asked) -> list[Trial]:
     """Returns the runs of a grid, or of settings that are drawn once for all tasks and cells.
 

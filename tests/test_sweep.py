@@ -235,3 +235,18 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
     assert (record.status, record.error) == ("failed", "the process died, twice")
     assert json.loads((folder / "record.json").read_text())["config"]["limit"] == 100
     assert not unfinished.names(place)
+
+
+def test_what_ended_a_run_is_told():
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install '.[sweep]'")
+    from rnn_topologies.sweeps import board
+
+    class Raised(ray.exceptions.RayTaskError):
+        def __init__(self):
+            Exception.__init__(self)
+
+        def __str__(self):
+            return "a trace\nValueError: no such thing\n"
+
+    assert board._said(Raised()) == "ValueError: no such thing"
+    assert board._said(ray.exceptions.RayActorError()) == "the process died, twice"

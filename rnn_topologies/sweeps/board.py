@@ -72,7 +72,7 @@ class Board(tune.Callback):
         self._end(trial, status or "stopped")
 
     def on_trial_error(self, iteration, trials, trial, **info):
-        self._record(trial, "failed", _said(trial.get_error()))
+        self._record(trial, "failed", _said(trial.get_pickled_error()))
         self._end(trial, "failed")
 
     def _run_of(self, trial) -> str:
@@ -144,6 +144,6 @@ class Board(tune.Callback):
 
 def _said(error: BaseException | None) -> str:
     """Returns what ended a run that could not say it itself."""
-    if error is None or isinstance(error, ray.exceptions.RayActorError):
-        return "the process died, twice"
-    return str(error).strip().splitlines()[-1]
+    if isinstance(error, ray.exceptions.RayTaskError):  # our own code raised it
+        return str(error).strip().splitlines()[-1]
+    return "the process died, twice"

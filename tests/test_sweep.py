@@ -75,6 +75,9 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
     assert all(8 <= one["units"] <= 16 and 1e-4 <= one["learning_rate"] <= 1e-1 for one in first)
     assert {one["mirror"] for one in first} == {True, False}
     assert sum(one["learning_rate"] < 1e-2 for one in first) > 8  # on a log scale
+    assert all(len(f"{one['learning_rate']:.10g}".strip("0.")) <= 6 for one in first)
+    proposed = plan.of(asked(), {"cell": "gru", "learning_rate": 0.0012345678})
+    assert proposed.settings == {"seed": 0, "cell": "gru", "learning_rate": 0.00123}
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Range(NamedTuple):
     def draw(self, random: np.random.Generator) -> float | int:
         if isinstance(self.low, int):
             return int(random.integers(self.low, self.high, endpoint=True))
-        return float(np.exp(random.uniform(math.log(self.low), math.log(self.high))))
+        return rounded(float(np.exp(random.uniform(math.log(self.low), math.log(self.high)))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,8 @@ def of(asked: Asked, config: Mapping[str, Any]) -> Trial:
     """Returns the run that Ray has in mind: one of a grid, or settings that a search proposes."""
     if "trial" in config:
         return Trial(**config["trial"])
-    return trial(asked, asked.tasks[0], {"seed": 0, **config})
+    settings = {name: rounded(value) for name, value in config.items()}
+    return trial(asked, asked.tasks[0], {"seed": 0, **settings})
 
 
 def trials(asked: Asked) -> list[Trial]:
@@ -111,6 +112,11 @@ def _chosen(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(0)
     for _ in range(asked.trials):
         yield {name: draw(choices, random) for name, choices in values.items()}
+
+
+def rounded(value):
+    """Returns a number with a fraction to three digits: what is drawn is to be read, too."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def draw(choices: Range | Sequence, random: np.random.Generator):

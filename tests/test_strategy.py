@@ -43,7 +43,9 @@ def end(*processes) -> None:
 def losses(place):
     (folder,) = results.run_folders(place)
     with (folder / "epochs.csv").open(newline="") as file:
-        rows = [[float(row[n]) for n in ("loss", "val_loss")] for row in csv.DictReader(file)]
+        # Not `loss`: for its mean over an epoch, Keras counts the rows that fill a batch up.
+        names = ("cross_entropy", "val_cross_entropy")
+        rows = [[float(row[name]) for name in names] for row in csv.DictReader(file)]
     return results.read(folder), np.array(rows)
 
 

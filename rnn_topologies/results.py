@@ -114,14 +114,14 @@ def write(
     with _appearing(place) as beside:
         _write_table(beside / "epochs.csv", epochs)
         _write_lines(beside / "samples.jsonl", examples)
-        _write_lines(beside / "explained.jsonl", explained)
+        _write_lines(beside / EXPLAINED, explained)
         _write_tensorboard(beside / "tensorboard", epochs)
         for name, text in (tools or {}).items():
             (beside / f"{name}.json").write_text(text, "utf-8")
         if weights:
             import numpy as np
 
-            np.savez(beside / "weights.npz", **weights)
+            np.savez(beside / WEIGHTS, **weights)
         fields = dataclasses.asdict(record)
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
         (beside / RECORD).write_text(text + "\n", "utf-8")
@@ -261,6 +261,14 @@ def read(folder: str | pathlib.Path) -> Record:
     return _checked(Record, text, path)
 
 
+def recorded(results_dir: str | pathlib.Path, run_id: str) -> Record | None:
+    """Returns the record of a run, or None if there is none that can be read."""
+    try:
+        return read(runs_folder(results_dir) / run_id)
+    except UserError:
+        return None
+
+
 def _checked(kind, text: str, what):
     """Returns JSON as the given type, every field of it checked."""
     try:
@@ -291,7 +299,7 @@ def read_weights(folder: str | pathlib.Path) -> dict[str, Any]:
     path = file_of(folder, WEIGHTS)
     if path is None:
         raise UserError(f"{folder} has no weights: only its record was kept.")
-    arrays = {}
+    arrays, left = {}, path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
             for member in sorted(archive.infolist(), key=lambda one: one.filename):
@@ -299,6 +307,9 @@ def read_weights(folder: str | pathlib.Path) -> dict[str, Any]:
                     raise ValueError(f"{member.filename} is compressed")
                 if not ARRAY.fullmatch(member.filename):
                     raise ValueError(f"{member.filename!r} is not the name of an array")
+                left -= member.file_size
+                if left < 0:  # members may claim the same bytes, each anew
+                    raise ValueError("its arrays are larger than the file")
                 with archive.open(member) as file:
                     arrays[member.filename.removesuffix(".npy")] = _array(np, file, member)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:

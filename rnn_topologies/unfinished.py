@@ -147,8 +147,8 @@ def _folders(results_dir: str | pathlib.Path) -> list[str]:
 
 
 def _has_ended(results_dir: str | pathlib.Path, run_id: str) -> bool:
-    folder = results.runs_folder(results_dir) / run_id
-    return (folder / results.RECORD).is_file() and results.read(folder).status in records.FINAL
+    record = results.recorded(results_dir, run_id)
+    return record is not None and record.status in records.FINAL
 
 
 def known(results_dir: str | pathlib.Path, run_id: str) -> Asked | None:

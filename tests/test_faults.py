@@ -270,6 +270,10 @@ def test_runs_to_resume_are_found(tmp_path):
         unfinished.find("2026", place)
     with pytest.raises(UserError, match="Unknown unfinished run"):
         unfinished.find("2027", place)
+    damaged = place / "runs/20260100-run"
+    damaged.mkdir(parents=True)
+    (damaged / "record.json").write_text("{")
+    assert "20260100-run" in unfinished.names(place)  # nobody can say that it has ended
     (unfinished.place(place, "20260100-run") / unfinished.CHECKPOINT).write_bytes(b"PK")
     with pytest.raises(UserError, match="cannot be read.*Remove it"):
         unfinished.find("20260100", place).saved()

@@ -119,6 +119,19 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(folder, tmp_path, na
 def test_weights_that_would_grow_in_memory_are_refused(folder):
     npz(folder / "weights.npz", {"000.x.npy": npy(np.zeros(1 << 20))}, zipfile.ZIP_DEFLATED)
     refused(folder, "000.x.npy is compressed")
+    one = npy(np.zeros(1 << 10))
+    npz(folder / "weights.npz", {f"{n:03d}.x.npy": one for n in range(2)})
+    archive = bytearray((folder / "weights.npz").read_bytes())
+    directory = archive.index(b"PK\x01\x02")
+    second = archive.index(b"PK\x01\x02", directory + 4)
+    entry = archive[directory:second]
+    end = bytearray(archive[archive.index(b"PK\x05\x06") :])
+    end[8:12] = struct.pack("<HH", 3, 3)  # the first array three times
+    end[12:16] = struct.pack("<I", 3 * len(entry))
+    alone = archive[: archive.index(b"PK\x03\x04", 4)]
+    end[16:20] = struct.pack("<I", len(alone))
+    (folder / "weights.npz").write_bytes(bytes(alone) + bytes(entry) * 3 + bytes(end))
+    refused(folder, "its arrays are larger than the file")
     header = npy(np.zeros(4))
     huge = header.replace(b"(4,), ", b"(4000000000000,), ")[: len(header)]
     npz(folder / "weights.npz", {"000.x.npy": huge})

@@ -123,11 +123,9 @@ def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Recor
         names = [one.run_id for one in planned]
     found = {}
     for name in names:
-        folder = results.runs_folder(results_dir) / name
-        if (folder / results.RECORD).is_file():
-            record = results.read(folder)
-            if record.status in (*records.FINAL, "failed"):
-                found[name] = record
+        record = results.recorded(results_dir, name)
+        if record is not None and record.status in (*records.FINAL, "failed"):
+            found[name] = record
     return found
 
 

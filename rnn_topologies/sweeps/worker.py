@@ -63,11 +63,9 @@ def work(trial: Trial, results_dir: pathlib.Path, report):
     """Runs a trial, or goes on where another process was cut off, and returns its record."""
     from .. import environment, records, results, unfinished
 
-    folder = results.runs_folder(results_dir) / trial.run_id
-    if (folder / results.RECORD).is_file():
-        record = results.read(folder)
-        if record.status in records.FINAL:
-            return record
+    record = results.recorded(results_dir, trial.run_id)
+    if record is not None and record.status in records.FINAL:
+        return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])
     with environment.held_back(sys.__stderr__):

@@ -83,7 +83,7 @@ class TaskConfig:
     seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
     limit: int | None = setting(None, "Use the first N training examples only.", at_least=1)
     deterministic: bool = setting(
-        False, "Same seed, same machine: same figures to the last bit. Costs time."
+        False, "Same seed, same machine: same figures to the last bit, on a CPU."
     )
     data_dir: str | None = setting(
         None, "Folder of prepared data sets. Default: the one of TensorFlow Datasets."

@@ -21,14 +21,34 @@ if __name__ == "layers":
 else:
     from .attention import AdditiveAttention, DotAttention
     from .bidirectional import Bidirectional
-    from .cell import Cell
+    from .cell import Cell, RecurrentCell
+    from .coupled_lstm import CoupledLSTM, CoupledLSTMCell
     from .decoder import Decoder, embedding_initializer
     from .gru import GRU, GRUCell
+    from .ind_rnn import IndRNN, IndRNNCell
     from .initial_state import InitialState
+    from .kernels import Plan
+    from .layer_norm_gru import LayerNormGRU, LayerNormGRUCell
+    from .layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
+    from .linear_recurrence import LinearCell, linear_recurrence
     from .lstm import LSTM, LSTMCell
+    from .lstmp import LSTMP, LSTMPCell
+    from .min_gru import MinGRU, MinGRUCell
+    from .min_lstm import MinLSTM, MinLSTMCell
+    from .peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
     from .recurrent import RNN
     from .simple_rnn import SimpleRNN, SimpleRNNCell
+    from .stacked_cells import StackedCells
+    from .streaming import Stream
     from .trace import trace_gates
+    from .wrappers import (
+        CellWrapper,
+        Highway,
+        RecurrentDropout,
+        Residual,
+        TrainableInitialState,
+        Zoneout,
+    )
 
     class CellAndLayer(NamedTuple):
         """A cell, one step, and the layer that runs it over a sequence."""
@@ -40,23 +60,59 @@ else:
         "simple_rnn": CellAndLayer(SimpleRNNCell, SimpleRNN),
         "lstm": CellAndLayer(LSTMCell, LSTM),
         "gru": CellAndLayer(GRUCell, GRU),
+        "peephole_lstm": CellAndLayer(PeepholeLSTMCell, PeepholeLSTM),
+        "coupled_lstm": CellAndLayer(CoupledLSTMCell, CoupledLSTM),
+        "lstmp": CellAndLayer(LSTMPCell, LSTMP),
+        "layer_norm_lstm": CellAndLayer(LayerNormLSTMCell, LayerNormLSTM),
+        "layer_norm_gru": CellAndLayer(LayerNormGRUCell, LayerNormGRU),
+        "ind_rnn": CellAndLayer(IndRNNCell, IndRNN),
+        "min_gru": CellAndLayer(MinGRUCell, MinGRU),
+        "min_lstm": CellAndLayer(MinLSTMCell, MinLSTM),
     }
 
     __all__ = [
         "CELLS",
         "GRU",
         "LSTM",
+        "LSTMP",
         "RNN",
         "AdditiveAttention",
         "Bidirectional",
         "Cell",
+        "CellWrapper",
+        "CoupledLSTM",
+        "CoupledLSTMCell",
         "Decoder",
         "DotAttention",
         "GRUCell",
+        "Highway",
+        "IndRNN",
+        "IndRNNCell",
         "InitialState",
         "LSTMCell",
+        "LSTMPCell",
+        "LayerNormGRU",
+        "LayerNormGRUCell",
+        "LayerNormLSTM",
+        "LayerNormLSTMCell",
+        "LinearCell",
+        "MinGRU",
+        "MinGRUCell",
+        "MinLSTM",
+        "MinLSTMCell",
+        "PeepholeLSTM",
+        "PeepholeLSTMCell",
+        "Plan",
+        "RecurrentCell",
+        "RecurrentDropout",
+        "Residual",
         "SimpleRNN",
         "SimpleRNNCell",
+        "StackedCells",
+        "Stream",
+        "TrainableInitialState",
+        "Zoneout",
         "embedding_initializer",
+        "linear_recurrence",
         "trace_gates",
     ]

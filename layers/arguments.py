@@ -52,6 +52,18 @@ def optional_integer(name: str, value: Any) -> int | None:
     return value if value is None else int(value)
 
 
+def optional_positive_integer(name: str, value: Any) -> int | None:
+    return value if value is None else positive_integer(name, value)
+
+
+def positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be a positive number, got {value!r}.")
+    if not value > 0:
+        raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
+    return float(value)
+
+
 def choice(*options: Any) -> Callable[[str, Any], Any]:
     """Returns a reader that takes only these options."""
 
@@ -139,11 +151,24 @@ ARGUMENTS: dict[str, Argument] = {
     "zero_output_for_mask": Argument(
         False, flag, "with `return_sequences`, return zeros at padded steps."
     ),
+    "projection_units": Argument(
+        None,
+        optional_positive_integer,
+        "size of the hidden state h and of the output; half of `units`, at least 1, if None.",
+    ),
+    "peephole_initializer": _from(keras.initializers, "zeros", "first values of the peepholes."),
+    "projection_initializer": _from(
+        keras.initializers, "glorot_uniform", "first values of `projection_kernel`."
+    ),
+    "epsilon": Argument(1e-5, positive, "added to the variance before its root is taken."),
     "reset_after": Argument(
         True, flag, "apply the reset gate after the recurrent product (cuDNN's form) or before."
     ),
     "use_cudnn": Argument(
-        "auto", choice("auto", True, False), "accepted as in Keras; True is an error, see Raises."
+        "auto",
+        choice("auto", True, False),
+        "whether to take the backend's own kernel: True is an error where there is none, "
+        "False runs the equations of the cell.",
     ),
 }
 
@@ -164,10 +189,19 @@ OF_EVERY_LAYER = ("name", "dtype", "trainable", "autocast", "input_shape", "batc
 OF_EVERY_LAYER += ("batch_input_shape", "implementation")
 
 
-def signature(names: set[str]) -> inspect.Signature:
-    """Returns the signature with these arguments, in Keras's order, then `**kwargs`."""
+def signature(names: set[str], defaults: dict[str, Any]) -> inspect.Signature:
+    """Returns the signature with these arguments, in Keras's order, then `**kwargs`.
+
+    Args:
+        names: of `ARGUMENTS`.
+        defaults: of this class, where they are not those of `ARGUMENTS`.
+    """
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=argument.default)
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=defaults.get(name, argument.default),
+        )
         for name, argument in ARGUMENTS.items()
         if name in names
     ]
@@ -198,14 +232,21 @@ def config(names, owner) -> dict:
     return {name: ARGUMENTS[name].write(getattr(owner, name)) for name in names}
 
 
-def describe(docstring: str | None, names) -> str | None:
+def describe(docstring: str | None, signature: inspect.Signature) -> str | None:
     """Puts the list of arguments in place of `{arguments}` in a docstring."""
     if docstring is None:  # python -OO
         return None
     lines = [
-        f"{name}: {argument.text}"
-        + ("" if argument.default is REQUIRED else f" Default {argument.default!r}.")
-        for name, argument in ARGUMENTS.items()
-        if name in names
+        f"{name}: {ARGUMENTS[name].text}"
+        + ("" if parameter.default is REQUIRED else f" Default {_shown(parameter.default)}.")
+        for name, parameter in signature.parameters.items()
+        if name in ARGUMENTS
     ]
     return docstring.replace("{arguments}", "\n        ".join(lines))
+
+
+def _shown(default) -> str:
+    if not isinstance(default, dict):
+        return repr(default)
+    settings = ", ".join(f"{name}={value!r}" for name, value in default["config"].items())
+    return f"`{default['class_name']}({settings})`"

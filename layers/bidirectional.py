@@ -64,6 +64,21 @@ class Bidirectional(keras.layers.Bidirectional):
             )
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
+    def explain(self, input_shape, mask=None, training=False):
+        """Returns the `Plan` of the layer that reads forwards and of the one that reads backwards.
+
+        Args:
+            input_shape, mask, training: as in `RNN.explain`.
+        """
+        both = (self.forward_layer, self.backward_layer)
+        return tuple(layer.explain(input_shape, mask, training) for layer in both)
+
+    def step(self, inputs, states=None):
+        raise ValueError(
+            "Bidirectional reads both ways, and backwards it begins with a step that has not come "
+            "yet. Take a layer that reads forwards."
+        )
+
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         shapes = self.forward_layer.compute_output_shape(sequences_shape)
         shape, states = (shapes[0], shapes[1:]) if self.return_state else (shapes, ())

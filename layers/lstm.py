@@ -53,13 +53,6 @@ class LSTMCell(Cell):
     state_names = ("h", "c")
     own_arguments = ("recurrent_activation", "unit_forget_bias")
 
-    def initial_bias(self, shape, dtype=None):
-        if not self.unit_forget_bias:
-            return super().initial_bias(shape, dtype)
-        before = self.bias_initializer((self.units,), dtype=dtype)
-        after = self.bias_initializer((2 * self.units,), dtype=dtype)
-        return ops.concatenate([before, ops.ones((self.units,), dtype=dtype), after])
-
     def values(self, inputs, states, training=False):
         h, c = self.unpack(states)
         z = self.input_product(inputs, training) + self.state_product(h, training)

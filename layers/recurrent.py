@@ -1,14 +1,16 @@
 """The loop over time: `RNN` for any cell, `CellLayer` for the layers named after a cell."""
 
 import contextlib
-import inspect
 from typing import ClassVar
 
 import keras
 from keras import ops, tree
 
-from . import arguments
-from .cell import Cell
+from . import arguments, kernels
+from .cell import Cell, RecurrentCell, takes_training
+from .linear_recurrence import linear_recurrence
+from .stacked_cells import StackedCells
+from .streaming import Stream, compiled_step
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -58,34 +60,102 @@ class RNN(keras.layers.RNN):
     """
 
     def __init__(self, cell, *args, **kwargs):
+        cell = StackedCells(cell) if isinstance(cell, list | tuple) else cell
         super().__init__(cell, *args, **kwargs)
         # Keras 3.16 takes this from its recurrent layers; a mask given here still goes on.
         self.supports_masking = True
+        self._step = None
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
         if initial_state is not None:
+            if isinstance(self.cell, StackedCells):
+                initial_state = tree.flatten(initial_state)
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
             mask = _check_mask(mask, sequences)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        with contextlib.ExitStack() as masks:
-            if isinstance(self.cell, Cell):
+        plan = kernels.choose(
+            self, sequences.shape[1], masked=mask is not None, training=training, traced=sequences
+        )
+        if getattr(self, "use_cudnn", "auto") is True and plan.kernel != kernels.FUSED:
+            reasons = "; ".join(plan.why) or f"there is none for {type(self).__name__} here"
+            raise ValueError(
+                f"`use_cudnn=True`, and no kernel of the backend's own can run: {reasons}. Leave "
+                "it at 'auto' to run the equations of the cell then."
+            )
+        with contextlib.ExitStack() as drawn:
+            if isinstance(self.cell, RecurrentCell):
                 step = sequences[:, 0]
-                masks.enter_context(self.cell.sequence(step, initial_state, training))
-            loop = self._unrolled if self.unroll else super().inner_loop
-            last, outputs, states = loop(sequences, initial_state, mask, training=training)
+                drawn.enter_context(self.cell.sequence(step, initial_state, training))
+                if training and self.cell.noise_size:
+                    noise = self.cell.noise(ops.shape(sequences)[:2])
+                    noise = ops.cast(noise, sequences.dtype)
+                    sequences = ops.concatenate([sequences, noise], axis=-1)
+            loop = {
+                kernels.PARALLEL: self._parallel,
+                kernels.FUSED: self._fused,
+                kernels.UNROLLED: self._unrolled,
+                kernels.LOOP: self._loop,
+            }[plan.kernel]
+            last, outputs, states = loop(sequences, initial_state, mask, training)
         if mask is None:
             return last, outputs, states
         return self._hold(last, outputs, initial_state, states, mask)
 
+    def _loop(self, sequences, states, mask, training):
+        """The backend's own loop, as in Keras."""
+        below = getattr(self.cell, "top_state", 0)
+        if not below:
+            return super().inner_loop(sequences, states, mask, training=training)
+        # On JAX Keras puts the first state, or of nested ones the first of the last, in place of
+        # the output at padded steps: it must at least be as wide.
+        nested = [states[:below], states[below:]]
+        last, outputs, nested = super().inner_loop(sequences, nested, mask, training=training)
+        return last, outputs, tree.flatten(nested)
+
+    def _parallel(self, sequences, states, mask, training):
+        """All steps at once, of a cell that is linear in its state."""
+        named = self.cell.coefficients(sequences, training)
+        keep, add = named["keep"], named["add"]
+        if mask is not None:
+            valid = ops.expand_dims(mask, -1)
+            keep = ops.where(valid, keep, ops.ones_like(keep))
+            add = ops.where(valid, add, ops.zeros_like(add))
+        if self.go_backwards:
+            keep, add = ops.flip(keep, axis=1), ops.flip(add, axis=1)
+        outputs = linear_recurrence(keep, add, states[0])
+        last = outputs[:, -1]
+        return last, outputs, [last]
+
+    def _fused(self, sequences, states, mask, training):
+        """All steps in one kernel of the backend's, which need not know of masks."""
+        cell, rows = self.cell, None
+        if self.go_backwards:
+            sequences = ops.flip(sequences, axis=1)
+            mask = None if mask is None else ops.flip(mask, axis=1)
+        if training and cell.dropout:
+            sequences = sequences * ops.expand_dims(cell.input_mask(), 1)
+        if mask is not None:
+            rows = kernels.Alignment(mask)
+            sequences = rows.align(sequences)
+        if keras.backend.backend() == "tensorflow":
+            self.supports_jit = False  # XLA does not take cuDNN
+        outputs, new_states = kernels.fused(cell, sequences, states, rows)
+        if rows is not None:
+            outputs = rows.restore(outputs)
+            some = ops.expand_dims(rows.count > 0, -1)
+            new_states = [
+                ops.where(some, new, old) for new, old in zip(new_states, states, strict=True)
+            ]
+        return outputs[:, -1], outputs, new_states
+
     def _unrolled(self, sequences, states, mask, training):
         """Lays the steps out one after the other; Keras's own fails or errs under masks."""
-        takes_training = "training" in inspect.signature(self.cell.call).parameters
-        settings = {"training": training} if takes_training else {}
+        settings = {"training": training} if takes_training(self.cell) else {}
         times = range(sequences.shape[1])
         outputs = []
         for t in reversed(times) if self.go_backwards else times:
@@ -108,18 +178,103 @@ class RNN(keras.layers.RNN):
         Keras's loops freeze the states alike on every backend, but differ here: before the
         first valid step TensorFlow and PyTorch put zeros, and JAX the first state.
         """
-        before, after = _held_output(initial_state), _held_output(states)
-        if tuple(after.shape[1:]) == tuple(last.shape[1:]):
+        before, after = self._held(initial_state), self._held(states)
+        reversed_mask = ops.flip(mask, axis=1) if self.go_backwards else mask
+        valid = ops.expand_dims(reversed_mask, -1)
+        if after is None and self.return_sequences:
+            outputs = kernels.Alignment(reversed_mask).hold(outputs)
+            begun = ops.cumsum(ops.cast(valid, "int32"), axis=1) > 0
+            outputs = ops.where(begun, outputs, ops.zeros_like(outputs))
+            last = outputs[:, -1]
+        elif after is not None:
             last = after
         if not self.return_sequences:
             return last, outputs, states
-        mask = ops.expand_dims(ops.flip(mask, axis=1) if self.go_backwards else mask, -1)
         if self.zero_output_for_mask:
-            return last, ops.where(mask, outputs, ops.zeros_like(outputs)), states
-        if tuple(before.shape[1:]) == tuple(outputs.shape[2:]):
-            begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+            return last, ops.where(valid, outputs, ops.zeros_like(outputs)), states
+        if before is not None:
+            begun = ops.cumsum(ops.cast(valid, "int32"), axis=1) > 0
             outputs = ops.where(begun, outputs, ops.expand_dims(before, 1))
         return last, outputs, states
+
+    def _held(self, states):
+        """Returns the state that is also the output, or None if no state is."""
+        if isinstance(self.cell, RecurrentCell):
+            return self.cell.held(states)
+        # Of Keras's stacked cells it is the first state of the last.
+        return states[-1][0] if tree.is_nested(states[0]) else states[0]
+
+    def explain(self, input_shape, mask=None, training=False):
+        """Says which kernel will run, and if it is not the fastest, why and what to change.
+
+        Args:
+            input_shape: (batch, time, features); None where unknown.
+            mask: a mask, or whether there is one.
+            training: whether it is about training, where dropout is applied.
+
+        Returns:
+            A `Plan`: `kernel`, `fastest`, `runs`, `why` and `change`; `print` shows it whole.
+
+        Example:
+            >>> "linear_recurrence" in MinGRU(8).explain((32, 100, 4)).runs
+            True
+        """
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"`input_shape` must be (batch, time, features), got {tuple(input_shape)}."
+            )
+        masked = mask is not None and mask is not False
+        return kernels.choose(self, input_shape[1], masked=masked, training=training)
+
+    def step(self, inputs, states=None):
+        """Reads one step, compiled once: for input that arrives while it is answered.
+
+        Args:
+            inputs: (batch, features).
+            states: what the last step returned; if None, those that a sequence starts from.
+
+        Returns:
+            `(output, states)`: the output (batch, width) of the step and the states after it.
+
+        Raises:
+            ValueError: the layer reads backwards, or `inputs` has a time axis.
+
+        Example:
+            >>> layer = LSTM(4)
+            >>> output, states = layer.step(np.ones((2, 3), "float32"))
+            >>> output, states = layer.step(np.ones((2, 3), "float32"), states)
+            >>> tuple(output.shape), len(states)
+            ((2, 4), 2)
+        """
+        if self.go_backwards:
+            raise ValueError(
+                f"{type(self).__name__} reads backwards, from a step that has not come yet."
+            )
+        inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
+        if len(inputs.shape) != 2:
+            raise ValueError(
+                f"`step` reads one step, (batch, features), got {tuple(inputs.shape)}."
+            )
+        if not self.built:
+            self.build((inputs.shape[0], None, inputs.shape[1]))
+        if states is None:
+            states = tree.flatten(self.get_initial_state(inputs.shape[0]))
+        if self._step is None:
+            self._step = compiled_step(self.cell)
+        output, states = self._step(inputs, list(states))
+        return output, list(states)
+
+    def stream(self, batch_size=1):
+        """Returns a `Stream`: a sequence that is read while it arrives."""
+        return Stream(self, batch_size)
+
+    def reset_state(self):
+        """Lets a stateful layer begin anew, from what its cell starts from."""
+        if self.states is not None:
+            batch = tree.flatten(self.states)[0].shape[0]
+            first = tree.flatten(self.get_initial_state(batch))
+            for variable, value in zip(tree.flatten(self.states), first, strict=True):
+                variable.assign(value)
 
     def compute_mask(self, sequences, previous_mask):
         mask = tree.flatten(previous_mask)[0]
@@ -142,13 +297,6 @@ class RNN(keras.layers.RNN):
             if isinstance(size, int):
                 _check_shape(self, "each initial state", state, (batch, size))
         return states
-
-
-def _held_output(states):
-    """Returns the state that is also the output: the first one of the last stacked cell."""
-    if tree.is_nested(states[0]):
-        states = states[-1]
-    return states[0]
 
 
 def _check_rank(layer, sequences):
@@ -191,23 +339,20 @@ class CellLayer(RNN):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         names = {*cls.cell_class.argument_names, *arguments.OF_THE_LOOP, *cls.own_arguments}
-        cls.__signature__ = arguments.signature(names)
-        cls.__doc__ = arguments.describe(cls.__doc__, names)
+        cls.__signature__ = arguments.signature(names, cls.cell_class.defaults)
+        cls.__doc__ = arguments.describe(cls.__doc__, cls.__signature__)
         for name in cls.cell_class.argument_names:
             setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
 
     def __init__(self, *args, **kwargs):
         values, rest = arguments.bind(type(self), args, kwargs)
-        if values.pop("use_cudnn", "auto") is True:
-            raise ValueError(
-                f"`use_cudnn=True`: {type(self).__name__} runs the equations of its cell on every "
-                "device. Leave it at 'auto', or take the layer of the same name in `keras.layers`."
-            )
+        use_cudnn = values.pop("use_cudnn", "auto")
         loop = {name: values.pop(name) for name in arguments.OF_THE_LOOP}
         of_both = {name: rest[name] for name in ("dtype", "trainable") if name in rest}
         cell = self.cell_class(**values, **of_both, name="cell")
         super().__init__(cell, **loop, **rest)
         self.input_spec = keras.layers.InputSpec(ndim=3)
+        self.use_cudnn = use_cudnn
 
     def get_config(self):
         loop = super().get_config()

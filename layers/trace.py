@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .cell import Cell
+from .cell import RecurrentCell
 from .recurrent import RNN
 
 
@@ -28,7 +28,7 @@ def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict:
         NaN.
 
     Raises:
-        TypeError: `layer` is none of ours.
+        TypeError: `layer` is none of ours, or its cell.
 
     Example:
         >>> trace = trace_gates(LSTM(4), np.ones((2, 5, 3)))
@@ -38,7 +38,7 @@ def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict:
     inputs = ops.convert_to_tensor(inputs, dtype=layer.compute_dtype)
     if isinstance(layer, keras.layers.Bidirectional):
         return _both_ways(layer, inputs, initial_state, mask)
-    if not isinstance(layer, RNN) or not isinstance(layer.cell, Cell):
+    if not isinstance(layer, RNN) or not isinstance(layer.cell, RecurrentCell):
         raise TypeError(
             f"`layer` must be a recurrent layer of rnn_topologies.layers, got {type(layer)!r}."
         )

@@ -14,12 +14,14 @@ BACKEND = keras.backend.backend()
 FLOAT = "float64" if BACKEND == "tensorflow" else "float32"
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-12} if FLOAT == "float64" else {"rtol": 2e-5, "atol": 3e-6}
 
-LAYERS = {
+KERAS = {
     "simple_rnn": (layers.SimpleRNN, keras.layers.SimpleRNN, {}),
     "lstm": (layers.LSTM, keras.layers.LSTM, {}),
     "gru": (layers.GRU, keras.layers.GRU, {}),
     "gru_reset_before": (layers.GRU, keras.layers.GRU, {"reset_after": False}),
 }
+LAYERS = {name: (layer, {}) for name, (_, layer) in layers.CELLS.items()}
+LAYERS["gru_reset_before"] = (layers.GRU, {"reset_after": False})
 MASKS = {
     "right": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0]],
     "left": [[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1]],
@@ -36,6 +38,10 @@ def numpy(value):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, value)
 
 
+def without_state_in_gates(name):
+    return name in ("min_gru", "min_lstm")
+
+
 def randomize(layer, seed=1):
     """Gives a layer random weights and returns them: constant ones hide a wrong gate order."""
     generator = np.random.default_rng(seed)
@@ -46,15 +52,19 @@ def randomize(layer, seed=1):
 
 def build(name, units=UNITS, **settings):
     """Returns one of our layers with random weights, and the weights."""
-    ours, _, own = LAYERS[name]
+    ours, own = LAYERS[name]
     layer = ours(units, dtype=FLOAT, **own, **settings)
     layer.build((BATCH, TIME, FEATURES))
     return layer, randomize(layer)
 
 
+def state_sizes(name, units=UNITS):
+    return LAYERS[name][0](units).cell.state_sizes
+
+
 def states_for(name, seed=2):
-    count = 2 if name == "lstm" else 1
-    return [random(BATCH, UNITS, seed=seed + index) for index in range(count)]
+    sizes = state_sizes(name)
+    return [random(BATCH, size, seed=seed + index) for index, size in enumerate(sizes)]
 
 
 def step_of(name):

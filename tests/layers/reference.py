@@ -17,7 +17,7 @@ def lstm(x, states, weights, order="ifco"):
     """`order` says which block of columns belongs to which gate."""
     kernel, recurrent_kernel, bias = weights
     h, c = states
-    units = h.shape[-1]
+    units = c.shape[-1]
     z = {}
     for position, gate in enumerate(order):
         columns = slice(position * units, (position + 1) * units)
@@ -53,7 +53,89 @@ def gru_reset_before(x, states, weights, order="zrh"):
     return gru(x, states, weights, order, reset_after=False)
 
 
-STEPS = {"simple_rnn": simple_rnn, "lstm": lstm, "gru": gru, "gru_reset_before": gru_reset_before}
+def lstm_gates(x, h, weights, names):
+    """Returns the sums that enter the gates, by name."""
+    kernel, recurrent_kernel, bias = weights[:3]
+    sums = x @ kernel + h @ recurrent_kernel + bias
+    return dict(zip(names, np.split(sums, len(names), axis=-1), strict=True))
+
+
+def peephole_lstm(x, states, weights):
+    h, c = states
+    z, peep = lstm_gates(x, h, weights, "ifco"), dict(zip("ifo", weights[3], strict=True))
+    forget, enter = sigmoid(z["f"] + peep["f"] * c), sigmoid(z["i"] + peep["i"] * c)
+    c = forget * c + enter * np.tanh(z["c"])
+    return [sigmoid(z["o"] + peep["o"] * c) * np.tanh(c), c]
+
+
+def coupled_lstm(x, states, weights):
+    h, c = states
+    z = lstm_gates(x, h, weights, "fco")
+    forget = sigmoid(z["f"])
+    c = forget * c + (1 - forget) * np.tanh(z["c"])
+    return [sigmoid(z["o"]) * np.tanh(c), c]
+
+
+def lstmp(x, states, weights):
+    h, c = lstm(x, states, weights[:3])
+    return [h @ weights[3], c]
+
+
+def norm(a):
+    spread = np.sqrt(a.var(-1, keepdims=True) + 1e-5)
+    return (a - a.mean(-1, keepdims=True)) / spread
+
+
+def layer_norm_lstm(x, states, weights):
+    kernel, recurrent_kernel, bias, gain_x, gain_h, gain_c, bias_c = weights
+    h, c = states
+    sums = norm(x @ kernel) * gain_x + norm(h @ recurrent_kernel) * gain_h + bias
+    enter, forget, candidate, show = np.split(sums, 4, axis=-1)
+    c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(candidate)
+    return [sigmoid(show) * np.tanh(norm(c) * gain_c + bias_c), c]
+
+
+def layer_norm_gru(x, states, weights):
+    kernel, recurrent_kernel, (b, d), gain_x, gain_h = weights
+    (h,) = states
+    gates = 2 * h.shape[-1]
+
+    def normalized(product, gain, shift):
+        parts = norm(product[:, :gates]), norm(product[:, gates:])
+        return np.split(np.concatenate(parts, -1) * gain + shift, 3, axis=-1)
+
+    x_z, x_r, x_n = normalized(x @ kernel, gain_x, b)
+    a_z, a_r, a_n = normalized(h @ recurrent_kernel, gain_h, d)
+    update = sigmoid(x_z + a_z)
+    return [update * h + (1 - update) * np.tanh(x_n + sigmoid(x_r + a_r) * a_n)]
+
+
+def ind_rnn(x, states, weights):
+    kernel, (u,), bias = weights
+    return [np.maximum(x @ kernel + u * states[0] + bias, 0)]
+
+
+def min_gru(x, states, weights):
+    kernel, bias = weights
+    update, candidate = np.split(x @ kernel + bias, 2, axis=-1)
+    update = sigmoid(update)
+    return [update * states[0] + (1 - update) * candidate]
+
+
+def min_lstm(x, states, weights):
+    kernel, bias = weights
+    forget, enter, candidate = np.split(x @ kernel + bias, 3, axis=-1)
+    forget, enter = sigmoid(forget), sigmoid(enter)
+    return [(forget * states[0] + enter * candidate) / (forget + enter)]
+
+
+STEPS = {
+    step.__name__: step
+    for step in (
+        *(simple_rnn, lstm, gru, gru_reset_before, peephole_lstm, coupled_lstm, lstmp),
+        *(layer_norm_lstm, layer_norm_gru, ind_rnn, min_gru, min_lstm),
+    )
+}
 
 
 def sequence(step, x, states, weights, mask=None, go_backwards=False):

@@ -17,7 +17,7 @@ each_layer = pytest.mark.parametrize("name", cases.LAYERS)
 
 
 def build(name, merge_mode="concat", **settings):
-    ours, _, own = cases.LAYERS[name]
+    ours, own = cases.LAYERS[name]
     inner = ours(cases.UNITS, dtype=cases.FLOAT, **own, **settings)
     layer = layers.Bidirectional(inner, merge_mode=merge_mode, dtype=cases.FLOAT)
     layer.build(X.shape)
@@ -30,14 +30,15 @@ def build(name, merge_mode="concat", **settings):
 def test_both_directions_equal_the_equations(name, mask, merge_mode):
     layer, weights = build(name, merge_mode, return_sequences=True, return_state=True)
     states = [*cases.states_for(name), *cases.states_for(name, seed=20)]
-    half, valid = len(states) // 2, np.ones(X.shape[:2], bool)
+    half, count = len(states) // 2, len(weights) // 2
+    valid = np.ones(X.shape[:2], bool)
     if mask is not None:
         valid = np.array(cases.MASKS[mask], bool)
     found = cases.numpy(layer(X, initial_state=states, mask=None if mask is None else valid))
     step = reference.STEPS[name]
-    forward, last = reference.sequence(step, X, states[:half], weights[:3], valid)
+    forward, last = reference.sequence(step, X, states[:half], weights[:count], valid)
     backward, first = reference.sequence(
-        step, X, states[half:], weights[3:], valid, go_backwards=True
+        step, X, states[half:], weights[count:], valid, go_backwards=True
     )
     forward, backward = forward * valid[..., None], backward[:, ::-1] * valid[..., None]
     merged = [forward, backward] if merge_mode is None else [MERGES[merge_mode](forward, backward)]
@@ -50,28 +51,29 @@ def test_both_directions_equal_the_equations(name, mask, merge_mode):
 def test_the_single_output_joins_the_last_steps_of_both_ways(name, mask):
     layer, weights = build(name)
     valid = np.array(cases.MASKS[mask], bool)
-    zeros = [np.zeros((cases.BATCH, cases.UNITS))] * (2 if name == "lstm" else 1)
+    zeros = [np.zeros((cases.BATCH, size)) for size in cases.state_sizes(name)]
+    count = len(weights) // 2
     step = reference.STEPS[name]
-    _, last = reference.sequence(step, X, zeros, weights[:3], valid)
-    _, first = reference.sequence(step, X, zeros, weights[3:], valid, go_backwards=True)
+    _, last = reference.sequence(step, X, zeros, weights[:count], valid)
+    _, first = reference.sequence(step, X, zeros, weights[count:], valid, go_backwards=True)
     wanted = np.concatenate([last[0], first[0]], -1)
     np.testing.assert_allclose(cases.numpy(layer(X, mask=valid)), wanted, **cases.TOLERANCE)
 
 
-@each_layer
+@pytest.mark.parametrize("name", cases.KERAS)
 @pytest.mark.parametrize("merge_mode", [*MERGES, None])
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_it_equals_keras_with_copied_weights(name, merge_mode, return_sequences):
     outputs = []
     for wrapper, kind in (
-        (layers.Bidirectional, cases.LAYERS[name][0]),
-        (keras.layers.Bidirectional, cases.LAYERS[name][1]),
+        (layers.Bidirectional, cases.KERAS[name][0]),
+        (keras.layers.Bidirectional, cases.KERAS[name][1]),
     ):
         inner = kind(
             cases.UNITS,
             return_sequences=return_sequences,
             dtype=cases.FLOAT,
-            **cases.LAYERS[name][2],
+            **cases.KERAS[name][2],
         )
         layer = wrapper(inner, merge_mode=merge_mode, dtype=cases.FLOAT)
         layer.build(X.shape)

@@ -8,12 +8,7 @@ from rnn_topologies import layers
 
 from . import cases, reference
 
-CELLS = {
-    "simple_rnn": (layers.SimpleRNNCell, {}),
-    "lstm": (layers.LSTMCell, {}),
-    "gru": (layers.GRUCell, {}),
-    "gru_reset_before": (layers.GRUCell, {"reset_after": False}),
-}
+CELLS = {name: (layer.cell_class, own) for name, (layer, own) in cases.LAYERS.items()}
 
 
 def build_cell(name, **settings):
@@ -53,7 +48,7 @@ def test_every_wrong_order_of_the_gru_gates_is_noticed(name):
     assert [o for o in orders if np.allclose(output, step(x, states, weights, o)[0])] == ["zrh"]
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", cases.KERAS)
 def test_dropout_masks_enter_where_the_equations_say(name):
     cell, weights = build_cell(name, dropout=0.4, recurrent_dropout=0.3, seed=7)
     x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
@@ -95,9 +90,37 @@ def masked_step(name, entering, kept, states, recurrent_kernel, bias):
 
 
 @pytest.mark.parametrize("name", CELLS)
+def test_dropout_masks_the_inputs(name):
+    cell, weights = build_cell(name, dropout=0.4, seed=7)
+    x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
+    with cell.sequence(x, states, training=True):
+        mask = cases.numpy(cell.input_mask())
+        output, _ = cases.numpy(cell(x, states, training=True))
+    np.testing.assert_allclose(np.unique(mask), [0, 1 / 0.6], rtol=1e-6)
+    expected = reference.STEPS[name](mask * x, states, weights)[0]
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["ind_rnn", "peephole_lstm", "coupled_lstm", "lstmp", "layer_norm_lstm"]
+)
+def test_recurrent_dropout_masks_h_on_its_way_into_the_gates(name, monkeypatch):
+    cell, weights = build_cell(name, recurrent_dropout=0.5)
+    x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
+    mask = 2.0 * (cases.random(*states[0].shape, seed=5) > 0).astype(cases.FLOAT)
+    given = keras.ops.convert_to_tensor(mask)
+    monkeypatch.setattr(keras.random, "dropout", lambda ones, rate, seed: given)
+    with cell.sequence(x, states, training=True):
+        output, _ = cases.numpy(cell(x, states, training=True))
+    expected = reference.STEPS[name](x, [states[0] * mask, *states[1:]], weights)[0]
+    np.testing.assert_allclose(output, expected, **cases.TOLERANCE)
+
+
+@pytest.mark.parametrize("name", CELLS)
 def test_without_training_nothing_is_dropped(name):
     plain, weights = build_cell(name)
-    dropping, _ = build_cell(name, dropout=0.5, recurrent_dropout=0.5)
+    rates = ["dropout"] if cases.without_state_in_gates(name) else ["dropout", "recurrent_dropout"]
+    dropping, _ = build_cell(name, **dict.fromkeys(rates, 0.5))
     dropping.set_weights(weights)
     x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
     np.testing.assert_array_equal(
@@ -116,11 +139,16 @@ def test_dropout_without_a_sequence_says_what_to_do():
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_a_cell_without_bias_equals_one_with_a_zero_bias(name, use_bias):
     cell, weights = build_cell(name, use_bias=use_bias)
-    assert len(weights) == (3 if use_bias else 2)
+    whole, _ = build_cell(name)
+    biases = [weight.name.endswith("bias") for weight in whole.weights]
+    assert len(weights) == len(biases) - (0 if use_bias else sum(biases))
+    given = iter(weights)
+    full = [
+        np.zeros(weight.shape) if is_bias and not use_bias else next(given)
+        for weight, is_bias in zip(whole.weights, biases, strict=True)
+    ]
     x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
-    shape = (2, 3 * cases.UNITS) if name == "gru" else (len(cell.gates) * cases.UNITS,)
-    bias = weights[2] if use_bias else np.zeros(shape)
-    expected = reference.STEPS[name](x, states, [*weights[:2], bias])[0]
+    expected = reference.STEPS[name](x, states, full)[0]
     np.testing.assert_allclose(cases.numpy(cell(x, states)[0]), expected, **cases.TOLERANCE)
 
 
@@ -136,10 +164,10 @@ def test_the_forget_gate_starts_open():
     np.testing.assert_array_equal(cases.numpy(shut.bias), [0] * 12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", cases.KERAS)
 def test_our_cell_runs_in_keras_rnn_and_theirs_in_ours(name):
     ours, weights = build_cell(name)
-    _, keras_layer, own = cases.LAYERS[name]
+    _, keras_layer, own = cases.KERAS[name]
     theirs = type(keras_layer(1, **own).cell)(cases.UNITS, dtype=cases.FLOAT, **own)
     x = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
     crossed = [
@@ -156,15 +184,15 @@ def test_our_cell_runs_in_keras_rnn_and_theirs_in_ours(name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_comes_back_from_its_config(name):
+    recurrent = {"recurrent_dropout": 0.2, "recurrent_constraint": "max_norm"}
     cell, weights = build_cell(
         name,
         dropout=0.1,
-        recurrent_dropout=0.2,
         seed=3,
         kernel_regularizer="l2",
-        recurrent_constraint="max_norm",
         bias_initializer="ones",
         activation="relu",
+        **({} if cases.without_state_in_gates(name) else recurrent),
     )
     config = keras.saving.serialize_keras_object(cell)
     again = keras.saving.deserialize_keras_object(config)

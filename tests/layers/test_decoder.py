@@ -336,7 +336,7 @@ def test_a_saved_model_decodes_as_before(cell, attention, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     given = [tokens(), cases.random(BATCH, 3), MEMORY, MASK][: len(inputs)]
     np.testing.assert_array_equal(model.predict(given, verbose=0), again.predict(given, verbose=0))
-    states = [cases.random(BATCH, 5).astype("float32") for _ in decoder.state_sizes]
+    states = [cases.random(BATCH, size).astype("float32") for size in decoder.state_sizes]
     start = {"initial_state": states}
     start |= {"memory": MEMORY, "memory_mask": MASK} if attention != "none" else {}
     np.testing.assert_array_equal(

@@ -6,7 +6,20 @@ from rnn_topologies import layers
 
 from . import cases, reference
 
-NAMES = {"simple_rnn": "h", "lstm": "figcoh", "gru": "zrnh", "gru_reset_before": "zrnh"}
+NAMES = {
+    "simple_rnn": "h",
+    "lstm": "figcoh",
+    "gru": "zrnh",
+    "gru_reset_before": "zrnh",
+    "peephole_lstm": "figcoh",
+    "coupled_lstm": "fgcoh",
+    "lstmp": "figcoh",
+    "layer_norm_lstm": "figcoh",
+    "layer_norm_gru": "zrnh",
+    "ind_rnn": "h",
+    "min_gru": "znh",
+    "min_lstm": "finh",
+}
 
 
 @pytest.mark.parametrize("name", cases.LAYERS)
@@ -22,7 +35,8 @@ def test_traced_states_are_those_of_the_forward_pass(name, go_backwards, mask):
     np.testing.assert_allclose(trace["h"], outputs, **cases.TOLERANCE)
     assert sorted(trace) == sorted(NAMES[name])
     for gate, values in trace.items():
-        assert values.shape == (cases.BATCH, cases.TIME, cases.UNITS)
+        width = layer.cell.output_size if gate == "h" else cases.UNITS
+        assert values.shape == (cases.BATCH, cases.TIME, width)
         if mask is not None and gate not in layer.cell.state_names:
             np.testing.assert_array_equal(np.isnan(values).all(-1), ~mask)
 

@@ -1,0 +1,87 @@
+"""One step at a time equals the whole sequence."""
+
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases
+
+X = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
+each_layer = pytest.mark.parametrize("name", cases.LAYERS)
+
+
+@each_layer
+def test_steps_equal_the_whole_sequence(name):
+    layer, _ = cases.build(name, return_sequences=True, return_state=True)
+    states = cases.states_for(name)
+    wanted, *wanted_last = cases.numpy(layer(X, initial_state=states))
+    for t in range(cases.TIME):
+        output, states = layer.step(X[:, t], states)
+        np.testing.assert_allclose(cases.numpy(output), wanted[:, t], **cases.TOLERANCE)
+    for state, value in zip(states, wanted_last, strict=True):
+        np.testing.assert_allclose(cases.numpy(state), value, **cases.TOLERANCE)
+
+
+def deep():
+    cells = [layers.LSTMCell(7), layers.Residual(layers.Zoneout(layers.GRUCell(7), 0.2))]
+    return layers.RNN(
+        layers.TrainableInitialState(layers.StackedCells(cells)), return_sequences=True
+    )
+
+
+@pytest.mark.parametrize("make", [deep, lambda: layers.RNN([keras.layers.GRUCell(4)])])
+def test_a_stream_goes_on_where_it_stopped(make):
+    layer = make()
+    layer.return_sequences = True
+    x = X.astype("float32")
+    layer.build(x.shape)
+    cases.randomize(layer)
+    wanted = cases.numpy(layer(x))
+    live = layer.stream(cases.BATCH)
+    for t in range(cases.TIME):
+        np.testing.assert_allclose(cases.numpy(live(x[:, t])), wanted[:, t], rtol=1e-5, atol=1e-6)
+    live.reset(rows=[True, False, True, False])
+    again = cases.numpy(live(x[:, 0]))
+    np.testing.assert_allclose(again[::2], wanted[::2, 0], rtol=1e-5, atol=1e-6)
+    assert np.abs(again[1::2] - wanted[1::2, 0]).max() > 1e-3
+    live.reset()
+    np.testing.assert_allclose(cases.numpy(live(x[:, 0])), wanted[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_new_weights_are_seen_by_a_compiled_step():
+    layer, weights = cases.build("gru")
+    states = cases.states_for("gru")
+    layer.step(X[:, 0], states)
+    layer.set_weights([2 * weight for weight in weights])
+    wanted = cases.numpy(layer(X[:, :1], initial_state=states))
+    np.testing.assert_allclose(
+        cases.numpy(layer.step(X[:, 0], states)[0]), wanted, **cases.TOLERANCE
+    )
+
+
+@pytest.mark.skipif(cases.BACKEND == "torch", reason="PyTorch compiles nothing here")
+def test_a_step_is_compiled_once(monkeypatch):
+    traced = []
+    original = layers.GRUCell.values
+
+    def values(self, *args, **settings):
+        traced.append(1)
+        return original(self, *args, **settings)
+
+    monkeypatch.setattr(layers.GRUCell, "values", values)
+    layer, _ = cases.build("gru")
+    states = None
+    for t in range(cases.TIME):
+        _, states = layer.step(X[:, t], states)
+    assert len(traced) == 1
+
+
+def test_what_cannot_be_read_step_by_step_is_refused():
+    with pytest.raises(ValueError, match="reads backwards"):
+        layers.GRU(3, go_backwards=True).step(X[:, 0])
+    with pytest.raises(ValueError, match=r"one step, \(batch, features\)"):
+        layers.GRU(3).step(X)
+    with pytest.raises(ValueError, match="reads both ways"):
+        layers.Bidirectional(layers.GRU(3)).step(X[:, 0])

@@ -11,12 +11,13 @@ works where the outputs differ from the model's own by less than 1e-4. Needs `pi
 
 import argparse
 import csv
-import importlib.metadata
 import multiprocessing
 import os
 import pathlib
+import queue
 import re
 import tempfile
+import warnings
 
 ROOT = pathlib.Path(__file__).parent.parent
 MEASURED = ROOT / "results" / "exports"
@@ -30,7 +31,10 @@ SHAPES = {  # of the inputs: batch, time, and whether there is a mask
     "any batch, any time, mask": (None, None, True),
 }
 FEATURES, UNITS = 4, 6
+BACKENDS = ("tensorflow", "jax", "torch")
 NEAR = 1e-4
+NAMES = {"tf_saved_model": "SavedModel", "onnx": "ONNX", "litert": "LiteRT"}
+BEGIN = "<!-- made by benchmarks/exports.py table -->"
 COLUMNS = ("backend", "format", "cell", "shape", "difference", "reason")
 
 
@@ -112,12 +116,14 @@ def difference(backend, form, cell, shape) -> float:
     import keras
     import numpy as np
 
+    from rnn_topologies import layers
+
     batch, time, masked = SHAPES[shape]
     model = model_of(cell, batch, time, masked)
     model([keras.ops.convert_to_tensor(value) for value in next(batches(batch, time, masked))])
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / f"model{FORMATS[form]}"
-        model.export(path, format=form, verbose=False)
+        layers.export(model, path)
         run = RUNTIMES[form](path)
         found = 0.0
         for given in batches(batch, time, masked):
@@ -127,19 +133,25 @@ def difference(backend, form, cell, shape) -> float:
     return found
 
 
-def attempt(answers, backend, form, cell, shape):
+def attempt(answers, backend, form, cell):
     """Runs in a process of its own, since some exporters end it."""
     os.environ |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        answers.put((difference(backend, form, cell, shape), ""))
-    except BaseException as error:  # whatever an exporter raises is the answer
-        answers.put((None, reason(error)))
+    warnings.simplefilter("ignore")
+    for shape in SHAPES:
+        try:
+            answers.put((shape, difference(backend, form, cell, shape), ""))
+        except Exception as error:  # whatever an exporter raises is the answer
+            answers.put((shape, None, reason(error)))
 
 
 def reason(error) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:160]
+    telling = [line for line in lines if not line.startswith("Exception encountered")]
+    # Folders and the numbers of nodes differ from one export to the next, the reason does not.
+    first = re.sub(r"/\S*/", "", (telling or [""])[0])
+    first = re.sub(r"(?<=[Nn]ode number )\d+|(?<=Split)_\d+|runtimeNode number \d+", "", first)
+    return f"{type(error).__name__}: {first[:160]}"
 
 
 def measure(backend):
@@ -153,20 +165,77 @@ def measure(backend):
         writer.writerow(COLUMNS)
         for form in FORMATS:
             for cell in cells:
-                for shape in SHAPES:
-                    answers = context.Queue()
-                    process = context.Process(
-                        target=attempt, args=(answers, backend, form, cell, shape)
-                    )
-                    process.start()
-                    process.join(300)
-                    if process.is_alive():
-                        process.kill()
-                        found, why = None, "not done after 300 s"
-                    elif answers.empty():
-                        found, why = None, f"the process died (exit status {process.exitcode})"
-                    else:
-                        found, why = answers.get()
+                for shape, found, why in answers_of(context, backend, form, cell):
                     writer.writerow((backend, form, cell, shape, found, why))
-                    file.flush()
                     print(backend, form, cell, shape, found, why, sep=" | ", flush=True)
+                file.flush()
+
+
+def answers_of(context, backend, form, cell):
+    answers = context.Queue()
+    process = context.Process(target=attempt, args=(answers, backend, form, cell))
+    process.start()
+    left = dict.fromkeys(SHAPES)
+    while left:
+        try:
+            shape, *rest = answers.get(timeout=300 if process.is_alive() else 1)
+        except queue.Empty:
+            process.kill()
+            for shape in left:
+                yield shape, None, "the exporter ended the process, or took over 300 s"
+            return
+        del left[shape]
+        yield shape, *rest
+    process.join()
+
+
+def table() -> str:
+    """Returns the table: a cell, a line; a mark for every backend, format and shape."""
+    rows = []
+    for backend in BACKENDS:
+        path = MEASURED / f"{backend}.csv"
+        if path.exists():
+            with path.open(newline="") as file:
+                rows += list(csv.DictReader(file))
+    formats = list(dict.fromkeys((row["backend"], row["format"]) for row in rows))
+    lines = []
+    for backend, form in formats:
+        mine = [row for row in rows if (row["backend"], row["format"]) == (backend, form)]
+        lines += [f"### {backend}, {NAMES[form]}", ""]
+        whys = list(dict.fromkeys(row["reason"] for row in mine if row["reason"]))
+        if len(whys) == 1 and all(row["reason"] for row in mine):
+            lines += [f"Nothing: {whys[0]}", ""]
+            continue
+        lines += ["| cell | " + " | ".join(SHAPES) + " |", "|---" * (len(SHAPES) + 1) + "|"]
+        for cell in dict.fromkeys(row["cell"] for row in mine):
+            marks = [mark(row, whys) for row in mine if row["cell"] == cell]
+            lines.append(f"| {cell} | " + " | ".join(marks) + " |")
+        lines += ["", *(f"{number}. {why}" for number, why in enumerate(whys, start=1))]
+        lines += [""] if whys else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def mark(row, whys) -> str:
+    if row["reason"]:
+        return f"no ({whys.index(row['reason']) + 1})"
+    found = float(row["difference"])
+    return f"{found:.0e}" if found < NEAR else f"**wrong: {found:.0e}**"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("table")
+    one = commands.add_parser("measure")
+    one.add_argument("--backend", choices=BACKENDS, default="tensorflow")
+    chosen = parser.parse_args()
+    if chosen.command == "measure":
+        measure(chosen.backend)
+        return
+    page = PAGE.read_text("utf-8")
+    head, _, _ = page.partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{table()}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -24,13 +24,14 @@ else:
     from .cell import Cell, RecurrentCell
     from .coupled_lstm import CoupledLSTM, CoupledLSTMCell
     from .decoder import Decoder, embedding_initializer
+    from .exporting import export
     from .gru import GRU, GRUCell
     from .ind_rnn import IndRNN, IndRNNCell
     from .initial_state import InitialState
     from .kernels import Plan
     from .layer_norm_gru import LayerNormGRU, LayerNormGRUCell
     from .layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
-    from .linear_recurrence import LinearCell, linear_recurrence
+    from .linear import LinearCell, linear_recurrence
     from .lstm import LSTM, LSTMCell
     from .lstmp import LSTMP, LSTMPCell
     from .min_gru import MinGRU, MinGRUCell
@@ -113,6 +114,7 @@ else:
         "TrainableInitialState",
         "Zoneout",
         "embedding_initializer",
+        "export",
         "linear_recurrence",
         "trace_gates",
     ]

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from .linear_recurrence import LinearCell
+from . import exporting
+from .linear import LinearCell
 
 PARALLEL = "parallel over time"
 FUSED = "fused kernel"
 UNROLLED = "unrolled"
+SLICED = "loop over slices"
 LOOP = "loop"
 
 # Shorter sequences are looped over: measured, see results/benchmarks.
@@ -21,11 +23,16 @@ class Plan(NamedTuple):
     """How a layer will run.
 
     Attributes:
-        kernel: `PARALLEL`, `FUSED`, `UNROLLED` or `LOOP`.
+        kernel: `PARALLEL`, `FUSED`, `UNROLLED`, `LOOP`, or `SLICED` while `export` runs.
         fastest: whether there is nothing faster for this cell on this backend and device.
         runs: the kernel in words.
         why: if not the fastest, the reasons.
         change: if not the fastest, what to do.
+
+    Example:
+        >>> plan = MinGRU(8, unroll=True).explain((32, 100, 4))
+        >>> plan.fastest, plan.change
+        (False, ('Leave `unroll` away.',))
     """
 
     kernel: str
@@ -52,6 +59,7 @@ def choose(layer, time, *, masked, training, traced=None) -> Plan:
         training: whether dropout is applied.
         traced: the sequences, if they are at hand.
     """
+    time = time if isinstance(time, int) else None  # JAX exports with symbols
     backend = keras.backend.backend()
     device = "GPU" if _on_gpu(traced) else "CPU"
     place = f"{backend} on a {device}"
@@ -72,6 +80,8 @@ def choose(layer, time, *, masked, training, traced=None) -> Plan:
         why += ("unroll=True lays every step out as operations of its own",)
         change += ("Leave `unroll` away.",)
         return Plan(UNROLLED, False, f"The cell's equations, unrolled, {place}.", why, change)
+    if exporting.active():
+        return Plan(SLICED, True, "The cell's equations at every step, written into a tensor.")
     loop = {"tensorflow": "tf.while_loop", "jax": "jax.lax.scan", "torch": "a Python loop"}[backend]
     runs = f"The cell's equations at every step, in {loop}, {place}."
     return Plan(LOOP, not why, runs, why, change)
@@ -86,7 +96,10 @@ def _linear(layer, time, place):
         why = f"the layer computes in {layer.compute_dtype}, its cell in {layer.cell.compute_dtype}"
         change = "Give both the same `dtype`."
         return Plan(LOOP, False, f"The cell's equations at every step, {place}.", (why,), (change,))
-    if time is not None and time < PARALLEL_FROM:
+    # On a CPU XLA's loop over a step without matrix products beats any scan, at every length; and
+    # JAX exports unknown lengths as symbols, which only a loop runs over.
+    in_xla = keras.backend.backend() == "jax" and (time is None or place.endswith("CPU"))
+    if in_xla or (time is not None and time < PARALLEL_FROM):
         return Plan(LOOP, True, f"The cell's equations at every step, {place}.")
     return Plan(PARALLEL, True, f"linear_recurrence, {place}: all steps at once.")
 
@@ -155,12 +168,14 @@ def _obstacles(layer, training, traced):
         found.append(("use_cudnn=False asks for the equations", "Leave it at 'auto'."))
     if layer.compute_dtype != cell.compute_dtype:
         found.append(("layer and cell compute in different types", "Give both the same `dtype`."))
-    if traced is not None and keras.backend.backend() == "torch" and _is_exporting():
+    if exporting.active() or (traced is not None and _is_traced_by_torch()):
         found.append(("the model is being exported", "Nothing: exported models hold equations."))
     return found
 
 
-def _is_exporting() -> bool:
+def _is_traced_by_torch() -> bool:
+    if keras.backend.backend() != "torch":
+        return False
     import torch
 
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.compiler.is_exporting()

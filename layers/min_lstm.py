@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .linear_recurrence import LinearCell
+from .linear import LinearCell
 from .recurrent import CellLayer
 
 

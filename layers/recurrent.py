@@ -8,7 +8,7 @@ from keras import ops, tree
 
 from . import arguments, kernels
 from .cell import Cell, RecurrentCell, takes_training
-from .linear_recurrence import linear_recurrence
+from .linear import linear_recurrence
 from .stacked_cells import StackedCells
 from .streaming import Stream, compiled_step
 
@@ -100,6 +100,7 @@ class RNN(keras.layers.RNN):
                 kernels.FUSED: self._fused,
                 kernels.UNROLLED: self._unrolled,
                 kernels.LOOP: self._loop,
+                kernels.SLICED: self._sliced,
             }[plan.kernel]
             last, outputs, states = loop(sequences, initial_state, mask, training)
         if mask is None:
@@ -116,6 +117,35 @@ class RNN(keras.layers.RNN):
         nested = [states[:below], states[below:]]
         last, outputs, nested = super().inner_loop(sequences, nested, mask, training=training)
         return last, outputs, tree.flatten(nested)
+
+    def _sliced(self, sequences, states, mask, training):
+        """A loop that writes every output into one tensor: what LiteRT can hold.
+
+        Keras's loop on TensorFlow keeps outputs in a list, an operation of TensorFlow alone.
+        """
+        if self.go_backwards:
+            sequences = ops.flip(sequences, axis=1)
+            mask = None if mask is None else ops.flip(mask, axis=1)
+        batch, time = ops.shape(sequences)[:2]
+        width = getattr(self.cell, "output_size", None) or self.state_size[0]
+        settings = {"training": training} if takes_training(self.cell) else {}
+
+        def step(t, outputs, *states):
+            states = list(states)
+            output, new = self.cell(ops.take(sequences, t, axis=1), states, **settings)
+            if mask is not None:
+                valid = ops.expand_dims(ops.take(mask, t, axis=1), -1)
+                pairs = zip(new, states, strict=True)
+                new = [ops.where(valid, after, before) for after, before in pairs]
+            outputs = ops.slice_update(outputs, (0, t, 0), ops.expand_dims(output, 1))
+            return t + 1, outputs, *new
+
+        outputs = ops.zeros((batch, time, width), dtype=states[0].dtype)
+        start = (ops.convert_to_tensor(0, dtype="int32"), outputs, *states)
+        _, outputs, *states = ops.while_loop(lambda t, *_: t < time, step, start)
+        if mask is not None:
+            outputs = kernels.Alignment(mask).hold(outputs)
+        return outputs[:, -1], outputs, states
 
     def _parallel(self, sequences, states, mask, training):
         """All steps at once, of a cell that is linear in its state."""
@@ -322,7 +352,9 @@ def _check_mask(mask, sequences):
     mask = ops.cast(ops.convert_to_tensor(mask), "bool")
     shape, expected = tuple(mask.shape), tuple(sequences.shape[:2])
     if len(shape) != 2 or any(
-        None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=True)
+        # What is no integer is unknown: None, or a symbol where JAX exports.
+        isinstance(got, int) and isinstance(want, int) and got != want
+        for got, want in zip(shape, expected, strict=True)
     ):
         raise ValueError(
             f"`mask` must have the shape (batch, time) = {expected} of the input, got {shape}."

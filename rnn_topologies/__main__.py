@@ -1,3 +1,6 @@
+"""`python -m rnn_topologies`."""
+
 from .cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,11 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from rnn_topologies import layers
 from rnn_topologies.tasks import classification
 from rnn_topologies.tasks.parts import pixels
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.image_classifier import ImageClassifier
+
+from . import every_cell
 
 
 def make(**settings):
@@ -16,8 +17,9 @@ def make(**settings):
     return task, data, task.build_model(data)
 
 
-@pytest.mark.parametrize("cell", layers.CELLS)
-@pytest.mark.parametrize("view", ["image", "rows", "pixels"])
+@pytest.mark.parametrize(
+    ("cell", "view"), every_cell.with_each(["image", "rows", "pixels"], "rows")
+)
 def test_every_cell_learns_from_every_view(cell, view):
     both = view != "image"
     task, data, model = make(cell=cell, view=view, bidirectional=both, layers=2, dropout=0.0)

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from rnn_topologies import layers
 from rnn_topologies.tasks import image_captioning
 from rnn_topologies.tasks.datasets import scenes as scenes_data
 from rnn_topologies.tasks.datasets.flickr8k import flickr8k_dataset_builder as flickr8k
@@ -12,6 +11,8 @@ from rnn_topologies.tasks.datasets.scenes import dataset, language, scene
 from rnn_topologies.tasks.parts import pretrained, text
 from rnn_topologies.tasks.parts.encoder_decoder import ATTENTIONS
 from rnn_topologies.tasks.parts.errors import UserError
+
+from . import every_cell
 
 COUNTS = {"train": 60, "validation": 12, "test": 12, "unseen": 8}
 THINGS = (
@@ -37,8 +38,7 @@ def make(**settings):
     return task, data, task.build_model(data)
 
 
-@pytest.mark.parametrize("cell", layers.CELLS)
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize(("cell", "attention"), every_cell.with_each(ATTENTIONS, "dot"))
 def test_every_cell_learns_with_every_attention(cell, attention):
     task, data, model = make(cell=cell, attention=attention, dropout=0.1)
     model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())

@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from rnn_topologies import layers
 from rnn_topologies.tasks import text_classification
 from rnn_topologies.tasks.datasets import cldr_languages
 from rnn_topologies.tasks.parts import text
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.recurrence import Pool, Recurrence
+
+from . import every_cell
 
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -20,8 +21,7 @@ def make(**settings):
     return task, data, task.build_model(data)
 
 
-@pytest.mark.parametrize("cell", layers.CELLS)
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize(("cell", "pooling"), every_cell.with_each(POOLINGS, "last"))
 def test_every_cell_learns_with_every_pooling(cell, pooling):
     task, data, model = make(
         cell=cell, pooling=pooling, bidirectional=cell != "lstm", layers=2, dropout=0.1

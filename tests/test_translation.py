@@ -5,12 +5,13 @@ import keras
 import numpy as np
 import pytest
 
-from rnn_topologies import layers
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.datasets.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.parts import scores, text
 from rnn_topologies.tasks.parts.encoder_decoder import ATTENTIONS, EncoderDecoder, Writer
 from rnn_topologies.tasks.parts.errors import UserError
+
+from . import every_cell
 
 PARTS = {"train": 90, "validation": 20, "test": 20}
 
@@ -39,8 +40,7 @@ def compiled(task, model):
     return model
 
 
-@pytest.mark.parametrize("cell", layers.CELLS)
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize(("cell", "attention"), every_cell.with_each(ATTENTIONS, "dot"))
 def test_every_cell_trains_with_every_attention(make, cell, attention):
     # One direction with SimpleRNN, so that both are tried with each attention.
     bidirectional = cell != "simple_rnn"

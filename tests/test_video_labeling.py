@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from rnn_topologies import layers
 from rnn_topologies.tasks import video_labeling
 from rnn_topologies.tasks.datasets import moving_shapes
 from rnn_topologies.tasks.datasets.gesture_phase import gesture_phase_dataset_builder as gestures
 from rnn_topologies.tasks.datasets.utkinect import utkinect_dataset_builder as utkinect
 from rnn_topologies.tasks.parts.errors import UserError
 from rnn_topologies.tasks.parts.scaling import Scaler
+
+from . import every_cell
 
 CLASSES = moving_shapes.CLASSES
 
@@ -44,8 +45,7 @@ def features(folder, count=12):
     return str(folder)
 
 
-@pytest.mark.parametrize("cell", layers.CELLS)
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("cell", "bidirectional"), every_cell.with_each([False, True], True))
 def test_every_cell_learns(make, cell, bidirectional):
     task, data, model = make(cell=cell, bidirectional=bidirectional, layers=2, dropout=0.1)
     model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())

@@ -94,9 +94,9 @@ def speed() -> list[dict]:
 
     from rnn_topologies import layers
 
-    def around(wrapper, **settings):
+    def around(wrapper, units=UNITS, **settings):
         return lambda: layers.RNN(
-            wrapper(layers.LSTMCell(UNITS), **settings), return_sequences=True
+            wrapper(layers.LSTMCell(units), **settings), return_sequences=True
         )
 
     def ours(name):
@@ -121,7 +121,12 @@ def speed() -> list[dict]:
             UNITS, return_sequences=True, recurrent_dropout=0.1
         ),
     }
-    makers = {**theirs, **{name: ours(name) for name in layers.CELLS}, **wrapped}
+    alike = {  # what needs inputs as wide as the cell
+        "keras LSTM of 128": lambda: keras.layers.LSTM(FEATURES, return_sequences=True),
+        "lstm of 128, residual": around(layers.Residual, units=FEATURES),
+        "lstm of 128, highway": around(layers.Highway, units=FEATURES),
+    }
+    makers = {**theirs, **{name: ours(name) for name in layers.CELLS}, **wrapped, **alike}
     x = np.random.default_rng(0).normal(size=(BATCH, TIME, FEATURES)).astype("float32")
     steps = {}
     for name, make in makers.items():
@@ -130,6 +135,7 @@ def speed() -> list[dict]:
         steps[name] = lambda model=model, y=y: model.train_on_batch(x, y)
     times = in_turns(steps, 7)
     beside = {"simple_rnn": "keras SimpleRNN", "ind_rnn": "keras SimpleRNN"}
+    beside |= dict.fromkeys(alike, "keras LSTM of 128")
     beside |= dict.fromkeys(("gru", "layer_norm_gru", "min_gru"), "keras GRU")
     found = []
     for name, taken in times.items():

@@ -71,7 +71,7 @@ def choose(layer, time, *, masked, training, traced=None) -> Plan:
         reasons = [_no_kernel(cell, backend, device)]
     else:
         reasons = _obstacles(layer, training, traced)
-        if not reasons:
+        if not reasons and not layer.unroll:
             aligned = ", rows re-aligned to the right-padded form it takes" if masked else ""
             return Plan(FUSED, True, f"{name}, {place}: the whole sequence in one call{aligned}.")
     reasons = [reason for reason in reasons if reason]
@@ -155,15 +155,13 @@ def _obstacles(layer, training, traced):
         found.append(
             (
                 "recurrent_dropout masks h at every step, in training",
-                "Use `dropout`, or `Zoneout` where regularization matters more than speed.",
+                "Use `dropout`, which masks the inputs once.",
             )
         )
     if not getattr(cell, "reset_after", True):
         found.append(
             ("the kernel resets after the recurrent product", "Set `reset_after=True` and retrain.")
         )
-    if layer.unroll:
-        found.append(("unroll=True asks for single steps", "Leave `unroll` away."))
     if getattr(layer, "use_cudnn", "auto") is False:
         found.append(("use_cudnn=False asks for the equations", "Leave it at 'auto'."))
     if layer.compute_dtype != cell.compute_dtype:

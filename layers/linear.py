@@ -66,7 +66,7 @@ def _prefixes(keep, add, level=0):
     if time is not None and time <= BLOCK:
         inner = _one_by_one(ops.unstack(keep, time, axis=1), ops.unstack(add, time, axis=1))
         return [ops.stack(parts, axis=1) for parts in zip(*inner, strict=True)]
-    if time is None and level == 2:  # what is left is a step for every 256, of unknown number
+    if time is None and level == 1:  # what is left is a step for every 16, of unknown number
         return _doubling(keep, add)
     length = ops.shape(keep)[1]
     blocks = (length + BLOCK - 1) // BLOCK

@@ -120,7 +120,6 @@ def difference(backend, form, cell, shape) -> float:
 
     batch, time, masked = SHAPES[shape]
     model = model_of(cell, batch, time, masked)
-    model([keras.ops.convert_to_tensor(value) for value in next(batches(batch, time, masked))])
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / f"model{FORMATS[form]}"
         layers.export(model, path)

@@ -5,6 +5,7 @@ import contextvars
 import pathlib
 
 import keras
+from keras import ops
 
 _ACTIVE = contextvars.ContextVar("exporting", default=False)
 FORMATS = {".tflite": "litert", ".onnx": "onnx", "": "tf_saved_model"}
@@ -36,7 +37,8 @@ def export(model, path, **settings):
     has been tried on each.
 
     Args:
-        model: a `keras.Model` that has been called or built.
+        model: a `keras.Model`; one whose inputs are not known, of a class of your own, must have
+            been called.
         path: a name that ends in `.tflite` or `.onnx`; a folder for a SavedModel.
         settings: further arguments of `model.export`, such as `input_signature`.
 
@@ -57,6 +59,14 @@ def export(model, path, **settings):
             f"ending for a SavedModel; got {str(path)!r}."
         )
     settings.setdefault("verbose", False)
+    if getattr(model, "inputs", None):
+        ones = [_one(spec) for spec in model.inputs]
+        model(ones if len(ones) > 1 else ones[0])  # ONNX takes only what has been called
     plain = suffix == ".tflite" and keras.backend.backend() == "tensorflow"
     with _exporting() if plain else contextlib.nullcontext():
         model.export(path, format=FORMATS[suffix], **settings)
+
+
+def _one(spec):
+    """Returns zeros for an input: one row, and one step where their number is unknown."""
+    return ops.zeros([size or 1 for size in spec.shape], dtype=spec.dtype)

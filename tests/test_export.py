@@ -44,6 +44,14 @@ def test_a_whole_model_with_wrappers_runs_on_litert(tmp_path):
     np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_need_not_have_been_called(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    layers.export(model, tmp_path / "model.onnx")
+    found = exports.onnx(tmp_path / "model.onnx")([x])
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
 def test_another_ending_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
     with pytest.raises(ValueError, match=r"must end in .tflite, .onnx"):

@@ -147,9 +147,10 @@ def reason(error) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith("Exception encountered")]
-    # Folders and the numbers of nodes differ from one export to the next, the reason does not.
+    # Folders, shapes and the numbers of nodes differ from one export to the next.
     first = re.sub(r"/\S*/", "", (telling or [""])[0])
     first = re.sub(r"(?<=[Nn]ode number )\d+|(?<=Split)_\d+|runtimeNode number \d+", "", first)
+    first = re.sub(r"\((\d+|None),[^)]*\)", "(...)", first)
     return f"{type(error).__name__}: {first[:160]}"
 
 

@@ -22,6 +22,7 @@ else:
     from .attention import AdditiveAttention, DotAttention
     from .bidirectional import Bidirectional
     from .cell import Cell, RecurrentCell
+    from .cell_wrapper import CellWrapper
     from .coupled_lstm import CoupledLSTM, CoupledLSTMCell
     from .decoder import Decoder, embedding_initializer
     from .exporting import export
@@ -38,18 +39,14 @@ else:
     from .min_lstm import MinLSTM, MinLSTMCell
     from .peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
     from .recurrent import RNN
+    from .recurrent_dropout import RecurrentDropout
+    from .residual import Highway, Residual
     from .simple_rnn import SimpleRNN, SimpleRNNCell
     from .stacked_cells import StackedCells
     from .streaming import Stream
     from .trace import trace_gates
-    from .wrappers import (
-        CellWrapper,
-        Highway,
-        RecurrentDropout,
-        Residual,
-        TrainableInitialState,
-        Zoneout,
-    )
+    from .trainable_initial_state import TrainableInitialState
+    from .zoneout import Zoneout
 
     class CellAndLayer(NamedTuple):
         """A cell, one step, and the layer that runs it over a sequence."""

@@ -43,7 +43,8 @@ def export(model, path, **settings):
         settings: further arguments of `model.export`, such as `input_signature`.
 
     Raises:
-        ValueError: the ending is none of these.
+        ValueError: the ending is none of these; on PyTorch, a size is unknown that its exporter
+            would silently fix at 1.
 
     Example:
         >>> import tempfile
@@ -59,6 +60,8 @@ def export(model, path, **settings):
             f"ending for a SavedModel; got {str(path)!r}."
         )
     settings.setdefault("verbose", False)
+    if keras.backend.backend() == "torch" and suffix and "input_signature" not in settings:
+        settings["input_signature"] = _fixed(model, first=0 if suffix == ".tflite" else 1)
     if getattr(model, "inputs", None):
         ones = [_one(spec) for spec in model.inputs]
         model(ones if len(ones) > 1 else ones[0])  # ONNX takes only what has been called
@@ -70,3 +73,15 @@ def export(model, path, **settings):
 def _one(spec):
     """Returns zeros for an input: one row, and one step where their number is unknown."""
     return ops.zeros([size or 1 for size in spec.shape], dtype=spec.dtype)
+
+
+def _fixed(model, first):
+    """Returns the inputs of a model whose sizes, from axis `first` on, must all be known."""
+    for spec in model.inputs:
+        if None in spec.shape[first:]:
+            raise ValueError(
+                f"PyTorch's exporter takes fixed sizes only, and input {spec.name!r} has the shape "
+                f"{tuple(spec.shape)}. Load the model with KERAS_BACKEND=tensorflow to export any "
+                "size, or pass `input_signature=` with the sizes that it will have."
+            )
+    return [keras.InputSpec(shape=s.shape, dtype=s.dtype, name=s.name) for s in model.inputs]

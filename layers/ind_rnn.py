@@ -3,7 +3,7 @@
 import keras
 
 from .cell import Cell
-from .recurrent import CellLayer
+from .cell_layer import CellLayer
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

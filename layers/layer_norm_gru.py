@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from .cell import Cell
+from .cell_layer import CellLayer
 from .layer_norm_lstm import normalized
-from .recurrent import CellLayer
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from .cell import Cell
-from .recurrent import CellLayer
+from .cell_layer import CellLayer
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from .cell_layer import CellLayer
 from .linear import LinearCell
-from .recurrent import CellLayer
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from .cell import RecurrentCell
-from .wrappers import CellWrapper
+from .cell_wrapper import CellWrapper
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

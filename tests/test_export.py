@@ -52,11 +52,5 @@ def test_a_model_need_not_have_been_called(tmp_path):
     np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
-def test_another_ending_is_refused(tmp_path):
-    model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
-    with pytest.raises(ValueError, match=r"must end in .tflite, .onnx"):
-        layers.export(model, tmp_path / "model.pb")
-
-
 def test_the_page_holds_what_was_measured():
     assert exports.PAGE.read_text("utf-8").endswith(exports.table())

@@ -32,8 +32,10 @@ class RNN(keras.layers.RNN):
       `go_backwards`, reversed like them.
 
     Args:
-        cell: a cell with `state_size`, `call(inputs, states)`, `get_initial_state`, or a
-            list of them to be stacked. The first state of a cell is its previous output.
+        cell: a cell with `state_size`, `call(inputs, states)`, `get_initial_state`, or a list of
+            them, which becomes `StackedCells` with the states of all in one flat list. The first
+            state of a cell is its previous output, unless it is a `RecurrentCell` that says
+            otherwise.
         return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask:
             as in `keras.layers.RNN`.
 

@@ -209,6 +209,18 @@ def signature(names: set[str], defaults: dict[str, Any]) -> inspect.Signature:
     return inspect.Signature([*parameters, rest])
 
 
+class OfTheClass:
+    """A signature that a class has and its instances have not: they are called otherwise."""
+
+    def __init__(self, signature: inspect.Signature):
+        self.signature = signature
+
+    def __get__(self, instance, owner):
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return self.signature
+
+
 def bind(cls: type, args: tuple, kwargs: dict) -> tuple[dict, dict]:
     """Sorts a call of `cls` into (read and checked arguments, arguments of keras.Layer)."""
     try:

@@ -122,8 +122,9 @@ class Cell(RecurrentCell):
         super().__init_subclass__(**kwargs)
         names = {*arguments.SHARED_BY_CELLS, *cls.own_arguments} - {*cls.without}
         cls.argument_names = [name for name in arguments.ARGUMENTS if name in names]
-        cls.__signature__ = arguments.signature(names, cls.defaults)
-        cls.__doc__ = arguments.describe(cls.__doc__, cls.__signature__)
+        signature = arguments.signature(names, cls.defaults)
+        cls.__signature__ = arguments.OfTheClass(signature)
+        cls.__doc__ = arguments.describe(cls.__doc__, signature)
 
     def __init__(self, *args, **kwargs):
         values, rest = arguments.bind(type(self), args, kwargs)

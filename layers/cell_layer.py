@@ -18,8 +18,9 @@ class CellLayer(RNN):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         names = {*cls.cell_class.argument_names, *arguments.OF_THE_LOOP, *cls.own_arguments}
-        cls.__signature__ = arguments.signature(names, cls.cell_class.defaults)
-        cls.__doc__ = arguments.describe(cls.__doc__, cls.__signature__)
+        signature = arguments.signature(names, cls.cell_class.defaults)
+        cls.__signature__ = arguments.OfTheClass(signature)
+        cls.__doc__ = arguments.describe(cls.__doc__, signature)
         for name in cls.cell_class.argument_names:
             setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
 

@@ -5,7 +5,8 @@ import contextlib
 import keras
 from keras import ops, tree
 
-from . import kernels
+from . import backend_kernels, kernels, native
+from .alignment import Alignment
 from .cell import RecurrentCell, takes_training
 from .linear import linear_recurrence
 from .stacked_cells import StackedCells
@@ -98,13 +99,14 @@ class RNN(keras.layers.RNN):
                     sequences = ops.concatenate([sequences, noise], axis=-1)
             loop = {
                 kernels.PARALLEL: self._parallel,
+                kernels.NATIVE: self._native,
                 kernels.FUSED: self._fused,
                 kernels.UNROLLED: self._unrolled,
                 kernels.LOOP: self._loop,
                 kernels.SLICED: self._sliced,
             }[plan.kernel]
             last, outputs, states = loop(sequences, initial_state, mask, training)
-        if mask is None:
+        if mask is None or plan.kernel == kernels.NATIVE:
             return last, outputs, states
         return self._hold(last, outputs, initial_state, states, mask)
 
@@ -145,7 +147,7 @@ class RNN(keras.layers.RNN):
         start = (ops.convert_to_tensor(0, dtype="int32"), outputs, *states)
         _, outputs, *states = ops.while_loop(lambda t, *_: t < time, step, start)
         if mask is not None:
-            outputs = kernels.Alignment(mask).hold(outputs)
+            outputs = Alignment(mask).hold(outputs)
         return outputs[:, -1], outputs, states
 
     def _parallel(self, sequences, states, mask, training):
@@ -162,6 +164,29 @@ class RNN(keras.layers.RNN):
         last = outputs[:, -1]
         return last, outputs, [last]
 
+    def _native(self, sequences, states, mask, training):
+        """All steps in our own kernel for CPUs, which gives padded steps what is promised."""
+        cell = self.cell
+        if training and cell.dropout:
+            sequences = sequences * ops.expand_dims(cell.input_mask(), 1)
+        outputs, states = native.run(
+            kernels.native_name(cell),
+            sequences,
+            states,
+            (cell.kernel, cell.recurrent_kernel, cell.bias),
+            mask=mask,
+            reverse=self.go_backwards,
+            training=training,
+            keep_outputs=self.return_sequences,
+        )
+        last = states[0]
+        if not self.return_sequences:
+            return last, last, states
+        if mask is not None and self.zero_output_for_mask:
+            mask = ops.flip(mask, axis=1) if self.go_backwards else mask
+            outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
+        return last, outputs, states
+
     def _fused(self, sequences, states, mask, training):
         """All steps in one kernel of the backend's, which need not know of masks."""
         cell, rows = self.cell, None
@@ -171,11 +196,11 @@ class RNN(keras.layers.RNN):
         if training and cell.dropout:
             sequences = sequences * ops.expand_dims(cell.input_mask(), 1)
         if mask is not None:
-            rows = kernels.Alignment(mask)
+            rows = Alignment(mask)
             sequences = rows.align(sequences)
         if keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # XLA does not take cuDNN
-        outputs, new_states = kernels.fused(cell, sequences, states, rows)
+        outputs, new_states = backend_kernels.fused(cell, sequences, states, rows)
         if rows is not None:
             outputs = rows.restore(outputs)
             some = ops.expand_dims(rows.count > 0, -1)
@@ -213,7 +238,7 @@ class RNN(keras.layers.RNN):
         reversed_mask = ops.flip(mask, axis=1) if self.go_backwards else mask
         valid = ops.expand_dims(reversed_mask, -1)
         if after is None and self.return_sequences:
-            outputs = kernels.Alignment(reversed_mask).hold(outputs)
+            outputs = Alignment(reversed_mask).hold(outputs)
             begun = ops.cumsum(ops.cast(valid, "int32"), axis=1) > 0
             outputs = ops.where(begun, outputs, ops.zeros_like(outputs))
             last = outputs[:, -1]

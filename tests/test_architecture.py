@@ -6,6 +6,7 @@ import os
 import pathlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -21,6 +22,7 @@ MODULES = [
     module.name
     for package in (layers, tasks, testing)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    if ".native." not in module.name  # compiled, or for one backend
 ]
 
 
@@ -46,20 +48,25 @@ def files(folder: str):
 
 
 BACKENDS = {"tensorflow", "jax", "torch"}
-# Compile a step, and ask PyTorch whether it is tracing: there is no word for it in Keras.
-MAY_ASK_THE_BACKEND = ("streaming.py", "kernels.py")
+# Compiles a step: there is no word for it in Keras. The others join the CPU kernel to a backend,
+# and are imported where it is the one in use.
+ASKS_THE_BACKEND = "streaming.py"
+ADAPTERS = {f"on_{backend}.py" for backend in sorted(BACKENDS)}
 
 
 def test_layers_import_keras_and_nothing_of_ours():
     for path, package in files("layers"):
+        adapter = path.name in ADAPTERS
         at_the_top = {
             alias.name
             for node in ast.parse(path.read_text("utf-8")).body
             if isinstance(node, ast.Import)
             for alias in node.names
         }
-        assert not at_the_top & BACKENDS, path.name
-        backends = BACKENDS if path.name in MAY_ASK_THE_BACKEND else set()
+        assert adapter or not at_the_top & BACKENDS, path.name
+        backends = {path.stem.removeprefix("on_"), "numpy"} if adapter else set()
+        if path.name == ASKS_THE_BACKEND:
+            backends = BACKENDS
         for name in imports(path, package):
             outside = not name.startswith("rnn_topologies.layers")
             known = {*sys.stdlib_module_names, "keras", *backends}
@@ -181,6 +188,25 @@ def test_the_wheel_holds_one_package_and_all_of_it(wheel):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".tsv", ".css", ".html", ".js"):
                 assert f"{home}/{path.relative_to(ROOT / folder)}" in names
+    assert any(name.startswith("rnn_topologies/layers/native/_kernel.") for name in names)
+
+
+def test_without_a_compiler_the_rest_is_installed(tmp_path):
+    refuses = {"CC": "false", "CXX": "false"}
+    fresh = tmp_path / "fresh"
+    built = shutil.ignore_patterns(".git", "build", "results", "*.so", "*.egg-info")
+    shutil.copytree(ROOT, fresh, ignore=built)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, fresh],
+        check=True,
+        timeout=300,
+        env={**os.environ, **refuses},
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "rnn_topologies/layers/native/compiled.py" in names
+    assert not any(name.endswith(".so") for name in names)
 
 
 def readme_blocks(language: str, page: str = "README.md") -> list[str]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rnn_topologies import layers
-from rnn_topologies.layers import kernels
+from rnn_topologies.layers import backend_kernels, kernels, native
+from rnn_topologies.layers.alignment import Alignment
 
 from . import cases, reference
 
@@ -32,29 +33,42 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(layers.RNN, name, spied)
 
-    for name in ("_loop", "_unrolled", "_parallel", "_fused"):
+    for name in ("_loop", "_unrolled", "_parallel", "_native", "_fused"):
         spy(name)
     return ran
 
 
+KINDS = {
+    "_parallel": kernels.PARALLEL,
+    "_native": kernels.NATIVE,
+    "_fused": kernels.FUSED,
+    "_loop": kernels.LOOP,
+}
 # On a CPU JAX's loop is the fastest for these.
 EXPECTED = {} if cases.BACKEND == "jax" else dict.fromkeys(("min_gru", "min_lstm"), "_parallel")
-if cases.BACKEND == "torch":
-    EXPECTED |= dict.fromkeys(("simple_rnn", "lstm", "gru"), "_fused")
+EXPECTED |= dict.fromkeys(native.CELLS, "_native")
+FUSED = ("simple_rnn", "lstm", "gru") if cases.BACKEND == "torch" else ()
 
 
 @pytest.mark.parametrize("name", cases.LAYERS)
 @pytest.mark.parametrize("mask", [None, *cases.MASKS])
 @both_ways
 @pytest.mark.parametrize("training", [False, True])
-def test_what_can_be_fast_is_fast_whatever_the_mask(calls, name, mask, go_backwards, training):
-    layer, _ = cases.build(name, go_backwards=go_backwards, dropout=0.1)
+@pytest.mark.parametrize("switch", ["auto", "off"])
+def test_what_can_be_fast_is_fast_whatever_the_mask(
+    monkeypatch, calls, name, mask, go_backwards, training, switch
+):
+    monkeypatch.setenv(native.SWITCH, switch)
+    ours, own = cases.LAYERS[name]
+    layer = ours(cases.UNITS, go_backwards=go_backwards, dropout=0.1, **own)
     valid = None if mask is None else np.array(cases.MASKS[mask], bool)
-    layer(X, mask=valid, training=training)
-    assert calls == [EXPECTED.get(name, "_loop")]
+    layer(X.astype("float32"), mask=valid, training=training)
+    expected = EXPECTED.get(name, "_loop")
+    if expected == "_native" and switch == "off":
+        expected = "_fused" if name in FUSED else "_loop"
+    assert calls == [expected]
     plan = layer.explain(SHAPE, mask=valid, training=training)
-    kinds = {"_parallel": kernels.PARALLEL, "_fused": kernels.FUSED, "_loop": kernels.LOOP}
-    assert plan.kernel == kinds[calls[0]]
+    assert plan.kernel == KINDS[calls[0]]
 
 
 SLOW = {
@@ -63,21 +77,24 @@ SLOW = {
     "recurrent dropout": ({"recurrent_dropout": 0.1}, "recurrent_dropout masks h"),
     "unrolled": ({"unroll": True}, "unroll=True"),
     "by request": ({"use_cudnn": False}, "use_cudnn=False"),
+    "half precision": ({"dtype": "mixed_bfloat16"}, "the CPU kernel computes in float32"),
 }
 
 
-@on_torch
 @pytest.mark.parametrize("case", SLOW)
 def test_what_is_slow_says_why_and_what_to_change(calls, case):
     settings, why = SLOW[case]
-    layer, _ = cases.build("lstm", **settings)
+    layer = layers.LSTM(cases.UNITS, **settings)
     plan = layer.explain(SHAPE, training=True)
     assert not plan.fastest
     assert any(why in reason for reason in plan.why)
     assert len(plan.why) == len(plan.change)
     assert "Not the fastest" in str(plan)
-    layer(X, training=True)
-    assert calls == ["_unrolled" if case == "unrolled" else "_loop"]
+    layer(X.astype("float32"), training=True)
+    if case == "half precision" and cases.BACKEND == "torch":
+        assert calls == ["_fused"]
+    else:
+        assert calls == ["_unrolled" if case == "unrolled" else "_loop"]
 
 
 def test_a_plan_reads_as_sentences():
@@ -98,7 +115,8 @@ def test_both_directions_are_explained():
 @pytest.mark.parametrize("name", ["lstm", "gru", "simple_rnn"])
 @on_torch
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_the_kernel_equals_the_equations_without_bias_too(calls, name, use_bias):
+def test_the_kernel_equals_the_equations_without_bias_too(monkeypatch, calls, name, use_bias):
+    monkeypatch.setenv(native.SWITCH, "off")
     layer, weights = cases.build(name, return_sequences=True, use_bias=use_bias)
     zero = np.zeros((2, 15) if name == "gru" else (layer.cell.kernel.shape[1],))
     states = cases.states_for(name)
@@ -114,7 +132,7 @@ def test_the_kernel_equals_the_equations_without_bias_too(calls, name, use_bias)
 @both_ways
 def test_the_way_to_keras_kernels_gives_the_equations(monkeypatch, name, mask, go_backwards):
     """The path that takes cuDNN on a GPU; without one Keras runs its own loop at its end."""
-    monkeypatch.setattr(kernels, "_torch", kernels._keras)
+    monkeypatch.setattr(backend_kernels, "run_torch", backend_kernels.run_keras)
     plan = kernels.Plan(kernels.FUSED, True, "")
     monkeypatch.setattr(kernels, "choose", lambda *_, **__: plan)
     layer, weights = cases.build(
@@ -132,7 +150,7 @@ def test_the_way_to_keras_kernels_gives_the_equations(monkeypatch, name, mask, g
 @each_mask
 def test_rows_are_aligned_and_put_back(mask):
     mask = np.array(cases.MASKS[mask], bool)
-    rows = kernels.Alignment(keras.ops.convert_to_tensor(mask))
+    rows = Alignment(keras.ops.convert_to_tensor(mask))
     aligned = cases.numpy(rows.align(keras.ops.convert_to_tensor(X)))
     held = cases.numpy(rows.hold(keras.ops.convert_to_tensor(X)))
     padding = cases.numpy(rows.padding("float32"))[..., 0]

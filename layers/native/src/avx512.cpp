@@ -1,0 +1,26 @@
+// The passes for avx512.
+#include "kernel.h"
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+#define LANES 16
+#define TILE_ROWS 12
+
+namespace rnn_topologies {
+namespace {
+#include "vector.h"
+// In this order.
+#include "product.h"
+// And then.
+#include "passes.h"
+}  // namespace
+
+extern const InstructionSet avx512 = {"avx512", pack, forward, backward, weights};
+}  // namespace rnn_topologies
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

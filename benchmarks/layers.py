@@ -1,0 +1,324 @@
+"""Recurrent layers on a CPU: ours and those of keras.layers on every backend, and torch.nn.
+
+    python benchmarks/layers.py             measures, into results/benchmarks/layers.csv
+    python benchmarks/layers.py table       writes what was measured into docs/cpu.md
+
+Simple RNN, LSTM, GRU and a bidirectional LSTM; forward, and a training step: forward and
+backward, with the gradients of the weights and of the input; four sizes; one core and all. Every
+contender is a process of its own, since the threads of TensorFlow, OpenMP and JAX stand in each
+other's way. In a row of the table all take turns, after two calls to warm up, until each has had
+nine turns or enough seconds; medians are kept. `products` is what the matrix products of the layer
+take by themselves, all steps in one (PyTorch, MKL): no layer can be faster at the same arithmetic.
+"""
+
+import argparse
+import csv
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "results" / "benchmarks" / "layers.csv"
+PAGE = ROOT / "docs" / "cpu.md"
+SIZES = {  # batch, time, features, units
+    "small": (32, 28, 28, 128),
+    "medium": (64, 100, 128, 256),
+    "large": (64, 400, 256, 512),
+    "batch of one": (1, 100, 128, 256),
+}
+LAYERS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3, "Bidirectional LSTM": 4}  # gates
+WAYS = ("forward", "training step")
+BACKENDS = ("tensorflow", "jax", "torch")
+CONTENDERS = [f"{kind} {of}" for of in BACKENDS for kind in ("ours", "keras")]
+CONTENDERS += ["torch.nn", "products"]
+TURNS, SECONDS = 9, 8.0  # at most so many turns, and so many seconds, of a contender in a row
+
+
+def arrays(layer, size):
+    import numpy as np
+
+    batch, time, features, units = SIZES[size]
+    width = 2 * units if layer == "Bidirectional LSTM" else units
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(batch, time, features)).astype("float32")
+    return x, generator.normal(size=(batch, time, width)).astype("float32")
+
+
+def keras_layer(kind, layer, size):
+    import keras
+
+    from rnn_topologies import layers
+
+    home = layers if kind == "ours" else keras.layers
+    units = SIZES[size][-1]
+    if layer == "Bidirectional LSTM":
+        return home.Bidirectional(home.LSTM(units, return_sequences=True))
+    return getattr(home, layer)(units, return_sequences=True)
+
+
+def on_tensorflow(made, x, above, way):
+    import tensorflow as tf
+
+    x, above = tf.constant(x), tf.constant(above)
+    made(x)
+    if way == "forward":
+        return tf.function(lambda: made(x)), lambda answer: answer.numpy()
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(made(x, training=True) * above)
+        return tape.gradient(loss, [x, *made.trainable_variables])
+
+    return step, lambda answer: [of.numpy() for of in answer]
+
+
+def on_jax(made, x, above, way):
+    import jax
+
+    x, above = jax.numpy.asarray(x), jax.numpy.asarray(above)
+    made(x)
+    weights = [weight.value for weight in made.trainable_variables]
+    rest = [weight.value for weight in made.non_trainable_variables]
+
+    def answer(weights, x, training=False):
+        return made.stateless_call(weights, rest, x, training=training)[0]
+
+    def loss(weights, x):
+        return jax.numpy.sum(answer(weights, x, training=True) * above)
+
+    run = jax.jit(answer if way == "forward" else jax.grad(loss, argnums=(0, 1)))
+    return lambda: run(weights, x), jax.block_until_ready
+
+
+def on_torch(made, x, above, way):
+    import torch
+
+    x, above = torch.tensor(x), torch.tensor(above)
+    outputs = made(x)
+    first = (lambda answer: answer) if torch.is_tensor(outputs) else (lambda answer: answer[0])
+    if way == "forward":
+
+        def run():
+            with torch.inference_mode():
+                return made(x)
+
+        return run, lambda answer: answer
+    x.requires_grad_()
+    weights = [x, *made.parameters()]
+
+    def step():
+        for of in weights:
+            of.grad = None
+        (first(made(x)) * above).sum().backward()
+
+    return step, lambda answer: answer
+
+
+def torch_layer(layer, size):
+    import torch
+
+    _, _, features, units = SIZES[size]
+    name = {"SimpleRNN": "RNN", "Bidirectional LSTM": "LSTM"}.get(layer, layer)
+    both = layer == "Bidirectional LSTM"
+    return getattr(torch.nn, name)(features, units, batch_first=True, bidirectional=both)
+
+
+def products(layer, size, way):
+    """The matrix products by themselves: x W and h R, and backward twice as many."""
+    import torch
+
+    batch, time, features, units = SIZES[size]
+    rows, width = batch * time, LAYERS[layer] * units
+    gradients = torch.randn(rows, width)
+    runs = []
+    for depth in (features, units):
+        a, b, c = torch.randn(rows, depth), torch.randn(depth, width), torch.empty(rows, width)
+        of_a, of_b = torch.empty(rows, depth), torch.empty(depth, width)
+        runs.append(lambda a=a, b=b, c=c: torch.mm(a, b, out=c))
+        if way == "training step":
+            runs.append(lambda b=b, of_a=of_a: torch.mm(gradients, b.T, out=of_a))
+            runs.append(lambda a=a, of_b=of_b: torch.mm(a.T, gradients, out=of_b))
+    runs *= 2 if layer == "Bidirectional LSTM" else 1
+    return lambda: [run() for run in runs], lambda answer: answer
+
+
+def prepare(contender, layer, size, way):
+    """Returns a function that runs once and returns milliseconds."""
+    kind, _, backend = contender.partition(" ")
+    x, above = arrays(layer, size)
+    if contender == "products":
+        run, wait = products(layer, size, way)
+    elif contender == "torch.nn":
+        run, wait = on_torch(torch_layer(layer, size), x, above, way)
+    else:
+        on = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[backend]
+        run, wait = on(keras_layer(kind, layer, size), x, above, way)
+
+    def timed():
+        began = time.perf_counter()
+        wait(run())
+        return 1000 * (time.perf_counter() - began)
+
+    return timed
+
+
+def work(contender):
+    """Answers lines of JSON: [layer, size, way] prepares, an empty list runs once."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    run = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked:
+            run = None
+            run = prepare(contender, *asked)
+            answer = min(run(), run())
+        else:
+            answer = run()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class Contender:
+    """A process that runs what it is asked to."""
+
+    def __init__(self, name, cores):
+        backend = name.partition(" ")[2] or "torch"
+        quiet = {
+            "KERAS_BACKEND": backend,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OMP_WAIT_POLICY": "passive",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "work", "--contender", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **quiet},
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+
+    def ask(self, *row):
+        print(json.dumps(row), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.process.args[-1]} ended at {row}")
+        return json.loads(answer)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure_row(contenders, row):
+    """Returns the milliseconds of every contender, in turns."""
+    left = dict.fromkeys(contenders, SECONDS)
+    for name, contender in contenders.items():
+        left[name] -= 3 * contender.ask(*row) / 1000
+    taken = {name: [] for name in contenders}
+    for turn in range(TURNS):
+        for name, contender in contenders.items():
+            if turn == 0 or left[name] > 0:
+                taken[name].append(contender.ask())
+                left[name] -= taken[name][-1] / 1000
+    return taken
+
+
+def measure(sizes, numbers):
+    every = sorted(os.sched_getaffinity(0))
+    lines = []
+    for count in numbers:
+        cores = every[: count or len(every)]
+        names = [
+            name
+            for name in CONTENDERS
+            if importlib.util.find_spec(name.partition(" ")[2] or "torch")
+        ]
+        contenders = {name: Contender(name, cores) for name in names}
+        for size in sizes:
+            for layer in LAYERS:
+                for way in WAYS:
+                    taken = measure_row(contenders, (layer, size, way))
+                    for name, times in taken.items():
+                        row = (len(cores), size, layer, way, name)
+                        lines.append((*row, round(statistics.median(times), 3), len(times)))
+                    shown = {name: lines[-len(names) + i][5] for i, name in enumerate(names)}
+                    print(len(cores), size, layer, way, shown, flush=True)
+        for contender in contenders.values():
+            contender.end()
+    return lines
+
+
+HEAD = ("cores", "size", "layer", "way", "contender", "ms", "turns")
+
+
+def number(ms):
+    return f"{ms:.2f}" if ms < 1 else f"{ms:.1f}" if ms < 10 else f"{ms:.0f}"
+
+
+def table(lines, cores) -> str:
+    """One row for each size, layer and way; the last columns are how often we are as fast."""
+    found = {}
+    for line in lines:
+        if int(line["cores"]) == cores:
+            row = (line["size"], line["layer"], line["way"])
+            found.setdefault(row, {})[line["contender"]] = float(line["ms"])
+    made = ["| size | layer | | " + " | ".join(CONTENDERS) + " | TF | JAX | PyTorch |"]
+    made.append("|---" * (len(CONTENDERS) + 6) + "|")
+    for row, ms in found.items():
+        times = [number(ms[name]) if name in ms else "-" for name in CONTENDERS]
+        ratios = [
+            f"{ms[f'keras {of}'] / ms[f'ours {of}']:.1f}" if f"ours {of}" in ms else "-"
+            for of in BACKENDS
+        ]
+        made.append("| " + " | ".join([*row, *times, *ratios]) + " |")
+    return "\n".join(made)
+
+
+def tables(page: str) -> str:
+    """Returns the page with the tables between its marks made anew."""
+    with RESULTS.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for cores in sorted({int(line["cores"]) for line in lines}):
+        name = "one core" if cores == 1 else "all cores"
+        before, rest = page.split(f"<!-- {name} -->")
+        _, after = rest.split(f"<!-- end of {name} -->")
+        made = f"<!-- {name} -->\n\n{table(lines, cores)}\n\n<!-- end of {name} -->"
+        page = f"{before}{made}{after}"
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", default="measure", choices=("measure", "table", "work"))
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--size", choices=SIZES, action="append", help="only this one")
+    parser.add_argument(
+        "--cores", type=int, action="append", help="only on so many; 0 stands for all"
+    )
+    chosen = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    if chosen.what == "work":
+        work(chosen.contender)
+        return
+    if chosen.what == "table":
+        PAGE.write_text(tables(PAGE.read_text("utf-8")), "utf-8")
+        return
+    lines = measure(chosen.size or list(SIZES), chosen.cores or [0, 1])
+    if chosen.size or chosen.cores:
+        return  # part of the table is not kept
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEAD)
+        writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    main()

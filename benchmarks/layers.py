@@ -8,7 +8,7 @@ backward, with the gradients of the weights and of the input; four sizes; one co
 contender is a process of its own, since the threads of TensorFlow, OpenMP and JAX stand in each
 other's way. In a row of the table all take turns, after two calls to warm up, until each has had
 nine turns or enough seconds; medians are kept. `products` is what the matrix products of the layer
-take by themselves, all steps in one (PyTorch, MKL): no layer can be faster at the same arithmetic.
+take by themselves, all steps in one product (NumPy with OpenBLAS).
 """
 
 import argparse
@@ -37,6 +37,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 CONTENDERS = [f"{kind} {of}" for of in BACKENDS for kind in ("ours", "keras")]
 CONTENDERS += ["torch.nn", "products"]
 TURNS, SECONDS = 9, 8.0  # at most so many turns, and so many seconds, of a contender in a row
+PAUSE = 0.02  # seconds between turns: OpenMP's threads go on spinning for a while
 
 
 def arrays(layer, size):
@@ -131,20 +132,18 @@ def torch_layer(layer, size):
 
 
 def products(layer, size, way):
-    """The matrix products by themselves: x W and h R, and backward twice as many."""
-    import torch
+    """The matrix products by themselves: [x h] [W; R], and backward twice as many."""
+    import numpy as np
 
     batch, time, features, units = SIZES[size]
-    rows, width = batch * time, LAYERS[layer] * units
-    gradients = torch.randn(rows, width)
-    runs = []
-    for depth in (features, units):
-        a, b, c = torch.randn(rows, depth), torch.randn(depth, width), torch.empty(rows, width)
-        of_a, of_b = torch.empty(rows, depth), torch.empty(depth, width)
-        runs.append(lambda a=a, b=b, c=c: torch.mm(a, b, out=c))
-        if way == "training step":
-            runs.append(lambda b=b, of_a=of_a: torch.mm(gradients, b.T, out=of_a))
-            runs.append(lambda a=a, of_b=of_b: torch.mm(a.T, gradients, out=of_b))
+    rows, depth, width = batch * time, features + units, LAYERS[layer] * units
+    a, b, c = (
+        np.ones(shape, "float32") for shape in ((rows, depth), (depth, width), (rows, width))
+    )
+    of_a, of_b = np.empty_like(a), np.empty_like(b)
+    runs = [lambda: np.matmul(a, b, out=c)]
+    if way == "training step":
+        runs += [lambda: np.matmul(c, b.T, out=of_a), lambda: np.matmul(a.T, c, out=of_b)]
     runs *= 2 if layer == "Bidirectional LSTM" else 1
     return lambda: [run() for run in runs], lambda answer: answer
 
@@ -225,6 +224,7 @@ def measure_row(contenders, row):
     for turn in range(TURNS):
         for name, contender in contenders.items():
             if turn == 0 or left[name] > 0:
+                time.sleep(PAUSE)
                 taken[name].append(contender.ask())
                 left[name] -= taken[name][-1] / 1000
     return taken

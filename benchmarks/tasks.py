@@ -52,7 +52,7 @@ def run_task(name, kind, settings):
 
 
 def child(*arguments) -> list:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         stdout=subprocess.PIPE,

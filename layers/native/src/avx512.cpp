@@ -12,9 +12,9 @@
 namespace rnn_topologies {
 namespace {
 #include "vector.h"
-// In this order.
+// vector.h comes first, then
 #include "product.h"
-// And then.
+// and then
 #include "passes.h"
 }  // namespace
 

@@ -355,14 +355,13 @@ void weights(const Work &work, long group) {
             add_products(layer.reserve + (row * time + t) * stride + 3 * width, stride, units,
                          deltas, panel_stride, n, depth, of_h + column);
           } else if (goes_to_h) {
-            const float *before = layer.y + (row * time + t - 1) * units;
-            if (t == 0)
+            const long skip = t == 0;  // before the first step h is the first state
+            if (skip)
               add_products(layer.h0 + row * units, 0, units, deltas, panel_stride, n, 1,
                            of_h + column);
-            const long skip = t == 0;
             if (depth > skip)
-              add_products(before + skip * units, units, units, deltas + skip * PANEL,
-                           panel_stride, n, depth - skip, of_h + column);
+              add_products(layer.y + (row * time + t + skip - 1) * units, units, units,
+                           deltas + skip * PANEL, panel_stride, n, depth - skip, of_h + column);
           }
           for (long p = 0; p < n; p++)
             for (long k = 0; k < depth; k++)

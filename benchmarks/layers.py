@@ -6,13 +6,14 @@
 Simple RNN, LSTM, GRU and a bidirectional LSTM; forward, and a training step: forward and
 backward, with the gradients of the weights and of the input; four sizes; one core and all. Every
 contender is a process of its own, since the threads of TensorFlow, OpenMP and JAX stand in each
-other's way. In a row of the table all take turns, after two calls to warm up, until each has had
-nine turns or enough seconds; medians are kept. `products` is what the matrix products of the layer
+other's way. In a row of the table all take turns, after one or two to warm up, until each has had
+seven or enough seconds; medians are kept. `products` is what the matrix products of the layer
 take by themselves, all steps in one product (NumPy with OpenBLAS).
 """
 
 import argparse
 import csv
+import functools
 import importlib.util
 import json
 import os
@@ -36,8 +37,10 @@ WAYS = ("forward", "training step")
 BACKENDS = ("tensorflow", "jax", "torch")
 CONTENDERS = [f"{kind} {of}" for of in BACKENDS for kind in ("ours", "keras")]
 CONTENDERS += ["torch.nn", "products"]
-TURNS, SECONDS = 9, 8.0  # at most so many turns, and so many seconds, of a contender in a row
-PAUSE = 0.02  # seconds between turns: OpenMP's threads go on spinning for a while
+TURNS, SECONDS = 7, 5.0  # at most so many turns, and so many seconds, of a contender in a row
+TURN = 0.05  # seconds: a turn is one call, or as many as begin within this time
+PAUSE = 0.03  # seconds between turns: OpenMP's threads go on spinning for a while
+ALONE = "products"  # takes its turns at the end: OpenBLAS's threads spin for longer
 
 
 def arrays(layer, size):
@@ -68,16 +71,17 @@ def on_tensorflow(made, x, above, way):
     x, above = tf.constant(x), tf.constant(above)
     made(x)
     if way == "forward":
-        return tf.function(lambda: made(x)), lambda answer: answer.numpy()
+        return tf.function(lambda: made(x)), lambda answer: answer  # there when the call returns
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(made(x, training=True) * above)
-        return tape.gradient(loss, [x, *made.trainable_variables])
+            outputs = made(x, training=True)
+        sources = [x, *made.trainable_variables]
+        return tape.gradient(outputs, sources, output_gradients=above)
 
-    return step, lambda answer: [of.numpy() for of in answer]
+    return step, lambda answer: answer
 
 
 def on_jax(made, x, above, way):
@@ -91,10 +95,11 @@ def on_jax(made, x, above, way):
     def answer(weights, x, training=False):
         return made.stateless_call(weights, rest, x, training=training)[0]
 
-    def loss(weights, x):
-        return jax.numpy.sum(answer(weights, x, training=True) * above)
+    def step(weights, x):
+        training = functools.partial(answer, training=True)
+        return jax.vjp(training, weights, x)[1](above)
 
-    run = jax.jit(answer if way == "forward" else jax.grad(loss, argnums=(0, 1)))
+    run = jax.jit(answer if way == "forward" else step)
     return lambda: run(weights, x), jax.block_until_ready
 
 
@@ -117,7 +122,7 @@ def on_torch(made, x, above, way):
     def step():
         for of in weights:
             of.grad = None
-        (first(made(x)) * above).sum().backward()
+        first(made(x)).backward(above)
 
     return step, lambda answer: answer
 
@@ -149,7 +154,7 @@ def products(layer, size, way):
 
 
 def prepare(contender, layer, size, way):
-    """Returns a function that runs once and returns milliseconds."""
+    """Returns a function that takes a turn and returns milliseconds."""
     kind, _, backend = contender.partition(" ")
     x, above = arrays(layer, size)
     if contender == "products":
@@ -160,16 +165,19 @@ def prepare(contender, layer, size, way):
         on = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[backend]
         run, wait = on(keras_layer(kind, layer, size), x, above, way)
 
-    def timed():
-        began = time.perf_counter()
-        wait(run())
-        return 1000 * (time.perf_counter() - began)
+    def turn():
+        times, ends = [], time.perf_counter() + TURN
+        while not times or time.perf_counter() < ends:
+            began = time.perf_counter()
+            wait(run())
+            times.append(1000 * (time.perf_counter() - began))
+        return statistics.median(times)
 
-    return timed
+    return turn
 
 
 def work(contender):
-    """Answers lines of JSON: [layer, size, way] prepares, an empty list runs once."""
+    """Answers lines of JSON: [layer, size, way] prepares, an empty list takes a turn."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     run = None
@@ -178,7 +186,9 @@ def work(contender):
         if asked:
             run = None
             run = prepare(contender, *asked)
-            answer = min(run(), run())
+            answer = run()
+            if answer < 3000:
+                answer = min(answer, run())
         else:
             answer = run()
         print(json.dumps(answer), file=answers, flush=True)
@@ -218,15 +228,18 @@ class Contender:
 def measure_row(contenders, row):
     """Returns the milliseconds of every contender, in turns."""
     left = dict.fromkeys(contenders, SECONDS)
-    for name, contender in contenders.items():
-        left[name] -= 3 * contender.ask(*row) / 1000
     taken = {name: [] for name in contenders}
-    for turn in range(TURNS):
-        for name, contender in contenders.items():
-            if turn == 0 or left[name] > 0:
-                time.sleep(PAUSE)
-                taken[name].append(contender.ask())
-                left[name] -= taken[name][-1] / 1000
+    together = [name for name in contenders if name != ALONE]
+    for group in (together, [name for name in contenders if name == ALONE]):
+        for name in group:
+            left[name] -= 2 * contenders[name].ask(*row) / 1000
+        for turn in range(TURNS):
+            for name in group:
+                if turn == 0 or left[name] > 0:
+                    time.sleep(PAUSE)
+                    taken[name].append(contenders[name].ask())
+                    left[name] -= max(taken[name][-1] / 1000, TURN)
+    time.sleep(10 * PAUSE)
     return taken
 
 
@@ -281,10 +294,17 @@ def table(lines, cores) -> str:
     return "\n".join(made)
 
 
+def read() -> list[dict]:
+    """Returns what was measured before."""
+    if not RESULTS.exists():
+        return []
+    with RESULTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def tables(page: str) -> str:
     """Returns the page with the tables between its marks made anew."""
-    with RESULTS.open(newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read()
     for cores in sorted({int(line["cores"]) for line in lines}):
         name = "one core" if cores == 1 else "all cores"
         before, rest = page.split(f"<!-- {name} -->")
@@ -311,13 +331,14 @@ def main() -> None:
         PAGE.write_text(tables(PAGE.read_text("utf-8")), "utf-8")
         return
     lines = measure(chosen.size or list(SIZES), chosen.cores or [0, 1])
-    if chosen.size or chosen.cores:
-        return  # part of the table is not kept
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    if chosen.size:
+        return  # part of a table is not kept
+    numbers = {str(line[0]) for line in lines}
+    kept = [line for line in read() if line["cores"] not in numbers]
     with RESULTS.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEAD)
-        writer.writerows(lines)
+        writer.writerows([*(line.values() for line in kept), *lines])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import platform
 import subprocess
 import tempfile
 
+from .tasks.parts.errors import UserError
+
 
 def cores() -> int:
     """Returns the number of cores that this process may use."""
@@ -16,19 +18,34 @@ def cores() -> int:
 
 
 def describe() -> dict:
-    """Returns versions of Python, Keras and the backend, the kind of device, and the cores."""
+    """Returns versions of Python, Keras and the backend, the kind of device, and the cores.
+
+    Of the CPU kernel the instruction set, on which the last bits of a figure depend; None where it
+    cannot run.
+
+    Raises:
+        UserError: a variable of the environment says what the kernel cannot do.
+    """
     import importlib.metadata
 
     import keras
 
+    from .layers import native
+
     backend = keras.backend.backend()
+    device = _device(backend)
+    try:
+        kernel = native.instruction_set() if device == "cpu" and not native.obstacle() else None
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": backend,
         "backend_version": importlib.metadata.version(backend),
-        "device": _device(backend),
+        "device": device,
         "cores": cores(),
+        "cpu_kernel": kernel,
     }
 
 

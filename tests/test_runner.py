@@ -69,7 +69,7 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
         fields["metrics"]
     )
     assert set(fields["environment"]) == {
-        *("python", "keras", "backend", "backend_version", "device", "cores")
+        *("python", "keras", "backend", "backend_version", "device", "cores", "cpu_kernel")
     }
     assert "copy the source" in fields["baselines"]
     for name, value in fields["baselines"].items():
@@ -287,6 +287,14 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, messa
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
     assert re.search(message, done.stderr), done.stderr
+
+
+def test_a_mistake_in_the_environment_is_one_line_and_status_2(tmp_path):
+    run = ("--task", "classification", "--limit", "16", "--results-dir", str(tmp_path))
+    done = command(*run, RNN_TOPOLOGIES_CPU_KERNEL="fast")
+    assert done.returncode == 2
+    assert "RNN_TOPOLOGIES_CPU_KERNEL must be 'auto', 'off' or one of avx512" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):

@@ -102,11 +102,12 @@ def run(name, sequences, states, weights, *, mask, reverse, training, keep_outpu
     """
     nothing = ops.zeros((0,), dtype="float32")
     kernel, recurrent_kernel, bias = weights
+    h0, c0 = states if len(states) == 2 else (*states, nothing)
     arrays = (
-        ops.convert_to_tensor(sequences),
+        ops.cast(sequences, "float32"),  # what is whole numbers Keras leaves so
         ops.zeros((0,), dtype="bool") if mask is None else mask,
-        ops.convert_to_tensor(states[0]),
-        ops.convert_to_tensor(states[1]) if len(states) == 2 else nothing,
+        ops.convert_to_tensor(h0),
+        ops.convert_to_tensor(c0),
         ops.convert_to_tensor(kernel),
         ops.convert_to_tensor(recurrent_kernel),
         nothing if bias is None else ops.convert_to_tensor(bias),

@@ -1,6 +1,5 @@
 """The kernel for CPUs: the numbers of the equations, whatever the instruction set and the mask."""
 
-import ctypes
 import os
 import pathlib
 import shutil
@@ -23,6 +22,10 @@ SOURCE = pathlib.Path(native.__file__).parent / "src"
 MASKS = {"none": None, **cases.MASKS}
 
 
+if compiled.path() is None and shutil.which("g++") is None:
+    pytest.skip("the CPU kernel was not built: there is no g++", allow_module_level=True)
+
+
 def available(name) -> bool:
     return compiled.library().rnn_topologies_choose(name.encode()) == 0
 
@@ -32,8 +35,7 @@ each_set = pytest.mark.parametrize("instructions", INSTRUCTION_SETS)
 each_cell = pytest.mark.parametrize("name", CELLS)
 
 
-def test_the_kernel_was_built():
-    assert compiled.path() is not None
+def test_the_kernel_was_built_for_any_machine():
     assert native.obstacle() is None
     assert INSTRUCTION_SETS[-1] == "portable"
 
@@ -156,6 +158,13 @@ def test_settings_mean_the_same_with_and_without_the_kernel(monkeypatch, name, s
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_whole_numbers_are_read_as_floats():
+    layer, _ = make("gru", 6, 5)
+    whole = np.arange(40).reshape(2, 4, 5) % 7
+    answer = cases.numpy(layer(whole.astype("int32")))
+    np.testing.assert_array_equal(answer, cases.numpy(layer(whole.astype("float32"))))
+
+
 def test_input_dropout_goes_with_the_kernel():
     layer, _ = make("lstm", 8, 5, dropout=0.5, return_sequences=True)
     x = normal(4, 6, 5)
@@ -210,17 +219,14 @@ def test_gates_are_right_from_tiny_to_huge(monkeypatch, instructions):
 
 @pytest.mark.parametrize("shape", [(0, 4, 3), (2, 0, 3)])
 def test_no_rows_and_no_steps(shape):
-    nothing, h0 = keras.ops.zeros((0,)), normal(shape[0], 5)
-    arrays = [np.zeros(shape, "float32"), [h0, 2 * h0]]
-    weights = normal(3, 20), normal(5, 20), None
+    h0, weights = normal(shape[0], 5), (normal(3, 20), normal(5, 20), None)
     outputs, (h, c) = native.run(
-        "lstm", arrays[0], arrays[1], weights, mask=None, reverse=False, training=True,
-        keep_outputs=True,
+        "lstm", np.zeros(shape, "float32"), [h0, 2 * h0], weights, mask=None, reverse=False,
+        training=True, keep_outputs=True,
     )  # fmt: skip
     assert tuple(outputs.shape) == (*shape[:2], 5)
     np.testing.assert_array_equal(cases.numpy(h), h0)
     np.testing.assert_array_equal(cases.numpy(c), 2 * h0)
-    assert nothing.shape == (0,)
 
 
 def test_shapes_that_do_not_fit_are_refused():
@@ -443,11 +449,3 @@ def test_memory_is_used_as_it_should_be(tmp_path, sanitizer):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith("ran ")
-
-
-def test_the_array_of_the_interface_is_the_one_that_pytorch_gets():
-    if cases.BACKEND != "torch":
-        pytest.skip("PyTorch calls the library by ctypes")
-    from rnn_topologies.layers.native import on_torch
-
-    assert ctypes.sizeof(on_torch._Array) == 40

@@ -1,6 +1,7 @@
 // One call: memory and threads are found, and an instruction set.
 #include "kernel.h"
 
+#include <atomic>
 #include <cstring>
 
 #include "interface.h"
@@ -19,7 +20,7 @@ const InstructionSet *best() {
   return &portable;
 }
 
-const InstructionSet *chosen = best();
+std::atomic<const InstructionSet *> chosen{best()};
 
 constexpr double WORTH_A_THREAD = 4e5;  // operations that take longer than to wake one
 constexpr long THIN = 8;                // rows: below, the weights are read too often
@@ -51,6 +52,7 @@ Work divide(const Layer &layer, const Gradients *gradients) {
 
 struct Call {
   const Work *work;
+  const InstructionSet *set;
   bool backward;
 };
 
@@ -96,26 +98,27 @@ bool run(const Layer &layer, const Gradients *gradients) {
   work.deltas = work.sums + work.groups * work.group_floats;
   const bool worth_it = work.slices > 1 || of_kernel + of_recurrent > (1 << 18);
   const long some = worth_it ? threads : 1;
-  Call call = {&work, backward};
+  Call call = {&work, chosen, backward};
   parallel(
       2, some,
       [](void *context, long part) {
         const Call &call = *static_cast<Call *>(context);
-        chosen->pack(*call.work, call.backward, part);
+        call.set->pack(*call.work, call.backward, part);
       },
       &call);
   parallel(
       work.slices, threads,
       [](void *context, long slice) {
         const Call &call = *static_cast<Call *>(context);
-        (call.backward ? chosen->backward : chosen->forward)(*call.work, slice);
+        (call.backward ? call.set->backward : call.set->forward)(*call.work, slice);
       },
       &call);
   if (backward)
     parallel(
         work.groups, some,
         [](void *context, long group) {
-          chosen->weights(*static_cast<Call *>(context)->work, group);
+          const Call &call = *static_cast<Call *>(context);
+          call.set->weights(*call.work, group);
         },
         &call);
   give_back(memory);
@@ -137,4 +140,4 @@ int rnn_topologies_choose(const char *name) {
   return 0;
 }
 
-const char *rnn_topologies_instruction_set(void) { return chosen->name; }
+const char *rnn_topologies_instruction_set(void) { return chosen.load()->name; }

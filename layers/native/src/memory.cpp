@@ -23,7 +23,15 @@ struct Piece {
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 Piece pieces[KEPT] = {};
 
+// In a child process nobody is left who could give back what was lent, or the lock.
+void begin_anew() {
+  lock = PTHREAD_MUTEX_INITIALIZER;
+  for (Piece &piece : pieces) piece.lent = false;
+}
+
 float *allocate(long floats) {
+  static const bool told = pthread_atfork(nullptr, nullptr, begin_anew) == 0;
+  (void)told;
   void *memory = nullptr;
   const long bytes = floats * long(sizeof(float));
   if (posix_memalign(&memory, bytes >= LARGE_PAGE ? LARGE_PAGE : 64, bytes)) return nullptr;

@@ -1,6 +1,7 @@
 """Recurrent layers on a CPU: ours and those of keras.layers on every backend, and torch.nn.
 
-    python benchmarks/layers.py             measures, into results/benchmarks/layers.csv
+    python benchmarks/layers.py             measures, into results/benchmarks/layers.csv; with
+                                            --size and --cores some rows, the others stay
     python benchmarks/layers.py table       writes what was measured into docs/cpu.md
 
 Simple RNN, LSTM, GRU and a bidirectional LSTM; forward, and a training step: forward and
@@ -258,11 +259,11 @@ def measure(sizes, numbers):
             for layer in LAYERS:
                 for way in WAYS:
                     taken = measure_row(contenders, (layer, size, way))
-                    for name, times in taken.items():
-                        row = (len(cores), size, layer, way, name)
-                        lines.append((*row, round(statistics.median(times), 3), len(times)))
-                    shown = {name: lines[-len(names) + i][5] for i, name in enumerate(names)}
-                    print(len(cores), size, layer, way, shown, flush=True)
+                    medians = {name: round(statistics.median(of), 3) for name, of in taken.items()}
+                    for name, ms in medians.items():
+                        row = (str(len(cores)), size, layer, way, name, ms, len(taken[name]))
+                        lines.append(dict(zip(HEAD, row, strict=True)))
+                    print(len(cores), size, layer, way, medians, flush=True)
         for contender in contenders.values():
             contender.end()
     return lines
@@ -330,15 +331,15 @@ def main() -> None:
     if chosen.what == "table":
         PAGE.write_text(tables(PAGE.read_text("utf-8")), "utf-8")
         return
-    lines = measure(chosen.size or list(SIZES), chosen.cores or [0, 1])
-    if chosen.size:
-        return  # part of a table is not kept
-    numbers = {str(line[0]) for line in lines}
-    kept = [line for line in read() if line["cores"] not in numbers]
+    rows = [*read(), *measure(chosen.size or list(SIZES), chosen.cores or [0, 1])]
+    newest = {tuple(row[key] for key in HEAD[:5]): row for row in rows}
+    places = {size: place for place, size in enumerate(SIZES)}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     with RESULTS.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEAD)
-        writer.writerows([*(line.values() for line in kept), *lines])
+        writer = csv.DictWriter(file, HEAD)
+        writer.writeheader()
+        key = lambda row: (-int(row["cores"]), places[row["size"]])  # noqa: E731
+        writer.writerows(sorted(newest.values(), key=key))
 
 
 if __name__ == "__main__":

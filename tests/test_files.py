@@ -153,6 +153,18 @@ def test_splits_that_are_given_are_kept_and_the_missing_one_is_cut_from_train(tm
     assert source.notes["splits"] == {"train": "given", "validation": "by a hash", "test": "given"}
 
 
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [(text_classes, texts.read), (image_classes, images.read_classes)],
+    ids=["texts", "images"],
+)
+def test_the_first_training_examples_are_of_all_classes(tmp_path, make, read):
+    limited = read(str(make(tmp_path / "data"))).limited(12)
+    labels = [row["label"] for row in limited.splits["train"]]
+    assert len(labels) == 12
+    assert 2 <= sum(labels) <= 10
+
+
 def test_tables_may_be_splits_too(tmp_path):
     for name, count in (("train", 20), ("val", 4), ("test", 6)):
         text_table(tmp_path / name, count).rename(tmp_path / f"{name}.csv")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ...parts.errors import UserError
 from ...parts.task import SPLITS
 from ..source import Source
-from ..splits import SHARES, by_group
+from ..splits import SHARES, by_group, share
 
 NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -130,6 +130,8 @@ def made(
     whole = given.pop("train") if given else parts[""]
     missing = {split: share for split, share in SHARES.items() if split not in given}
     given |= by_group(whole, group, missing)
+    if classes:  # files lie class by class, and the first of them shall be of all classes
+        given["train"] = sorted(given["train"], key=lambda row: share(group(row)))
     said = {split: "given" if split in parts else "by a hash" for split in SPLITS}
     return Source(
         name=path.name,

@@ -166,6 +166,7 @@ def lengths() -> list[dict]:
             "min_gru": lambda: layers.MinGRU(64, return_sequences=True),
             "min_lstm": lambda: layers.MinLSTM(64, return_sequences=True),
             "gru": lambda: layers.GRU(64, return_sequences=True),
+            "gru, equations": lambda: layers.GRU(64, return_sequences=True, use_cudnn=False),
             "min_gru, scan": lambda: Scan(64, return_sequences=True),
             "min_gru, loop": lambda: keras.layers.RNN(layers.MinGRUCell(64), return_sequences=True),
         }
@@ -238,7 +239,7 @@ def by_backend(rows, key, show):
         yield (value, *(found.get(backend, "") for backend in backends))
 
 
-KINDS = ("gru", "min_gru, loop", "min_gru, scan", "min_gru", "min_lstm")
+KINDS = ("gru", "gru, equations", "min_gru, loop", "min_gru, scan", "min_gru", "min_lstm")
 TABLES = {
     "parity": parity_table,
     "speed": lambda rows: by_backend(

@@ -257,8 +257,8 @@ def layers_table() -> str:
         epoch = [median(of[kind], "seconds_per_epoch") for kind in KINDS]
         reached = [median(of[kind], "seconds_to_accuracy") for kind in KINDS]
         lines.append(
-            f"| {TASKS[data][0]} | {data} | {epoch[0]:.2g}, {epoch[1]:.2g} | "
-            f"{of['ours'][0]['accuracy']} | {reached[0]:.2g}, {reached[1]:.2g} | "
+            f"| {TASKS[data][0]} | {data} | {epoch[0]:.3g}, {epoch[1]:.3g} | "
+            f"{float(of['ours'][0]['accuracy']):.2f} | {reached[0]:.3g}, {reached[1]:.3g} | "
             f"{epoch[1] / epoch[0]:.1f}, {reached[1] / reached[0]:.1f} |"
         )
     return "\n".join(lines)

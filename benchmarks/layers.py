@@ -338,8 +338,9 @@ def main() -> None:
     with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, HEAD)
         writer.writeheader()
-        key = lambda row: (-int(row["cores"]), places[row["size"]])  # noqa: E731
-        writer.writerows(sorted(newest.values(), key=key))
+        writer.writerows(
+            sorted(newest.values(), key=lambda row: (-int(row["cores"]), places[row["size"]]))
+        )
 
 
 if __name__ == "__main__":

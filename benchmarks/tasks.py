@@ -84,6 +84,8 @@ def measure_layers(reviews, turns):
                 epochs = child("one", "--data", data, "--kind", kind, "--reviews", reviews or "")
                 seconds = [float(epoch["seconds"]) for epoch in epochs]
                 scores = [float(epoch["val_accuracy"]) for epoch in epochs]
+                if max(scores) < wanted:
+                    raise SystemExit(f"{data}, {kind}: {wanted} was not reached, but {max(scores)}")
                 needed = next(i for i, score in enumerate(scores, start=1) if score >= wanted)
                 rows.append(
                     {
@@ -99,7 +101,8 @@ def measure_layers(reviews, turns):
                     }
                 )
                 print(rows[-1], flush=True)
-    write("tasks", rows)
+    measured = {row["data"] for row in rows}
+    write("tasks", rows + [row for row in read("tasks") if row["data"] not in measured])
 
 
 def translation_batches(manual_dir, limit):
@@ -315,9 +318,8 @@ def main() -> None:
         print(json.dumps(list(epochs(*parts, chosen.epochs))))
     else:
         task, settings, _ = TASKS[chosen.data]
-        if chosen.reviews and chosen.data == "film reviews":
-            settings = {**settings, "dataset": chosen.reviews}
-        print(json.dumps(run_task(task, chosen.kind, settings)))
+        own = {"dataset": chosen.reviews} if chosen.data == "film reviews" else {}
+        print(json.dumps(run_task(task, chosen.kind, settings | own)))
 
 
 if __name__ == "__main__":

@@ -277,13 +277,13 @@ def number(ms):
 
 
 def table(lines, cores) -> str:
-    """One row for each size, layer and way; the last columns are how often we are as fast."""
+    """One row for each size, layer and way; the first columns are how often we are as fast."""
     found = {}
     for line in lines:
         if int(line["cores"]) == cores:
             row = (line["size"], line["layer"], line["way"])
             found.setdefault(row, {})[line["contender"]] = float(line["ms"])
-    made = ["| size | layer | | " + " | ".join(CONTENDERS) + " | TF | JAX | PyTorch |"]
+    made = ["| size | layer | | TF | JAX | PyTorch | " + " | ".join(CONTENDERS) + " |"]
     made.append("|---" * (len(CONTENDERS) + 6) + "|")
     for row, ms in found.items():
         times = [number(ms[name]) if name in ms else "-" for name in CONTENDERS]
@@ -291,7 +291,7 @@ def table(lines, cores) -> str:
             f"{ms[f'keras {of}'] / ms[f'ours {of}']:.1f}" if f"ours {of}" in ms else "-"
             for of in BACKENDS
         ]
-        made.append("| " + " | ".join([*row, *times, *ratios]) + " |")
+        made.append("| " + " | ".join([*row, *ratios, *times]) + " |")
     return "\n".join(made)
 
 

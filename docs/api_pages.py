@@ -9,6 +9,10 @@ from mkdocs.structure.files import File
 
 from rnn_topologies import layers, testing
 
+GUIDE = (
+    *("unrolling", "long-memory", "lstm-gates", "gru-gates", "bidirectional"),
+    *("layers", "cpu", "export", "data", "scale", "safety"),
+)
 # What a user calls beyond the constructor.
 METHODS = {
     "Bidirectional": ("explain",),
@@ -69,9 +73,7 @@ def pages() -> dict[str, list[tuple[str, str]]]:
 
 
 def on_config(config):
-    guide = [{"Course": "README.md"}]
-    guide += [f"{name}.md" for name in ("unrolling", "long-memory", "lstm-gates", "gru-gates")]
-    guide += ["bidirectional.md", "layers.md", "export.md", "data.md", "scale.md", "safety.md"]
+    guide = [{"Course": "README.md"}, *(f"{name}.md" for name in GUIDE)]
     reference = [
         {group: [{name: f"api/{name}.md"} for name, _ in listed]}
         for group, listed in pages().items()

@@ -239,9 +239,19 @@ def test_every_cell_is_on_the_layers_page():
         assert f"`{name}`" in page
 
 
-def test_the_site_has_a_page_for_every_public_class():
+@pytest.fixture(scope="module")
+def api_pages():
     spec = importlib.util.spec_from_file_location("api_pages", ROOT / "docs" / "api_pages.py")
-    api_pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(api_pages)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_site_lists_every_page_of_the_guide(api_pages):
+    written = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert sorted(api_pages.GUIDE) == sorted(written - {"README"})
+
+
+def test_the_site_has_a_page_for_every_public_class(api_pages):
     listed = [name for pages in api_pages.pages().values() for name, _ in pages]
     assert sorted(listed) == sorted({*layers.__all__, *testing.__all__} - {"CELLS", "CHECKS"})

@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 
+import marks
+
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
 PAGE = ROOT / "docs" / "layers.md"
@@ -264,10 +266,7 @@ def tables(page: str) -> str:
     """Returns the page with every table between its marks made anew."""
     for name, lines in TABLES.items():
         with (RESULTS / f"{name}.csv").open(newline="") as file:
-            made = markdown(lines(list(csv.DictReader(file))))
-        before, rest = page.split(f"<!-- {name} -->")
-        _, after = rest.split(f"<!-- end of {name} -->")
-        page = f"{before}<!-- {name} -->\n\n{made}\n\n<!-- end of {name} -->{after}"
+            page = marks.filled(page, name, markdown(lines(list(csv.DictReader(file)))))
     return page
 
 

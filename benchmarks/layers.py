@@ -24,6 +24,8 @@ import subprocess
 import sys
 import time
 
+import marks
+
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "benchmarks" / "layers.csv"
 PAGE = ROOT / "docs" / "cpu.md"
@@ -308,10 +310,7 @@ def tables(page: str) -> str:
     lines = read()
     for cores in sorted({int(line["cores"]) for line in lines}):
         name = "one core" if cores == 1 else "all cores"
-        before, rest = page.split(f"<!-- {name} -->")
-        _, after = rest.split(f"<!-- end of {name} -->")
-        made = f"<!-- {name} -->\n\n{table(lines, cores)}\n\n<!-- end of {name} -->"
-        page = f"{before}{made}{after}"
+        page = marks.filled(page, name, table(lines, cores))
     return page
 
 

@@ -26,13 +26,16 @@ import sys
 import tempfile
 import time
 
+import marks
+
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
 PAGE = ROOT / "docs" / "cpu.md"
+REVIEWS = "film reviews"
 TASKS = {  # by data: the task, settings, and the accuracy on the validation examples to reach
     "digits": ("classification", {}, 0.98),
     "cldr_languages": ("text_classification", {}, 0.80),
-    "film reviews": ("text_classification", {"limit": 6000}, 0.80),
+    REVIEWS: ("text_classification", {"limit": 6000}, 0.80),
 }
 KINDS = ("ours", "keras")
 
@@ -77,7 +80,7 @@ def write(name, rows):
 def measure_layers(reviews, turns):
     rows = []
     for data, (_, _, wanted) in TASKS.items():
-        if data == "film reviews" and not reviews:
+        if data == REVIEWS and not reviews:
             continue
         for turn in range(turns):
             for kind in KINDS:
@@ -289,9 +292,7 @@ TABLES = {"tasks": layers_table, "translation": translation_table}
 def tables(page: str) -> str:
     """Returns the page with the tables between its marks made anew."""
     for name, made in TABLES.items():
-        before, rest = page.split(f"<!-- {name} -->")
-        _, after = rest.split(f"<!-- end of {name} -->")
-        page = f"{before}<!-- {name} -->\n\n{made()}\n\n<!-- end of {name} -->{after}"
+        page = marks.filled(page, name, made())
     return page
 
 
@@ -318,7 +319,7 @@ def main() -> None:
         print(json.dumps(list(epochs(*parts, chosen.epochs))))
     else:
         task, settings, _ = TASKS[chosen.data]
-        own = {"dataset": chosen.reviews} if chosen.data == "film reviews" else {}
+        own = {"dataset": chosen.reviews} if chosen.data == REVIEWS else {}
         print(json.dumps(run_task(task, chosen.kind, settings | own)))
 
 

@@ -128,7 +128,7 @@ def made(
     """
     given = {split: found for split, found in parts.items() if split in SPLITS}
     whole = given.pop("train") if given else parts[""]
-    missing = {split: share for split, share in SHARES.items() if split not in given}
+    missing = {split: width for split, width in SHARES.items() if split not in given}
     given |= by_group(whole, group, missing)
     if classes:  # files lie class by class, and the first of them shall be of all classes
         given["train"] = sorted(given["train"], key=lambda row: share(group(row)))

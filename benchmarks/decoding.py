@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from rnn_topologies import rebuilding
-from rnn_topologies.tasks.parts import text
+from rnn_topologies.runs import model_io
+from rnn_topologies.tasks.data import vocabulary
 
 
 class Reader(keras.Model):
@@ -55,11 +55,11 @@ def one_by_one(model, rows, longest):
         written = []
         for row in rows:
             start = reader.predict(np.array([row]), verbose=0)
-            states, tokens, token = start.pop("initial_state"), [], text.START
-            while token != text.END and len(tokens) < longest:
+            states, tokens, token = start.pop("initial_state"), [], vocabulary.START
+            while token != vocabulary.END and len(tokens) < longest:
                 inputs = {"token": np.array([token]), "states": states, **start}
                 logits, states = step.predict(inputs, verbose=0)
-                logits[:, [text.START, text.PAD]] = -np.inf
+                logits[:, [vocabulary.START, vocabulary.PAD]] = -np.inf
                 token = int(logits.argmax())
                 tokens.append(token)
             written.append(tokens)
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=20)
     arguments = parser.parse_args()
-    task, model, data = rebuilding.load(
+    task, model, data = model_io.load(
         arguments.run, data_dir=arguments.data_dir, manual_dir=arguments.manual_dir
     )
     pairs = task.load_data().splits["test"]

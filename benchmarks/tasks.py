@@ -44,8 +44,9 @@ def run_task(name, kind, settings):
     """Trains in this process; returns the rows of epochs.csv."""
     import keras
 
-    from rnn_topologies import experiment, layers
-    from rnn_topologies.display import Display
+    from rnn_topologies import layers
+    from rnn_topologies.cli.progress import Display
+    from rnn_topologies.training import experiment
 
     if kind == "keras":
         for cell, theirs in (("gru", keras.layers.GRU), ("lstm", keras.layers.LSTM)):
@@ -122,11 +123,11 @@ def translation_batches(manual_dir, limit):
 def epochs_of_keras(task, data, train, validation, count):
     import keras
 
-    from rnn_topologies import training
+    from rnn_topologies.training import loop
 
     keras.utils.set_random_seed(0)
     model = task.build_model(data)
-    training.compile_model(model, task, len(train) * count, task.metrics())
+    loop.compile_model(model, task, len(train) * count, task.metrics())
     for epoch in range(count):
         train.go_to(epoch)
         began = time.perf_counter()
@@ -141,7 +142,7 @@ def epochs_of_torch(task, data, train, validation, count):
     import torch
     from torch import nn
 
-    from rnn_topologies.training import learning_rate
+    from rnn_topologies.training.loop import learning_rate
 
     config = task.config
     units, width, target_size = config.units, config.embedding, len(data.tools["target"])

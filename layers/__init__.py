@@ -19,34 +19,34 @@ if __name__ == "layers":
         if _name.startswith("rnn_topologies.layers"):
             sys.modules[_name.removeprefix("rnn_topologies.")] = _module
 else:
-    from .attention import AdditiveAttention, DotAttention
     from .bidirectional import Bidirectional
-    from .cell import Cell, RecurrentCell
-    from .cell_wrapper import CellWrapper
-    from .coupled_lstm import CoupledLSTM, CoupledLSTMCell
-    from .decoder import Decoder, embedding_initializer
-    from .exporting import export
-    from .gru import GRU, GRUCell
-    from .ind_rnn import IndRNN, IndRNNCell
-    from .initial_state import InitialState
-    from .kernels import Plan
-    from .layer_norm_gru import LayerNormGRU, LayerNormGRUCell
-    from .layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
-    from .linear import LinearCell, linear_recurrence
-    from .lstm import LSTM, LSTMCell
-    from .lstmp import LSTMP, LSTMPCell
-    from .min_gru import MinGRU, MinGRUCell
-    from .min_lstm import MinLSTM, MinLSTMCell
-    from .peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
-    from .recurrent import RNN
-    from .recurrent_dropout import RecurrentDropout
-    from .residual import Highway, Residual
-    from .simple_rnn import SimpleRNN, SimpleRNNCell
-    from .stacked_cells import StackedCells
+    from .cells.base import Cell, RecurrentCell
+    from .cells.coupled_lstm import CoupledLSTM, CoupledLSTMCell
+    from .cells.gru import GRU, GRUCell
+    from .cells.ind_rnn import IndRNN, IndRNNCell
+    from .cells.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
+    from .cells.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
+    from .cells.linear import LinearCell, linear_recurrence
+    from .cells.lstm import LSTM, LSTMCell
+    from .cells.lstmp import LSTMP, LSTMPCell
+    from .cells.min_gru import MinGRU, MinGRUCell
+    from .cells.min_lstm import MinLSTM, MinLSTMCell
+    from .cells.peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
+    from .cells.simple_rnn import SimpleRNN, SimpleRNNCell
+    from .decoding.attention import AdditiveAttention, DotAttention
+    from .decoding.decoder import Decoder, embedding_initializer
+    from .decoding.initial_state import InitialState
+    from .dispatch.plan import Plan
+    from .export import export
+    from .rnn import RNN
+    from .stacked import StackedCells
     from .streaming import Stream
     from .trace import trace_gates
-    from .trainable_initial_state import TrainableInitialState
-    from .zoneout import Zoneout
+    from .wrappers.base import CellWrapper
+    from .wrappers.recurrent_dropout import RecurrentDropout
+    from .wrappers.residual import Highway, Residual
+    from .wrappers.trainable_initial_state import TrainableInitialState
+    from .wrappers.zoneout import Zoneout
 
     class CellAndLayer(NamedTuple):
         """A cell, one step, and the layer that runs it over a sequence."""

@@ -5,8 +5,8 @@ from typing import ClassVar
 import keras
 
 from . import arguments
-from .cell import Cell
-from .recurrent import RNN
+from .cells.base import Cell
+from .rnn import RNN
 
 
 class CellLayer(RNN):

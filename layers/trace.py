@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from .cell import RecurrentCell
-from .recurrent import RNN
+from .cells.base import RecurrentCell
+from .rnn import RNN
 
 
 def trace_gates(layer, inputs, *, initial_state=None, mask=None) -> dict:

@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load_run(run, *, results_dir="results", **settings):
-    """Rebuilds the model of an earlier run, see `rnn_topologies.trained.load_run`."""
-    from .trained import load_run
+    """Rebuilds the model of an earlier run, see `rnn_topologies.runs.trained_model.load_run`."""
+    from .runs.trained_model import load_run
 
     return load_run(run, results_dir=results_dir, **settings)

@@ -3,13 +3,16 @@
 import importlib
 import pkgutil
 
-from .parts.errors import UserError
-from .parts.task import did_you_mean
+from .base import did_you_mean
+from .errors import UserError
+
+SHARED = {"base", "errors"}  # modules here that are not tasks
 
 
 def names() -> list[str]:
     """Returns the names of the tasks, by listing this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    modules = {module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg}
+    return sorted(modules - SHARED)
 
 
 def find(name: str):

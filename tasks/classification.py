@@ -37,11 +37,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from .parts import task
-from .parts.errors import UserError
+from . import base
+from .errors import UserError
 
 ROWS, SIDE = 60_000, 32  # what logistic regression looks at: images, and pixels a side
-ACCURACY = task.Headline("accuracy", True, "fraction of test images whose class is right")
+ACCURACY = base.Headline("accuracy", True, "fraction of test images whose class is right")
 
 
 class Example(NamedTuple):
@@ -53,33 +53,33 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(task.TaskConfig):
+class Config(base.TaskConfig):
     """The settings of an image classification run.
 
     Raises:
         UserError: the settings do not go together.
     """
 
-    view: Literal["image", "rows", "pixels"] = task.setting(
+    view: Literal["image", "rows", "pixels"] = base.setting(
         "image", "How the image is read: at once, in one step of the cell, or as a sequence."
     )
-    bidirectional: bool = task.setting(False, "Whether rows or pixels are read both ways.")
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    width: int = task.setting(
+    bidirectional: bool = base.setting(False, "Whether rows or pixels are read both ways.")
+    layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
+    width: int = base.setting(
         32, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = task.setting(128, "Width of the vector of an image.", at_least=1)
-    dropout: float = task.setting(
+    features: int = base.setting(128, "Width of the vector of an image.", at_least=1)
+    dropout: float = base.setting(
         0.2,
         "Fraction dropped of the vector, between layers and before the class.",
         at_least=0,
         below=1,
     )
-    image_size: int | None = task.setting(
+    image_size: int | None = base.setting(
         None, "Resize images to this many pixels a side.", at_least=4
     )
-    shift: int = task.setting(0, "Move training images by up to this many pixels.", at_least=0)
-    mirror: bool = task.setting(False, "Whether half of the training images are mirrored.")
+    shift: int = base.setting(0, "Move training images by up to this many pixels.", at_least=0)
+    mirror: bool = base.setting(False, "Whether half of the training images are mirrored.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -91,67 +91,67 @@ class Config(task.TaskConfig):
 
 
 def _digits(config: Config):
-    from .datasets import digits
+    from .data.sources import digits
 
     return digits.read(config)
 
 
 def _public(config: Config):
-    from .datasets import public
+    from .data.sources import public
 
     return public.read(config, image=public.IMAGE, label=public.LABEL)
 
 
 def _files(config: Config):
-    from .datasets.files import images
+    from .data.files import images
 
     return images.read_classes(config.dataset)
 
 
-class Task(task.Task):
+class Task(base.Task):
     """Image classification: a convolution, one step of a cell, and a class."""
 
-    topology = task.Topology.ONE_TO_ONE
+    topology = base.Topology.ONE_TO_ONE
     summary = "tell the class of an image"
     default_dataset = "digits"
     Config = Config
     datasets: ClassVar = {
-        "digits": task.DatasetFacts(
+        "digits": base.DatasetFacts(
             form="digits",
             text="1,797 handwritten digits of 8 x 8 pixels",
             settings={"epochs": 40, "batch_size": 32, "dropout": 0.4, "patience": 10},
             headline=ACCURACY,
             read=_digits,
         ),
-        "mnist": task.DatasetFacts(
+        "mnist": base.DatasetFacts(
             form="mnist",
             text="70,000 handwritten digits of 28 x 28 pixels",
             settings={"shift": 2, "batch_size": 128},
             headline=ACCURACY,
             read=_public,
         ),
-        "fashion_mnist": task.DatasetFacts(
+        "fashion_mnist": base.DatasetFacts(
             form="fashion_mnist",
             text="70,000 pictures of clothes of 28 x 28 pixels",
             settings={"epochs": 20, "shift": 2, "mirror": True, "batch_size": 128},
             headline=ACCURACY,
             read=_public,
         ),
-        "cifar10": task.DatasetFacts(
+        "cifar10": base.DatasetFacts(
             form="cifar10",
             text="60,000 photographs of 32 x 32 pixels",
             settings={"epochs": 20, "shift": 3, "mirror": True, "batch_size": 128},
             headline=ACCURACY,
             read=_public,
         ),
-        task.PUBLIC: task.DatasetFacts(
+        base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with an image and a class: cmaterdb, kmnist, tf_flowers, ...",
             settings={"image_size": 64},
             headline=ACCURACY,
             read=_public,
         ),
-        task.FILES: task.DatasetFacts(
+        base.FILES: base.DatasetFacts(
             form="PATH",
             text="a folder of images, a sub-folder a class, perhaps under train/, test/",
             settings={"image_size": 64},
@@ -160,9 +160,9 @@ class Task(task.Task):
         ),
     }
 
-    def load_data(self) -> task.Data:
-        from .datasets.source import ROOM, Lazy
-        from .parts import pixels
+    def load_data(self) -> base.Data:
+        from .data import images as pixels
+        from .data.source import ROOM, Lazy
 
         source = self.source()
         fit = pixels.Fit(self.config.image_size)
@@ -171,7 +171,7 @@ class Task(task.Task):
             for name, rows in source.splits.items()
         }
         shape = splits["train"][0].image.shape  # which the others have to have, too
-        return task.Data(
+        return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
@@ -182,8 +182,8 @@ class Task(task.Task):
             },
         )
 
-    def build_model(self, data: task.Data):
-        from .parts.image_classifier import ImageClassifier
+    def build_model(self, data: base.Data):
+        from .models.image_classifier import ImageClassifier
 
         config = self.config
         return ImageClassifier(
@@ -199,8 +199,9 @@ class Task(task.Task):
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
-        from .parts import batches, pixels
+    def batches(self, examples: Sequence[Example], data: base.Data, *, training: bool):
+        from .data import batching
+        from .data import images as pixels
 
         def collate(indices, random):
             chosen = [examples[index] for index in indices]
@@ -211,50 +212,50 @@ class Task(task.Task):
                 )
             return images, np.array([example.label for example in chosen], "int32")
 
-        return batches.Batches(
+        return batching.Batches(
             len(examples),
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
-        from .parts import class_scores
+    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
+        from .metrics import classification
 
         examples = data.splits[split]
         probabilities = self._probabilities(model, examples, data)
         names = [example.name for example in examples]
         labels = [example.label for example in examples]
-        return class_scores.evaluation(probabilities, labels, names, data.notes["classes"])
+        return classification.evaluation(probabilities, labels, names, data.notes["classes"])
 
     def _probabilities(self, model, examples, data) -> np.ndarray:
-        from .parts.class_scores import softmax
+        from .metrics.classification import softmax
 
         grouped = self.batches(examples, data, training=False)
         return softmax(grouped.restore(model.predict(grouped, verbose=0)))
 
-    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        from .parts import class_scores
+        from .metrics import classification
 
         train, test = _flat(data.splits["train"]), _flat(data.splits["test"])
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.1))
-        with class_scores.unconverged():
+        with classification.unconverged():
             model.fit(*train)
-        return class_scores.baselines(
+        return classification.baselines(
             train[1], test[1], {"logistic regression on pixels": model.predict(test[0])}
         )
 
-    def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
+    def predict(self, model, raw_inputs: Sequence, data: base.Data) -> list[str]:
         """Returns the class of each image, an array of bytes or a path."""
         probabilities = self._probabilities(model, self._fitted(raw_inputs, data), data)
         return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
 
-    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[Example]:
-        from .parts import pixels
+    def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[Example]:
+        from .data import images as pixels
 
         fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
         pairs = zip(pixels.names(raw_inputs), raw_inputs, strict=True)
@@ -263,8 +264,8 @@ class Task(task.Task):
     def raw(self, example: Example) -> np.ndarray:
         return example.image
 
-    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
-        from .parts import explanations
+    def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
+        from .models import explanations
 
         examples = self._fitted(raw_inputs, data)
         classes, found = data.notes["classes"], []

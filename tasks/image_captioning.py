@@ -44,10 +44,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from .parts import task, text
-from .parts.errors import UserError
+from . import base
+from .data import vocabulary as text
+from .errors import UserError
 
-BLEU = task.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
+BLEU = base.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
 PHOTOGRAPHS = {
     "epochs": 20,
     "batch_size": 32,
@@ -80,48 +81,48 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(task.TaskConfig):
+class Config(base.TaskConfig):
     """The settings of an image captioning run.
 
     Raises:
         UserError: the settings do not go together.
     """
 
-    bidirectional: bool = task.setting(False, "Not here: a decoder knows no later words.")
-    encoder: str | None = task.setting(
+    bidirectional: bool = base.setting(False, "Not here: a decoder knows no later words.")
+    encoder: str | None = base.setting(
         None, "Model of keras.applications to see with, pretrained. Default: trained from scratch."
     )
-    attention: Literal["none", "dot", "additive"] = task.setting(
+    attention: Literal["none", "dot", "additive"] = base.setting(
         "dot", "How the decoder looks back at the image."
     )
-    layers: int = task.setting(1, "Recurrent layers of the decoder.", at_least=1, at_most=100)
-    embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
-    width: int = task.setting(
+    layers: int = base.setting(1, "Recurrent layers of the decoder.", at_least=1, at_most=100)
+    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    width: int = base.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = task.setting(256, "Width of the vector of an image.", at_least=1)
-    dropout: float = task.setting(
+    features: int = base.setting(256, "Width of the vector of an image.", at_least=1)
+    dropout: float = base.setting(
         0.0,
         "Fraction dropped of the image's vector, embeddings, between layers, of the readout.",
         at_least=0,
         below=1,
     )
-    tokens: text.Unit = task.setting("words", "What captions are cut into.")
-    vocabulary_size: int = task.setting(
+    tokens: text.Unit = base.setting("words", "What captions are cut into.")
+    vocabulary_size: int = base.setting(
         10_000, "Largest vocabulary of words or byte pairs.", at_least=1
     )
-    captions: int | None = task.setting(
+    captions: int | None = base.setting(
         None,
         "Captions of an image to learn in a step, drawn anew each time. Default: all.",
         at_least=1,
     )
-    image_size: int | None = task.setting(
+    image_size: int | None = base.setting(
         None, "Resize images to this many pixels a side.", at_least=16
     )
-    shift: int = task.setting(0, "Move training images by up to this many pixels.", at_least=0)
-    mirror: bool = task.setting(False, "Whether half of the training images are mirrored.")
-    beam_size: int = task.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
-    length_penalty: float = task.setting(
+    shift: int = base.setting(0, "Move training images by up to this many pixels.", at_least=0)
+    mirror: bool = base.setting(False, "Whether half of the training images are mirrored.")
+    beam_size: int = base.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
+    length_penalty: float = base.setting(
         1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
     )
 
@@ -135,41 +136,41 @@ class Config(task.TaskConfig):
 
 
 def _scenes(config: Config):
-    from .datasets import scenes
+    from .data.sources import scenes
 
     return scenes.read(config)
 
 
 def _flickr8k(config: Config):
-    from .datasets import store
-    from .datasets.flickr8k import flickr8k_dataset_builder as builder
+    from .data import store
+    from .data.sources.flickr8k import flickr8k_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
 def _public(config: Config):
-    from .datasets import public
+    from .data.sources import public
 
     return public.read(config, image=public.IMAGE, captions=public.CAPTIONS)
 
 
 def _files(config: Config):
-    from .datasets.files import images
+    from .data.files import images
 
     return images.read_captions(config.dataset)
 
 
-class Task(task.Task):
+class Task(base.Task):
     """Image captioning: a convolution, and a decoder that looks at it."""
 
-    topology = task.Topology.ONE_TO_MANY
+    topology = base.Topology.ONE_TO_MANY
     summary = "say what an image shows"
     watched_accuracy = "token_accuracy"
     default_dataset = "scenes"
     tools: ClassVar = {"caption": text.Vocabulary.from_json}
     Config = Config
     datasets: ClassVar = {
-        "scenes": task.DatasetFacts(
+        "scenes": base.DatasetFacts(
             form="scenes",
             text="rendered pictures of coloured shapes, five captions each; unseen combinations",
             settings={
@@ -180,26 +181,26 @@ class Task(task.Task):
                 "batch_size": 32,
                 "learning_rate": 4e-3,
             },
-            headline=task.Headline(
+            headline=base.Headline(
                 "exact_meaning", True, "fraction of test captions that are true and complete"
             ),
             read=_scenes,
         ),
-        "flickr8k": task.DatasetFacts(
+        "flickr8k": base.DatasetFacts(
             form="flickr8k",
             text="8,000 photographs with five captions each",
             settings=PHOTOGRAPHS,
             headline=BLEU,
             read=_flickr8k,
         ),
-        task.PUBLIC: task.DatasetFacts(
+        base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with an image and captions: coco_captions, ...",
             settings=PHOTOGRAPHS,
             headline=BLEU,
             read=_public,
         ),
-        task.FILES: task.DatasetFacts(
+        base.FILES: base.DatasetFacts(
             form="PATH",
             text="a folder of images and captions.csv with image,caption",
             settings=PHOTOGRAPHS,
@@ -208,9 +209,9 @@ class Task(task.Task):
         ),
     }
 
-    def load_data(self) -> task.Data:
-        from .datasets.source import ROOM, Lazy
-        from .parts import pixels
+    def load_data(self) -> base.Data:
+        from .data import images as pixels
+        from .data.source import ROOM, Lazy
 
         source, config = self.source(), self.config
         captions = [caption for row in source.splits["train"] for caption in row["captions"]]
@@ -221,7 +222,7 @@ class Task(task.Task):
             for name, rows in source.splits.items()
         }
         shape = splits["train"][0].image.shape  # which the others have to have, too
-        return task.Data(
+        return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
@@ -234,8 +235,8 @@ class Task(task.Task):
             },
         )
 
-    def build_model(self, data: task.Data):
-        from .parts.image_captioner import ImageCaptioner
+    def build_model(self, data: base.Data):
+        from .models.image_captioner import ImageCaptioner
 
         config = self.config
         return ImageCaptioner(
@@ -253,8 +254,9 @@ class Task(task.Task):
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
-        from .parts import batches, pixels
+    def batches(self, examples: Sequence[Example], data: base.Data, *, training: bool):
+        from .data import batching
+        from .data import images as pixels
 
         most = max(len(example.tokens) for example in examples)
         if training and self.config.captions:
@@ -284,15 +286,15 @@ class Task(task.Task):
             weights = (following != text.PAD).astype("float32")
             return {"image": images, "previous": previous}, following, weights
 
-        return batches.GroupedBatches(
+        return batching.GroupedBatches(
             [max(map(len, example.tokens)) for example in examples],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
-        from .parts import caption_scores
+    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
+        from .metrics import captions as caption_scores
 
         forced = model.evaluate(
             self.batches(data.splits[split], data, training=False), verbose=0, return_dict=True
@@ -301,14 +303,14 @@ class Task(task.Task):
         metrics["cross_entropy"] = forced["cross_entropy"]
         metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
         metrics["token_accuracy"] = forced["token_accuracy"]
-        for other in set(data.splits) - set(task.SPLITS):
+        for other in set(data.splits) - set(base.SPLITS):
             apart, more = self._written(model, other, data)
             metrics |= {f"{other}/{name}": value for name, value in apart.items()}
             examples += more
         references = [example.captions for example in data.splits[split]]
-        return task.Evaluation(metrics, examples, caption_scores.signatures(references))
+        return base.Evaluation(metrics, examples, caption_scores.signatures(references))
 
-    def _written(self, model, split: str, data: task.Data) -> tuple[dict, list[dict]]:
+    def _written(self, model, split: str, data: base.Data) -> tuple[dict, list[dict]]:
         """Returns the scores and the examples of freely written captions of a split."""
         examples = data.splits[split]
         best = self._write(
@@ -329,7 +331,7 @@ class Task(task.Task):
         return self._scores(outputs, examples), rows
 
     def _scores(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        from .parts import caption_scores
+        from .metrics import captions as caption_scores
 
         metrics = caption_scores.caption_scores(outputs, [e.captions for e in examples])
         if examples[0].is_right is not None:
@@ -337,10 +339,11 @@ class Task(task.Task):
             metrics["exact_meaning"] = sum(right) / len(right)
         return metrics
 
-    def _write(self, model, data: task.Data, count: int, image: Callable, beam_size: int) -> list:
+    def _write(self, model, data: base.Data, count: int, image: Callable, beam_size: int) -> list:
         """Returns (beam_size, time) tokens for each image; `image(index)` is one of them."""
-        from .parts import batches, compilation
-        from .parts.encoder_decoder import Writer
+        from .data import batching
+        from .models import compilation
+        from .models.encoder_decoder import Writer
 
         writer = Writer(
             model,
@@ -349,14 +352,14 @@ class Task(task.Task):
             length_penalty=self.config.length_penalty,
         )
         writer.compile(jit_compile=compilation.jit_compile())
-        images = batches.Batches(
+        images = batching.Batches(
             count,
             lambda indices, _: (np.stack([image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
         return images.restore(writer.predict(images, verbose=0))
 
-    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]
         counts = collections.Counter(caption for example in train for caption in example.captions)
         frequent = counts.most_common(1)[0][0]
@@ -365,30 +368,31 @@ class Task(task.Task):
             "caption of the nearest image": self._scores(_nearest(train, test), test),
         }
 
-    def score_parts(self, examples, data: task.Data):
-        from .parts import caption_scores, resampling
+    def score_parts(self, examples, data: base.Data):
+        from .metrics import bootstrap
+        from .metrics import captions as caption_scores
 
         if self.facts.headline is not BLEU:
             return super().score_parts(examples, data)
         outputs = [caption_scores.plain(example["output"]) for example in examples]
         references = [[caption_scores.plain(c) for c in e["references"]] for e in examples]
-        return resampling.bleu(caption_scores.bleu(4), outputs, references)
+        return bootstrap.bleu(caption_scores.bleu(4), outputs, references)
 
-    def predict(self, model, raw_inputs: Sequence, data: task.Data) -> list[str]:
+    def predict(self, model, raw_inputs: Sequence, data: base.Data) -> list[str]:
         """Returns a caption of each image, an array of bytes or a path."""
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
         return [captions[0] for captions in best]
 
     def n_best(
-        self, model, raw_inputs: Sequence, data: task.Data, *, beam_size: int
+        self, model, raw_inputs: Sequence, data: base.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` captions of each image, best first."""
         images = self._fitted(raw_inputs, data)
         written = self._write(model, data, len(images), images.__getitem__, beam_size)
         return [data.tools["caption"].decode(beams) for beams in written]
 
-    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[np.ndarray]:
-        from .parts import pixels
+    def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[np.ndarray]:
+        from .data import images as pixels
 
         fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
         pairs = zip(raw_inputs, pixels.names(raw_inputs), strict=True)
@@ -397,8 +401,8 @@ class Task(task.Task):
     def raw(self, example: Example) -> np.ndarray:
         return example.image
 
-    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
-        from .parts import explanations
+    def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
+        from .models import explanations
 
         vocabulary, images = data.tools["caption"], self._fitted(raw_inputs, data)
         found = []
@@ -434,7 +438,7 @@ def _drawn(captions: list, count: int, random: np.random.Generator) -> list:
 
 def _is_right(output: str, example: Example) -> bool:
     """Whether a caption is true and complete or, where nobody can tell, one of the references."""
-    from .parts.caption_scores import words
+    from .metrics.captions import words
 
     if example.is_right is not None:
         return example.is_right(output)
@@ -454,6 +458,6 @@ def _nearest(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
 
 
 def _thinned(image: np.ndarray) -> np.ndarray:
-    from .parts.pixels import Fit
+    from .data.images import Fit
 
     return Fit(SIDE)(image, "").astype("float32").ravel()

@@ -11,7 +11,7 @@ everything, but what was read first has come furthest; mean, max or attention po
 outputs of all steps instead.
 
 Data: `cldr_languages` (default), real names in twenty languages, from the Unicode CLDR (Unicode
-License v3), see `tasks/datasets/cldr_languages.py`; any set of TensorFlow Datasets with a text
+License v3), see `tasks/data/sources/cldr_languages.py`; any set of TensorFlow Datasets with a text
 and a class, such as `imdb_reviews` (Maas et al., 2011; research use); your own texts.
 
 One example by hand, by characters (0 pads, 1 starts, 2 ends, 3 to 258 are bytes):
@@ -35,9 +35,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from .parts import task, text
+from . import base
+from .data import vocabulary as text
 
-ACCURACY = task.Headline("accuracy", True, "fraction of test texts whose class is right")
+ACCURACY = base.Headline("accuracy", True, "fraction of test texts whose class is right")
 
 STEPS = 60  # of a text at most, to be shown
 TEXTS = {  # settings for texts of many words
@@ -62,64 +63,64 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(task.TaskConfig):
+class Config(base.TaskConfig):
     """The settings of a text classification run."""
 
-    bidirectional: bool = task.setting(False, "Whether the text is read both ways.")
-    pooling: Literal["last", "mean", "max", "attention"] = task.setting(
+    bidirectional: bool = base.setting(False, "Whether the text is read both ways.")
+    pooling: Literal["last", "mean", "max", "attention"] = base.setting(
         "last", "What the class is read from: the last state, or the outputs of all steps."
     )
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
-    dropout: float = task.setting(
+    layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
+    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    dropout: float = base.setting(
         0.0,
         "Fraction dropped of embeddings, between layers and before the class.",
         at_least=0,
         below=1,
     )
-    crop: float = task.setting(
+    crop: float = base.setting(
         0.0,
         "Fraction of training texts of which a random half or more is read instead.",
         at_least=0,
         at_most=1,
     )
-    tokens: text.Unit = task.setting("words", "What text is cut into.")
-    vocabulary_size: int = task.setting(
+    tokens: text.Unit = base.setting("words", "What text is cut into.")
+    vocabulary_size: int = base.setting(
         10_000, "Largest vocabulary of words or byte pairs.", at_least=1
     )
-    max_length: int | None = task.setting(
+    max_length: int | None = base.setting(
         None, "Read this many tokens of a text at most.", at_least=1
     )
 
 
 def _cldr_languages(config: Config):
-    from .datasets import cldr_languages
+    from .data.sources import cldr_languages
 
     return cldr_languages.read(config)
 
 
 def _public(config: Config):
-    from .datasets import public
+    from .data.sources import public
 
     return public.read(config, text=public.TEXT, label=public.LABEL)
 
 
 def _files(config: Config):
-    from .datasets.files import texts
+    from .data.files import texts
 
     return texts.read(config.dataset)
 
 
-class Task(task.Task):
+class Task(base.Task):
     """Text classification: a recurrence, pooling, and a class."""
 
-    topology = task.Topology.MANY_TO_ONE
+    topology = base.Topology.MANY_TO_ONE
     summary = "tell the class of a text"
     default_dataset = "cldr_languages"
     tools: ClassVar = {"text": text.Vocabulary.from_json}
     Config = Config
     datasets: ClassVar = {
-        "cldr_languages": task.DatasetFacts(
+        "cldr_languages": base.DatasetFacts(
             form="cldr_languages",
             text="16,000 names of places, languages, moneys, scripts: in which of 20 languages?",
             settings={
@@ -136,21 +137,21 @@ class Task(task.Task):
             headline=ACCURACY,
             read=_cldr_languages,
         ),
-        "imdb_reviews": task.DatasetFacts(
+        "imdb_reviews": base.DatasetFacts(
             form="imdb_reviews",
             text="50,000 film reviews, for or against",
             settings=TEXTS,
             headline=ACCURACY,
             read=_public,
         ),
-        task.PUBLIC: task.DatasetFacts(
+        base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with a text and a class: ag_news_subset, glue/sst2, trec, ...",
             settings=TEXTS,
             headline=ACCURACY,
             read=_public,
         ),
-        task.FILES: task.DatasetFacts(
+        base.FILES: base.DatasetFacts(
             form="PATH",
             text="a folder of .txt files, a sub-folder a class; or .csv, .tsv with text,label",
             settings=TEXTS,
@@ -159,13 +160,13 @@ class Task(task.Task):
         ),
     }
 
-    def load_data(self) -> task.Data:
+    def load_data(self) -> base.Data:
         source = self.source()
         rows = {name: list(split) for name, split in source.splits.items()}
         texts = [row["text"] for row in rows["train"]]
         vocabulary = text.build(self.config.tokens, texts, self.config.vocabulary_size)
         splits = {name: self._examples(split, vocabulary) for name, split in rows.items()}
-        return task.Data(
+        return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
@@ -185,8 +186,8 @@ class Task(task.Task):
             for row, row_tokens in zip(rows, tokens, strict=True)
         ]
 
-    def build_model(self, data: task.Data):
-        from .parts.text_classifier import TextClassifier
+    def build_model(self, data: base.Data):
+        from .models.text_classifier import TextClassifier
 
         config = self.config
         return TextClassifier(
@@ -201,8 +202,8 @@ class Task(task.Task):
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Example], data: task.Data, *, training: bool):
-        from .parts import batches
+    def batches(self, examples: Sequence[Example], data: base.Data, *, training: bool):
+        from .data import batching
 
         def collate(indices, pad, random):
             chosen = [examples[index] for index in indices]
@@ -213,35 +214,35 @@ class Task(task.Task):
             tokens = pad(rows, text.PAD, at_least=longest)
             return tokens, np.array([example.label for example in chosen], "int32")
 
-        return batches.GroupedBatches(
+        return batching.GroupedBatches(
             [len(example.tokens) for example in examples],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
-        from .parts import class_scores
+    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
+        from .metrics import classification
 
         examples = data.splits[split]
         probabilities = self._probabilities(model, examples, data)
         labels = [example.label for example in examples]
         texts = [example.text for example in examples]
-        return class_scores.evaluation(probabilities, labels, texts, data.notes["classes"])
+        return classification.evaluation(probabilities, labels, texts, data.notes["classes"])
 
     def _probabilities(self, model, examples, data) -> np.ndarray:
-        from .parts.class_scores import softmax
+        from .metrics.classification import softmax
 
         grouped = self.batches(examples, data, training=False)
         return softmax(grouped.restore(model.predict(grouped, verbose=0)))
 
-    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.naive_bayes import MultinomialNB
         from sklearn.pipeline import make_pipeline
 
-        from .parts import class_scores
+        from .metrics import classification
 
         # Chosen on the validation splits of `cldr_languages` and of the IMDB reviews.
         if self.config.tokens == "characters":
@@ -261,22 +262,22 @@ class Task(task.Task):
         texts, labels = [example.text for example in train], [example.label for example in train]
         guesses = {}
         for name, opponent in opponents.items():
-            with class_scores.unconverged():
+            with classification.unconverged():
                 opponent.fit(texts, labels)
             guesses[name] = opponent.predict([example.text for example in test])
-        return class_scores.baselines(labels, [example.label for example in test], guesses)
+        return classification.baselines(labels, [example.label for example in test], guesses)
 
-    def predict(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[str]:
+    def predict(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[str]:
         probabilities = self._probabilities(model, self._asked(raw_inputs, data), data)
         return [data.notes["classes"][label] for label in probabilities.argmax(-1)]
 
-    def _asked(self, raw_inputs: Sequence[str], data: task.Data) -> list[Example]:
+    def _asked(self, raw_inputs: Sequence[str], data: base.Data) -> list[Example]:
         rows = [{"text": raw, "label": 0} for raw in raw_inputs]
         return self._examples(rows, data.tools["text"])
 
-    def explain(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[dict]:
+    def explain(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[dict]:
         """Probabilities are those of the text up to each step, as if it ended there."""
-        from .parts import explanations
+        from .models import explanations
 
         classes, found = data.notes["classes"], []
         for example in self._asked(raw_inputs, data):

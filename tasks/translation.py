@@ -41,10 +41,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from .parts import task, text
-from .parts.errors import UserError
+from . import base
+from .data import vocabulary
+from .errors import UserError
 
-BLEU = task.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
+BLEU = base.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
 SENTENCES = {  # settings for sentences in natural languages
     "epochs": 12,
     "units": 256,
@@ -68,62 +69,62 @@ class Pair(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(task.TaskConfig):
+class Config(base.TaskConfig):
     """The settings of a translation run."""
 
-    bidirectional: bool = task.setting(True, "Whether the encoder reads both ways.")
-    attention: Literal["none", "dot", "additive"] = task.setting(
+    bidirectional: bool = base.setting(True, "Whether the encoder reads both ways.")
+    attention: Literal["none", "dot", "additive"] = base.setting(
         "dot", "How the decoder looks back at the source."
     )
-    layers: int = task.setting(
+    layers: int = base.setting(
         1, "Recurrent layers of encoder and decoder each.", at_least=1, at_most=100
     )
-    embedding: int = task.setting(64, "Width of a token's vector.", at_least=1)
-    tie_embeddings: bool = task.setting(
+    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    tie_embeddings: bool = base.setting(
         False, "Whether the output weights are the target embedding, transposed."
     )
-    dropout: float = task.setting(
+    dropout: float = base.setting(
         0.0,
         "Fraction dropped of embeddings, between layers and of the readout.",
         at_least=0,
         below=1,
     )
-    tokens: text.WholeUnit = task.setting("characters", "What text is cut into.")
-    vocabulary_size: int = task.setting(
+    tokens: vocabulary.WholeUnit = base.setting("characters", "What text is cut into.")
+    vocabulary_size: int = base.setting(
         6000, "Largest vocabulary of byte pairs, of each language.", at_least=1
     )
-    beam_size: int = task.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
-    length_penalty: float = task.setting(
+    beam_size: int = base.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
+    length_penalty: float = base.setting(
         1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
     )
-    test_split: str = task.setting("", "Split to test on. Default: the data set's first.")
+    test_split: str = base.setting("", "Split to test on. Default: the data set's first.")
 
 
 def _cldr_dates(config: Config):
     import babel
     from babel.localedata import locale_identifiers
 
-    from .datasets.cldr_dates import cldr_dates_dataset_builder as builder
+    from .data.sources.cldr_dates import cldr_dates_dataset_builder as builder
 
     source, target = _direction(config)
     for locale in filter(None, (source, target)):
         try:
             babel.Locale.parse(locale)
         except (babel.UnknownLocaleError, ValueError) as error:
-            hint = task.did_you_mean(locale, locale_identifiers())
+            hint = base.did_you_mean(locale, locale_identifiers())
             hint = hint or " Locales are named like en, pt_BR, zh_Hant."
             raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
     return _prepared(config, builder.Builder, builder.config(source or "en", target or "de"))
 
 
 def _multi30k(config: Config):
-    from .datasets.multi30k import multi30k_dataset_builder as builder
+    from .data.sources.multi30k import multi30k_dataset_builder as builder
 
     source, target = _direction(config)
     pair = f"{source or 'de'}-{target or 'en'}"
     configs = builder.Builder.builder_configs
     if pair not in configs:
-        raise UserError(task.unknown("direction of multi30k", pair, sorted(configs)))
+        raise UserError(base.unknown("direction of multi30k", pair, sorted(configs)))
     return _prepared(config, builder.Builder, pair)
 
 
@@ -141,14 +142,14 @@ def _direction(config: Config) -> tuple[str, str]:
 
 def _prepared(config: Config, builder_class, builder_config):
     """Returns a data set of ours with one of its test splits."""
-    from .datasets import store
-    from .datasets.source import content_hash
+    from .data import store
+    from .data.source import content_hash
 
     source = store.source(builder_class, config, builder_config=builder_config)
     tests = [name for name in source.splits if name.startswith("test")]
     test = config.test_split or tests[0]
     if test not in source.splits:
-        raise UserError(task.unknown("value of --test-split", test, sorted(source.splits)))
+        raise UserError(base.unknown("value of --test-split", test, sorted(source.splits)))
     splits = {
         "train": source.splits["train"],
         "validation": source.splits["validation"],
@@ -160,49 +161,49 @@ def _prepared(config: Config, builder_class, builder_config):
 
 
 def _public(config: Config):
-    from .datasets import public
+    from .data.sources import public
 
     return public.read(config, source=public.TEXT, target=public.TEXT)
 
 
 def _files(config: Config):
-    from .datasets.files import texts
+    from .data.files import texts
 
     return texts.read_pairs(config.dataset)
 
 
-class Task(task.Task):
+class Task(base.Task):
     """Translation by an encoder and a decoder, with attention unless it is turned off."""
 
-    topology = task.Topology.MANY_TO_MANY_UNALIGNED
+    topology = base.Topology.MANY_TO_MANY_UNALIGNED
     summary = "translate a sentence"
     watched_accuracy = "token_accuracy"
     default_dataset = "cldr_dates/en-de"
-    tools: ClassVar = dict.fromkeys(("source", "target"), text.Vocabulary.from_json)
+    tools: ClassVar = dict.fromkeys(("source", "target"), vocabulary.Vocabulary.from_json)
     Config = Config
     datasets: ClassVar = {
-        "cldr_dates": task.DatasetFacts(
+        "cldr_dates": base.DatasetFacts(
             form="cldr_dates/<source>-<target>",
             text="dates and times in any two locales, made in seconds (default: en-de)",
             settings={"epochs": 6, "learning_rate": 3e-3},
-            headline=task.Headline("exact_match", True, "fraction right to the letter"),
+            headline=base.Headline("exact_match", True, "fraction right to the letter"),
             read=_cldr_dates,
         ),
-        "multi30k": task.DatasetFacts(
+        "multi30k": base.DatasetFacts(
             form="multi30k/<source>-<target>",
             text="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
             settings=SENTENCES,
             headline=BLEU,
             read=_multi30k,
         ),
-        task.PUBLIC: task.DatasetFacts(
+        base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with two texts: ted_hrlr_translate/pt_to_en, ...",
             settings=SENTENCES,
             headline=BLEU,
             read=_public,
         ),
-        task.FILES: task.DatasetFacts(
+        base.FILES: base.DatasetFacts(
             form="PATH",
             text="a .tsv file, source and target in its first two columns",
             settings=SENTENCES,
@@ -211,15 +212,15 @@ class Task(task.Task):
         ),
     }
 
-    def load_data(self) -> task.Data:
+    def load_data(self) -> base.Data:
         source = self.source()
         unit, size = self.config.tokens, self.config.vocabulary_size
         tools = {
-            side: text.build(unit, [row[side] for row in source.splits["train"]], size)
+            side: vocabulary.build(unit, [row[side] for row in source.splits["train"]], size)
             for side in ("source", "target")
         }
         splits = {name: _pairs(list(rows), tools) for name, rows in source.splits.items()}
-        return task.Data(
+        return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
@@ -228,12 +229,12 @@ class Task(task.Task):
                 **source.notes,
                 "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
                 "test_sources_seen_in_training": _repeated(splits),
-                **{f"{side}_vocabulary": text.summary(tool) for side, tool in tools.items()},
+                **{f"{side}_vocabulary": vocabulary.summary(tool) for side, tool in tools.items()},
             },
         )
 
-    def build_model(self, data: task.Data):
-        from .parts.encoder_decoder import EncoderDecoder
+    def build_model(self, data: base.Data):
+        from .models.encoder_decoder import EncoderDecoder
 
         config = self.config
         return EncoderDecoder(
@@ -249,26 +250,30 @@ class Task(task.Task):
             tie_embeddings=config.tie_embeddings,
         )
 
-    def batches(self, examples: Sequence[Pair], data: task.Data, *, training: bool):
-        from .parts import batches
+    def batches(self, examples: Sequence[Pair], data: base.Data, *, training: bool):
+        from .data import batching
 
         def collate(indices, pad, _):
             chosen = [examples[index] for index in indices]
-            previous = pad([[text.START, *pair.target_tokens] for pair in chosen], text.PAD)
-            following = pad([[*pair.target_tokens, text.END] for pair in chosen], text.PAD)
-            source = pad([pair.source_tokens for pair in chosen], text.PAD)
-            weights = (following != text.PAD).astype("float32")
+            previous = pad(
+                [[vocabulary.START, *pair.target_tokens] for pair in chosen], vocabulary.PAD
+            )
+            following = pad(
+                [[*pair.target_tokens, vocabulary.END] for pair in chosen], vocabulary.PAD
+            )
+            source = pad([pair.source_tokens for pair in chosen], vocabulary.PAD)
+            weights = (following != vocabulary.PAD).astype("float32")
             return {"source": source, "previous": previous}, following, weights
 
-        return batches.GroupedBatches(
+        return batching.GroupedBatches(
             [(len(pair.target_tokens), len(pair.source_tokens)) for pair in examples],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
-        from .parts import scores
+    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
+        from .metrics import translation
 
         pairs = data.splits[split]
         forced = model.evaluate(
@@ -276,7 +281,7 @@ class Task(task.Task):
         )
         sources, references = [p.source for p in pairs], [p.target for p in pairs]
         outputs = self.predict(model, sources, data)
-        metrics = scores.translation_scores(outputs, references)
+        metrics = translation.translation_scores(outputs, references)
         metrics["cross_entropy"] = forced["cross_entropy"]
         metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
         metrics["token_accuracy"] = forced["token_accuracy"]
@@ -284,10 +289,10 @@ class Task(task.Task):
             {"source": source, "target": target, "output": output, "right": output == target}
             for source, target, output in zip(sources, references, outputs, strict=True)
         ]
-        return task.Evaluation(metrics, examples, scores.signatures())
+        return base.Evaluation(metrics, examples, translation.signatures())
 
-    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
-        from .parts import scores
+    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+        from .metrics import translation
 
         train, test = data.splits["train"], data.splits["test"]
         references = [pair.target for pair in test]
@@ -298,35 +303,36 @@ class Task(task.Task):
             "target of the nearest source": _nearest(train, test),
         }
         return {
-            name: scores.translation_scores(outputs, references)
+            name: translation.translation_scores(outputs, references)
             for name, outputs in guesses.items()
         }
 
-    def score_parts(self, examples, data: task.Data):
-        from .parts import resampling, scores
+    def score_parts(self, examples, data: base.Data):
+        from .metrics import bootstrap, translation
 
         if self.facts.headline is not BLEU:
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
         references = [[example["target"]] for example in examples]
-        return resampling.bleu(scores.bleu(), outputs, references)
+        return bootstrap.bleu(translation.bleu(), outputs, references)
 
-    def predict(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[str]:
+    def predict(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[str]:
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
         return [outputs[0] for outputs in best]
 
     def n_best(
-        self, model, raw_inputs: Sequence[str], data: task.Data, *, beam_size: int
+        self, model, raw_inputs: Sequence[str], data: base.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` translations of each sentence, best first."""
         tokens = data.tools["source"].encode(raw_inputs)
         written = self._write(model, tokens, data, beam_size)
         return [data.tools["target"].decode(beams) for beams in written]
 
-    def _write(self, model, tokens: Sequence[list[int]], data: task.Data, beam_size: int) -> list:
+    def _write(self, model, tokens: Sequence[list[int]], data: base.Data, beam_size: int) -> list:
         """Returns (beam_size, time) tokens for each source, best first."""
-        from .parts import batches, compilation
-        from .parts.encoder_decoder import Writer
+        from .data import batching
+        from .models import compilation
+        from .models.encoder_decoder import Writer
 
         longest = data.notes["longest_target"]  # in tokens
         writer = Writer(
@@ -336,15 +342,15 @@ class Task(task.Task):
             length_penalty=self.config.length_penalty,
         )
         writer.compile(jit_compile=compilation.jit_compile())
-        sources = batches.GroupedBatches(
+        sources = batching.GroupedBatches(
             [len(row) for row in tokens],
-            lambda indices, pad, _: (pad([tokens[index] for index in indices], text.PAD),),
+            lambda indices, pad, _: (pad([tokens[index] for index in indices], vocabulary.PAD),),
             batch_size=self.config.batch_size,
         )
         return sources.restore(writer.predict(sources, verbose=0))
 
-    def explain(self, model, raw_inputs: Sequence[str], data: task.Data) -> list[dict]:
-        from .parts import explanations
+    def explain(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[dict]:
+        from .models import explanations
 
         source, target = data.tools["source"], data.tools["target"]
         tokens = source.encode(raw_inputs)

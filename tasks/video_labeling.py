@@ -10,7 +10,7 @@ Input and output are equally long and step in time. Read forwards alone, the lab
 depends on no frame after it: such a model can run live. `--bidirectional` gives that up and
 lets a label depend on the whole clip.
 
-Data: `moving_shapes` (default), rendered clips, see `tasks/datasets/moving_shapes.py`;
+Data: `moving_shapes` (default), rendered clips, see `tasks/data/sources/moving_shapes.py`;
 `gesture_phase` (Madeo, Lima and Peres, 2013; CC BY 4.0) and `utkinect` (Xia, Chen and Aggarwal,
 2012; for research), joints of people before a Kinect; any set of TensorFlow Datasets with videos
 and a class, such as `ucf101`; your own clips.
@@ -41,12 +41,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from .parts import task
-from .parts.errors import UserError
-from .parts.scaling import Scaler
+from . import base
+from .data.scaling import Scaler
+from .errors import UserError
 
-ACCURACY = task.Headline("frame_accuracy", True, "fraction of test frames labelled right")
-MACRO_F1 = task.Headline("macro_f1", True, "mean over classes of the F1 of test frames")
+ACCURACY = base.Headline("frame_accuracy", True, "fraction of test frames labelled right")
+MACRO_F1 = base.Headline("macro_f1", True, "mean over classes of the F1 of test frames")
 BACKGROUND = "background"
 RECORDINGS = {  # settings for a few long recordings of joints: an epoch is a few steps
     "epochs": 40,
@@ -68,103 +68,103 @@ class Clip(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(task.TaskConfig):
+class Config(base.TaskConfig):
     """The settings of a video labelling run."""
 
-    bidirectional: bool = task.setting(False, "Whether a label may depend on the frames after it.")
-    layers: int = task.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    width: int = task.setting(
+    bidirectional: bool = base.setting(False, "Whether a label may depend on the frames after it.")
+    layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
+    width: int = base.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = task.setting(64, "Width of a frame's vector.", at_least=1)
-    dropout: float = task.setting(
+    features: int = base.setting(64, "Width of a frame's vector.", at_least=1)
+    dropout: float = base.setting(
         0.0,
         "Fraction dropped of frames' vectors, between layers and before the class.",
         at_least=0,
         below=1,
     )
-    differences: bool = task.setting(
+    differences: bool = base.setting(
         False, "Whether to add what changed since the frame before to a vector of features."
     )
-    image_size: int | None = task.setting(
+    image_size: int | None = base.setting(
         None, "Resize frames that are images to this many pixels a side.", at_least=8
     )
-    piece: int | None = task.setting(
+    piece: int | None = base.setting(
         None, "Cut training clips into pieces of so many frames, half overlapping.", at_least=2
     )
 
 
 def _moving_shapes(config: Config):
-    from .datasets import moving_shapes
+    from .data.sources import moving_shapes
 
     return moving_shapes.read(config)
 
 
 def _gesture_phase(config: Config):
-    from .datasets import store
-    from .datasets.gesture_phase import gesture_phase_dataset_builder as builder
+    from .data import store
+    from .data.sources.gesture_phase import gesture_phase_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
 def _utkinect(config: Config):
-    from .datasets import store
-    from .datasets.utkinect import utkinect_dataset_builder as builder
+    from .data import store
+    from .data.sources.utkinect import utkinect_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
 def _public(config: Config):
-    from .datasets import public
+    from .data.sources import public
 
     return public.read(config, frames=public.VIDEO, labels=public.LABEL)
 
 
 def _files(config: Config):
-    from .datasets.files import clips
+    from .data.files import clips
 
     return clips.read(config.dataset)
 
 
-class Task(task.Task):
+class Task(base.Task):
     """Video labelling: a vector of each frame, a recurrence, a class for each frame."""
 
-    topology = task.Topology.MANY_TO_MANY_ALIGNED
+    topology = base.Topology.MANY_TO_MANY_ALIGNED
     summary = "label every frame of a clip"
     watched_accuracy = "frame_accuracy"
     default_dataset = "moving_shapes"
     tools: ClassVar = {"scaler": Scaler.from_json}
     Config = Config
     datasets: ClassVar = {
-        "moving_shapes": task.DatasetFacts(
+        "moving_shapes": base.DatasetFacts(
             form="moving_shapes",
             text="rendered clips: what does the shape do? ten answers, one needs a long memory",
             settings={"epochs": 16, "batch_size": 16, "learning_rate": 3e-3},
             headline=ACCURACY,
             read=_moving_shapes,
         ),
-        "gesture_phase": task.DatasetFacts(
+        "gesture_phase": base.DatasetFacts(
             form="gesture_phase",
             text="7 Kinect recordings of people who tell stories; five phases of gestures",
             settings=RECORDINGS,
             headline=MACRO_F1,
             read=_gesture_phase,
         ),
-        "utkinect": task.DatasetFacts(
+        "utkinect": base.DatasetFacts(
             form="utkinect",
             text="20 Kinect recordings of 10 people; ten actions and background",
             settings=RECORDINGS,
             headline=MACRO_F1,
             read=_utkinect,
         ),
-        task.PUBLIC: task.DatasetFacts(
+        base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with a video and a class, which is then that of every frame: ucf101, ...",
             settings={"batch_size": 8, "image_size": 32, "piece": 50},
             headline=ACCURACY,
             read=_public,
         ),
-        task.FILES: task.DatasetFacts(
+        base.FILES: base.DatasetFacts(
             form="PATH",
             text="a folder of clips (folders of images) and labels.csv with clip,frame,label; or "
             "one .csv a clip with columns of numbers and label",
@@ -174,12 +174,12 @@ class Task(task.Task):
         ),
     }
 
-    def load_data(self) -> task.Data:
-        from .datasets.source import ROOM, Lazy
-        from .parts import pixels
+    def load_data(self) -> base.Data:
+        from .data import images
+        from .data.source import ROOM, Lazy
 
         source = self.source()
-        fit = pixels.Fit(self.config.image_size)
+        fit = images.Fit(self.config.image_size)
         splits = {
             name: Lazy(range(len(rows)), functools.partial(self._clip, fit, rows), ROOM)
             for name, rows in source.splits.items()
@@ -188,7 +188,7 @@ class Task(task.Task):
         scaler = Scaler()
         if frames.ndim == 2:
             scaler = Scaler.fit([clip.frames for clip in splits["train"]])
-        return task.Data(
+        return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
@@ -224,8 +224,8 @@ class Task(task.Task):
             return np.concatenate([frames, changes], axis=1)
         return np.stack([fit(frame, f"{name}, frame {n}") for n, frame in enumerate(frames, 1)])
 
-    def build_model(self, data: task.Data):
-        from .parts.frame_labeler import FrameLabeler
+    def build_model(self, data: base.Data):
+        from .models.frame_labeler import FrameLabeler
 
         config = self.config
         return FrameLabeler(
@@ -240,8 +240,8 @@ class Task(task.Task):
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Clip], data: task.Data, *, training: bool):
-        from .parts import batches
+    def batches(self, examples: Sequence[Clip], data: base.Data, *, training: bool):
+        from .data import batching
 
         scaler = data.tools["scaler"]
         dtype = "uint8" if len(data.notes["frame_shape"]) == 3 else "float32"
@@ -257,15 +257,15 @@ class Task(task.Task):
             weights = pad([np.ones(len(labels)) for _, labels in chosen], dtype="float32")
             return {"frames": frames, "mask": weights}, targets, weights
 
-        return batches.GroupedBatches(
+        return batching.GroupedBatches(
             [end - start for _, start, end in places],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: task.Data) -> task.Evaluation:
-        from .parts import class_scores
+    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
+        from .metrics import classification
 
         clips, classes = data.splits[split], data.notes["classes"]
         probabilities = self._probabilities(model, clips, data)
@@ -273,9 +273,9 @@ class Task(task.Task):
         labels = [clip.labels for clip in clips]
         flat, truth = np.concatenate(predicted), np.concatenate(labels)
         metrics = self._scores(predicted, labels, classes)
-        metrics["cross_entropy"] = class_scores.class_scores(np.concatenate(probabilities), truth)[
-            "log_loss"
-        ]
+        metrics["cross_entropy"] = classification.class_scores(
+            np.concatenate(probabilities), truth
+        )["log_loss"]
         examples = [
             {
                 "source": f"{clip.name}, {len(clip.labels)} frames",
@@ -287,12 +287,12 @@ class Task(task.Task):
             }
             for clip, guess in zip(clips, predicted, strict=True)
         ]
-        tables = {"confusion": class_scores.confusion(flat, truth, classes)}
-        return task.Evaluation(metrics, examples, tables=tables)
+        tables = {"confusion": classification.confusion(flat, truth, classes)}
+        return base.Evaluation(metrics, examples, tables=tables)
 
     def _probabilities(self, model, clips, data) -> list[np.ndarray]:
         """Returns (time, classes) of each clip."""
-        from .parts.class_scores import softmax
+        from .metrics.classification import softmax
 
         grouped = self.batches(clips, data, training=False)
         found = []
@@ -303,18 +303,18 @@ class Task(task.Task):
         return [rows[: len(clip.frames)] for rows, clip in zip(restored, clips, strict=True)]
 
     def _scores(self, predicted, labels, classes) -> dict[str, float]:
-        from .parts import class_scores, sequence_scores
+        from .metrics import classification, segments
 
         background = classes.index(BACKGROUND) if BACKGROUND in classes else None
-        flat = class_scores.label_scores(np.concatenate(predicted), np.concatenate(labels))
+        flat = classification.label_scores(np.concatenate(predicted), np.concatenate(labels))
         return {
             "frame_accuracy": flat["accuracy"],
             "macro_f1": flat["macro_f1"],
-            **sequence_scores.segment_scores(predicted, labels, background),
+            **segments.segment_scores(predicted, labels, background),
         }
 
-    def baseline(self, data: task.Data) -> dict[str, dict[str, float]]:
-        from .parts import frame_baselines
+    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+        from .baselines import frames as frame_baselines
 
         train, test = data.splits["train"], data.splits["test"]
         labels = [clip.labels for clip in train]
@@ -337,19 +337,19 @@ class Task(task.Task):
             for name, guess in guesses.items()
         }
 
-    def score_parts(self, examples, data: task.Data):
-        from .parts import resampling
+    def score_parts(self, examples, data: base.Data):
+        from .metrics import bootstrap
 
         labels, predicted = ([e[name] for e in examples] for name in ("labels", "predicted"))
         if self.facts.headline is MACRO_F1:
-            return resampling.macro_f1(labels, predicted, len(data.notes["classes"]))
+            return bootstrap.macro_f1(labels, predicted, len(data.notes["classes"]))
         right = [
             sum(a == b for a, b in zip(*pair, strict=True))
             for pair in zip(labels, predicted, strict=True)
         ]
-        return resampling.mean_of(right, [len(clip) for clip in labels])
+        return bootstrap.mean_of(right, [len(clip) for clip in labels])
 
-    def predict(self, model, raw_inputs: Sequence[np.ndarray], data: task.Data) -> list[list[str]]:
+    def predict(self, model, raw_inputs: Sequence[np.ndarray], data: base.Data) -> list[list[str]]:
         """Returns the label of every frame of each clip.
 
         Args:
@@ -362,11 +362,11 @@ class Task(task.Task):
             for rows in self._probabilities(model, self._fitted(raw_inputs, data), data)
         ]
 
-    def _fitted(self, raw_inputs: Sequence, data: task.Data) -> list[Clip]:
-        from .parts import pixels
+    def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[Clip]:
+        from .data import images
 
         shape = data.notes["frame_shape"]
-        fit = pixels.Fit(self.config.image_size, shape if len(shape) == 3 else None)
+        fit = images.Fit(self.config.image_size, shape if len(shape) == 3 else None)
         clips = []
         for number, frames in enumerate(raw_inputs):
             prepared = self._prepared(fit, frames, f"clip {number}")
@@ -380,7 +380,7 @@ class Task(task.Task):
 
     def read_input(self, given: str):
         """Returns the clip in a folder of images, or in a .csv file."""
-        from .datasets.files import clips
+        from .data.files import clips
 
         return clips.read_clip(given)
 
@@ -389,8 +389,8 @@ class Task(task.Task):
             return example.frames[:, : example.frames.shape[1] // 2]
         return example.frames
 
-    def explain(self, model, raw_inputs: Sequence, data: task.Data) -> list[dict]:
-        from .parts import explanations
+    def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
+        from .models import explanations
 
         classes, clips = data.notes["classes"], self._fitted(raw_inputs, data)
         found = []

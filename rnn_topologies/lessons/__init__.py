@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.folders import check_writable
-from rnn_topologies.tasks.parts.task import unknown
+from rnn_topologies.tasks.base import unknown
+from rnn_topologies.tasks.data.filesystem import check_writable
+from rnn_topologies.tasks.errors import UserError
 
-from .. import pictures
+from ..report import figures
 
 
 def names() -> list[str]:
@@ -81,7 +81,7 @@ class Sheet:
 
     def picture(self, name: str, figure) -> None:
         """Writes a figure as `<name>.png`."""
-        pictures.save(figure, self.folder / f"{name}.png")
+        figures.save(figure, self.folder / f"{name}.png")
 
     def close(self) -> None:
         """Writes the figures."""

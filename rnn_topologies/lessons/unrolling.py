@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rnn_topologies import layers
-from rnn_topologies.tasks.parts.encoder_decoder import EncoderDecoder
-from rnn_topologies.tasks.parts.frame_labeler import FrameLabeler
-from rnn_topologies.tasks.parts.image_captioner import ImageCaptioner
-from rnn_topologies.tasks.parts.image_classifier import ImageClassifier
-from rnn_topologies.tasks.parts.text_classifier import TextClassifier
+from rnn_topologies.tasks.models.encoder_decoder import EncoderDecoder
+from rnn_topologies.tasks.models.frame_labeler import FrameLabeler
+from rnn_topologies.tasks.models.image_captioner import ImageCaptioner
+from rnn_topologies.tasks.models.image_classifier import ImageClassifier
+from rnn_topologies.tasks.models.text_classifier import TextClassifier
 
 STEPS = 5
 UNITS = 3

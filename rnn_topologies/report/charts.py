@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import altair as alt
 import pandas as pd
 
-from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.errors import UserError
 
-from .. import results
+from ..runs import store
 
 # Okabe and Ito's colours, to be told apart by all eyes, and darker or lighter ones after them.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b4fa3")
@@ -65,7 +65,7 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
         for _, run in runs.head(MOST_RUNS).iterrows():
             place = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
             try:
-                epochs = results.read_epochs(run["folder"])
+                epochs = store.read_epochs(run["folder"])
             except UserError as error:
                 warnings.warn(f"the epochs of {run['folder']} are left out: {error}", stacklevel=2)
                 continue

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.parts import folders
-from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.task import unknown
+from rnn_topologies.tasks.base import unknown
+from rnn_topologies.tasks.data import filesystem
+from rnn_topologies.tasks.errors import UserError
 
-from .. import environment, records, results
+from ..runs import record as records
+from ..runs import store
+from ..training import environment
 from . import plan, search, worker
 from .board import Board
 from .search import LOSS
@@ -37,7 +39,7 @@ def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[records.Reco
     """
     check(asked)
     results_dir = pathlib.Path(results_dir).absolute()
-    folders.check_writable(results_dir, "--results-dir")
+    filesystem.check_writable(results_dir, "--results-dir")
     planned = None if asked.search == "optuna" else plan.trials(asked)
     done = finished(asked, planned, results_dir)
     left = [one for one in planned or () if one.run_id not in done]
@@ -117,13 +119,13 @@ def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Recor
     """
     if planned is None:
         start = f"{asked.sweep_id.partition('-')[0]}-{asked.tasks[0]}-"
-        found_folders = results.run_folders(results_dir)
+        found_folders = store.run_folders(results_dir)
         names = [folder.name for folder in found_folders if folder.name.startswith(start)]
     else:
         names = [one.run_id for one in planned]
     found = {}
     for name in names:
-        record = results.recorded(results_dir, name)
+        record = store.recorded(results_dir, name)
         if record is not None and record.status in (*records.FINAL, "failed"):
             found[name] = record
     return found
@@ -190,14 +192,14 @@ class Collector:
         self.token = _token(self.results_dir, sweep_id)
 
     def mark(self) -> None:
-        folders.make(self.results_dir)
+        filesystem.make(self.results_dir)
         self.token.touch()
 
     def unmark(self) -> None:
         self.token.unlink(missing_ok=True)
 
     def receive(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        results.place_files(self.results_dir, run_id, files)
+        store.place_files(self.results_dir, run_id, files)
 
 
 def _token(results_dir: pathlib.Path, sweep_id: str) -> pathlib.Path:

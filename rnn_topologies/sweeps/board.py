@@ -12,7 +12,9 @@ from rich.text import Text
 
 from rnn_topologies import tasks
 
-from .. import records, results, unfinished
+from ..runs import record as records
+from ..runs import store
+from ..training import checkpoint
 from . import plan
 
 SHOWN = 12  # runs at a time
@@ -81,22 +83,22 @@ class Board(tune.Callback):
     def _record(self, trial, status: records.Status, error: str) -> None:
         """Writes the record of a run that did not come to write one."""
         run_id = self._run_of(trial)
-        folder = results.runs_folder(self.results_dir) / run_id
-        if (folder / results.RECORD).is_file():
+        folder = store.runs_folder(self.results_dir) / run_id
+        if (folder / store.RECORD).is_file():
             return
         deadline = time.monotonic() + PATIENCE
-        while unfinished.is_running(self.results_dir, run_id) and time.monotonic() < deadline:
+        while checkpoint.is_running(self.results_dir, run_id) and time.monotonic() < deadline:
             time.sleep(0.2)
         record, rows = self._known(trial, run_id)
         record.status, record.error, record.epochs_run = status, error, len(rows)
-        results.write(self.results_dir, record, epochs=rows)
-        unfinished.discard(self.results_dir, run_id)
+        store.write(self.results_dir, record, epochs=rows)
+        checkpoint.discard(self.results_dir, run_id)
 
     def _known(self, trial, run_id: str):
         """Returns what is known of a run: its settings, and the epochs that it saved."""
         asked = plan.of(self.asked, trial.config)
         task = tasks.find(asked.task)(asked.settings)
-        begun = unfinished.known(self.results_dir, run_id)
+        begun = checkpoint.known(self.results_dir, run_id)
         record = records.begun(
             task,
             asked.task,
@@ -105,7 +107,7 @@ class Board(tune.Callback):
             environment=begun.environment if begun else {"backend": self.asked.backend},
             git=begun.git if begun else None,
         )
-        return record, unfinished.rows(self.results_dir, run_id)
+        return record, checkpoint.rows(self.results_dir, run_id)
 
     def _end(self, trial, status: str) -> None:
         self.running.pop(trial.trial_id, None)

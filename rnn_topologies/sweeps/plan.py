@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.parts import folders
-from rnn_topologies.tasks.parts.errors import UserError
-from rnn_topologies.tasks.parts.task import flag, unknown
+from rnn_topologies.tasks.base import flag, unknown
+from rnn_topologies.tasks.data import filesystem
+from rnn_topologies.tasks.errors import UserError
 
 Search = Literal["grid", "random", "optuna"]
 TRUTH = {"true": True, "false": False}
@@ -178,8 +178,8 @@ def place(results_dir: str | pathlib.Path, sweep_id: str) -> pathlib.Path:
 
 def save(asked: Asked, results_dir) -> None:
     path = place(results_dir, asked.sweep_id)
-    folders.make(path.parent)
-    with folders.replacing(path) as beside:
+    filesystem.make(path.parent)
+    with filesystem.replacing(path) as beside:
         beside.write_text(json.dumps(dataclasses.asdict(asked), indent=2) + "\n", "utf-8")
 
 

@@ -1,7 +1,7 @@
 """How a sweep chooses: what to try next, and what to give up."""
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.parts.errors import UserError
+from rnn_topologies.tasks.errors import UserError
 
 from . import plan
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..display import Display
+from ..cli.progress import Display
 from .plan import Trial
 
 
@@ -50,7 +50,7 @@ def begin(backend: str, cores: int) -> None:
     os.environ["KERAS_BACKEND"] = backend
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(cores)
-    from .. import environment
+    from ..training import environment
 
     environment.quiet()
     if backend == "torch":
@@ -61,19 +61,21 @@ def begin(backend: str, cores: int) -> None:
 
 def work(trial: Trial, results_dir: pathlib.Path, report):
     """Runs a trial, or goes on where another process was cut off, and returns its record."""
-    from .. import environment, records, results, unfinished
+    from ..runs import record as records
+    from ..runs import store
+    from ..training import checkpoint, environment
 
-    record = results.recorded(results_dir, trial.run_id)
+    record = store.recorded(results_dir, trial.run_id)
     if record is not None and record.status in records.FINAL:
         return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])
     with environment.held_back(sys.__stderr__):
-        from .. import experiment
+        from ..training import experiment
 
     display = Reporter(report)
-    if trial.run_id in unfinished.names(results_dir):
-        state = unfinished.find(trial.run_id, results_dir)
+    if trial.run_id in checkpoint.names(results_dir):
+        state = checkpoint.find(trial.run_id, results_dir)
         return experiment.resume(state, display=display)[0]
     return experiment.run(
         trial.task,
@@ -90,12 +92,12 @@ def work_apart(trial: Trial, collect, report):
     Args:
         collect: `(run_id, {name: content})`, brings the files to where they belong.
     """
-    from .. import results
+    from ..runs import store
 
     place = pathlib.Path(tempfile.mkdtemp(prefix="rnn-topologies-"))
     try:
         record = work(trial, place, report)
-        folder = results.runs_folder(place) / trial.run_id
+        folder = store.runs_folder(place) / trial.run_id
         files = (path for path in folder.rglob("*") if path.is_file())
         collect(trial.run_id, {str(path.relative_to(folder)): path.read_bytes() for path in files})
         return record

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rnn_topologies import layers
-from rnn_topologies.layers import kernels, native
+from rnn_topologies.layers import native
+from rnn_topologies.layers.dispatch import plan as kernels
 from rnn_topologies.layers.native import compiled
 
 from . import cases, reference

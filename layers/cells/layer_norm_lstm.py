@@ -1,0 +1,107 @@
+"""An LSTM with layer normalization: a cell and its layer."""
+
+import keras
+from keras import ops
+
+from ..cell_layer import CellLayer
+from .base import Cell
+
+
+@keras.saving.register_keras_serializable(package="rnn_topologies")
+class LayerNormLSTMCell(Cell):
+    """One step of an LSTM with layer normalization: every sum is scaled before it enters a gate.
+
+        norm(a) = (a - mean(a)) / sqrt(variance(a) + epsilon)     over the last axis
+        z  = norm(x W) * a_x + norm(h U) * a_h + b      all four gates as one vector
+        f, i, o = sigmoid(z_f), sigmoid(z_i), sigmoid(z_o)
+        g  = tanh(z_c)                                  candidate
+        c' = f * c + i * g                              cell state
+        h' = o * tanh(norm(c') * a_c + b_c)             hidden state, the output
+
+    The scale of the input and of the weights drops out, so that gates neither saturate nor idle
+    when training begins, and steps may be larger.
+
+    Weights, gate blocks side by side in the order i, f, c, o:
+        kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,),
+        input_gain a_x and recurrent_gain a_h (4 * units,), state_gain a_c and state_bias b_c
+        (units,). The gains start at 1. The two shifts of the paper, of norm(x W) and norm(h U),
+        are one here: b.
+
+    Args:
+        {arguments}
+
+    Call arguments:
+        inputs: (batch, features).
+        states: `[h, c]`, both (batch, units).
+        training: whether dropout is applied.
+
+    Returns:
+        `(h', [h', c'])`, all (batch, units).
+
+    Raises:
+        ValueError, TypeError: an argument is out of range or of the wrong type.
+
+    Example:
+        >>> cell = LayerNormLSTMCell(4)
+        >>> output, (h, c) = cell(np.ones((2, 3)), cell.get_initial_state(batch_size=2))
+        >>> tuple(h.shape), tuple(c.shape)
+        ((2, 4), (2, 4))
+
+    Reference: Ba, Kiros and Hinton, 2016, "Layer normalization", equations 20 to 22.
+    """
+
+    gates = ("i", "f", "c", "o")
+    state_names = ("h", "c")
+    own_arguments = ("recurrent_activation", "unit_forget_bias", "epsilon")
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._add("input_gain", (4 * self.units,), "ones")
+        self._add("recurrent_gain", (4 * self.units,), "ones")
+        self._add("state_gain", (self.units,), "ones")
+        self.state_bias = None
+        if self.use_bias:
+            self._add("state_bias", (self.units,), "zeros")
+
+    def values(self, inputs, states, training=False):
+        h, c = self.unpack(states)
+        x, a = self.input_product(inputs, training), self.state_product(h, training)
+        z = normalized(x, self.input_gain, None, self.epsilon)
+        z = z + normalized(a, self.recurrent_gain, self.bias, self.epsilon)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        f = self.recurrent_activation(f)
+        i = self.recurrent_activation(i)
+        g = self.activation(g)
+        c = f * c + i * g
+        o = self.recurrent_activation(o)
+        shown = normalized(c, self.state_gain, self.state_bias, self.epsilon)
+        return {"f": f, "i": i, "g": g, "c": c, "o": o, "h": o * self.activation(shown)}
+
+
+def normalized(x, gain, shift, epsilon):
+    """Returns norm(x) * gain + shift over the last axis, computed in float32 at least."""
+    dtype = x.dtype
+    if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
+        x = ops.cast(x, "float32")
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(x - mean), axis=-1, keepdims=True)
+    scaled = ops.cast((x - mean) * ops.rsqrt(variance + epsilon), dtype) * gain
+    return scaled if shift is None else scaled + shift
+
+
+@keras.saving.register_keras_serializable(package="rnn_topologies")
+class LayerNormLSTM(CellLayer):
+    """An LSTM with layer normalization over a sequence: `LayerNormLSTMCell` at every step.
+
+    Masks, outputs at padded steps, states and errors: see `RNN`.
+
+    Args:
+        {arguments}
+
+    Example:
+        >>> layer = LayerNormLSTM(4, return_sequences=True)
+        >>> tuple(layer(np.ones((2, 5, 3))).shape)
+        (2, 5, 4)
+    """
+
+    cell_class = LayerNormLSTMCell

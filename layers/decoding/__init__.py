@@ -1,0 +1,1 @@
+"""The autoregressive decoder, its attention, and search."""

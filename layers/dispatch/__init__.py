@@ -1,0 +1,1 @@
+"""How a layer runs over time: the plan, and one file per way of running."""

@@ -1,0 +1,1 @@
+"""Training a run: experiment, loop, checkpoints, strategy, environment."""

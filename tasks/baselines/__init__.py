@@ -1,0 +1,1 @@
+"""Classical baselines that every recurrent model is compared with."""

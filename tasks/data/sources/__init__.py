@@ -1,0 +1,1 @@
+"""Named data sets: generated ones, TFDS builders, and any set in TFDS."""

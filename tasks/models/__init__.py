@@ -1,0 +1,1 @@
+"""The tasks' Keras models, their parts and their losses."""

@@ -1,1 +1,0 @@
-"""What the tasks are built from; no module here is a task."""

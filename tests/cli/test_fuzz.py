@@ -1,0 +1,208 @@
+"""Whatever comes, the command line and the readers end well, or in one clear line."""
+
+import contextlib
+import io
+import json
+import pathlib
+import string
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnn_topologies import tasks
+from rnn_topologies.cli import app, commands
+from rnn_topologies.runs import record, store
+from rnn_topologies.tasks.data import images, scaling
+from rnn_topologies.tasks.data import vocabulary as text
+from rnn_topologies.tasks.data.files import clips, texts
+from rnn_topologies.tasks.errors import UserError
+
+COMMANDS = ("list", "table", "compare", "report", "predict", "lesson", "sweep")
+WORDS = st.one_of(
+    st.sampled_from(
+        [
+            *COMMANDS,
+            *tasks.names(),
+            *("--task", "--cell", "--units", "--seed", "--epochs", "--help", "--resume", "--limit"),
+            *("--results-dir", "--dataset", "--backend", "--set", "--json", "--file", "--strategy"),
+            *(
+                "gru",
+                "lstm",
+                "jax",
+                "last",
+                "best:translation",
+                "-1",
+                "0",
+                "1e9",
+                "",
+                ".",
+                "/",
+                "-",
+            ),
+        ]
+    ),
+    st.text(max_size=12),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+MANY = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch, tmp_path):
+    """Takes the place of what would train, download or open a browser."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(app, "begin", lambda *_, **__: (_ for _ in ()).throw(UserError("begins")))
+    monkeypatch.setattr(commands, "lesson", lambda *_, **__: None)
+    monkeypatch.setattr(commands.sys, "stdin", io.StringIO("a line\n"))
+
+
+def ended(arguments) -> tuple[int, str]:
+    """Runs the command line and returns its status and what it said on standard error."""
+    kept, sys.argv = sys.argv, ["runner.py", *arguments]
+    said = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(io.StringIO()),
+            pytest.raises(SystemExit) as end,
+        ):
+            app.main()
+    finally:
+        sys.argv = kept
+    return end.value.code or 0, said.getvalue()
+
+
+@MANY
+@given(arguments=st.lists(WORDS, max_size=6))
+def test_any_command_line_ends_with_0_or_2(nothing_starts, arguments):
+    if arguments[:1] in (["list"], ["lesson"], ["sweep"]):
+        arguments = ["table", *arguments[1:]]  # these import keras, and have tests of their own
+    status, said = ended(arguments)
+    assert status in (0, 2), (arguments, said)
+    assert "Traceback" not in said
+    assert said.count("\n") <= 1
+
+
+def whole():
+    return {
+        "schema": record.SCHEMA,
+        "run_id": "20260101T000000Z-translation-gru-seed0-abcd",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "status": "ok",
+        "task": "translation",
+        "topology": "many-to-many, unaligned",
+        "cell": "gru",
+        "dataset": "cldr_dates/en-de",
+        "config": {"seed": 0, "cell": "gru", "units": 8},
+        "environment": {"backend": "tensorflow"},
+        "git": None,
+        "data": {"name": "d", "examples": {"test": 3}},
+        "model": {"trainable_parameters": 10},
+        "metrics": {"test/bleu": 1.0},
+        "headline": {"name": "bleu", "value": 1.0, "higher_is_better": True, "meaning": "."},
+        "baselines": {"copy": 0.5},
+        "seconds": {"fit": 1.0},
+        "tables": {"confusion": {"classes": ["a"], "counts": [[1]]}},
+    }
+
+
+@MANY
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(whole())), JSON, max_size=3),
+    more=st.dictionaries(st.text(max_size=8), JSON, max_size=1),
+)
+def test_any_record_is_read_or_refused(changes, more):
+    with tempfile.TemporaryDirectory() as place:
+        folder = pathlib.Path(place) / "runs/one"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(whole() | changes | more), "utf-8")
+        with contextlib.suppress(UserError):
+            store.read(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for command in ("table", "report"):
+                status, said = ended([command, "--results-dir", place])
+                assert status in (0, 2), said
+        status, said = ended(["predict", str(folder), "a sentence"])
+        assert status == 2, said
+        assert said.count("\n") == 1, said
+
+
+@MANY
+@given(content=st.binary(max_size=300))
+@pytest.mark.parametrize("name", ["record.json", "epochs.csv", "samples.jsonl", "weights.npz"])
+def test_any_file_of_a_run_is_read_or_refused(name, content):
+    read = {
+        "record.json": store.read,
+        "epochs.csv": store.read_epochs,
+        "samples.jsonl": lambda folder: store.read_lines(folder, name),
+        "weights.npz": store.read_weights,
+    }[name]
+    with tempfile.TemporaryDirectory() as place:
+        (pathlib.Path(place) / name).write_bytes(content)
+        with contextlib.suppress(UserError):
+            read(place)
+
+
+CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t\n\r"'), max_size=40)
+
+
+@MANY
+@given(head=st.sampled_from(["", "text,label\n", "source\ttarget\n", "a,label\n"]), body=CELLS)
+@pytest.mark.parametrize("name", ["own.csv", "own.tsv", "clips/one.csv"])
+def test_any_table_of_the_users_is_read_or_refused(name, head, body):
+    with tempfile.TemporaryDirectory() as place:
+        path = pathlib.Path(place) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(head + body, "utf-8", newline="")
+        for read in (texts.read, texts.read_pairs, clips.read):
+            with contextlib.suppress(UserError):
+                read(str(path.parent if "clips" in name else path))
+
+
+@MANY
+@given(
+    content=st.binary(max_size=200), start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+)
+def test_any_image_is_read_or_refused(content, start):
+    with contextlib.suppress(UserError):
+        images.read(io.BytesIO(start + content), "an image")
+
+
+@MANY
+@given(fields=JSON)
+@pytest.mark.parametrize("read", [text.Vocabulary.from_json, scaling.Scaler.from_json])
+def test_any_tool_is_read_or_refused(read, fields):
+    for said in (json.dumps(fields), str(fields)):
+        with contextlib.suppress(UserError):
+            read(said)
+
+
+@MANY
+@given(
+    change=st.dictionaries(st.sampled_from(["model", "decoder", "added_tokens", "version"]), JSON)
+)
+def test_any_vocabulary_is_read_or_refused(change):
+    fields = json.loads(text.words(["a b", "a b"], 9).to_json())
+    with contextlib.suppress(UserError):
+        text.Vocabulary.from_json(json.dumps(fields | change))
+
+
+@given(st.lists(st.text(string.printable), max_size=3))
+def test_any_text_survives_a_vocabulary(sentences):
+    vocabulary = text.characters(["abc"])
+    assert vocabulary.decode(vocabulary.encode(sentences)) == sentences
+    np.testing.assert_array_equal(len(vocabulary), 3 + 256 + 3)

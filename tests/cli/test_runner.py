@@ -1,0 +1,428 @@
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import requests
+from rich.console import Console
+
+from rnn_topologies import tasks
+from rnn_topologies.cli import app, progress
+from rnn_topologies.runs import model_io, store
+from rnn_topologies.runs import record as records
+from rnn_topologies.tasks import translation
+from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
+from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.training import experiment, loop
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = {"units": 8, "embedding": 4, "epochs": 2, "batch_size": 16}
+FIELDS = {
+    *("schema", "run_id", "started_at", "status", "task", "topology", "cell", "dataset"),
+    *("config", "data", "model", "metrics", "headline", "baselines", "epochs_run", "best_epoch"),
+    *("seconds", "environment", "git", "tables", "baseline_metrics"),
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def run(tmp_path, data_dir, monkeypatch):
+    """Returns a function that runs a small translation and returns (record, folder, output)."""
+    monkeypatch.setattr(cldr_dates, "PARTS", {"train": 64, "validation": 16, "test": 16})
+
+    def ran(**settings):
+        shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+        record, folder = experiment.run(
+            "translation",
+            {**SMALL, "data_dir": data_dir, **settings},
+            results_dir=tmp_path / "results",
+            display=shown,
+        )
+        shown.console.file.flush()
+        return record, folder, (tmp_path / "output.txt").read_text("utf-8")
+
+    return ran
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "results/runs").iterdir()
+    return folder
+
+
+def test_a_run_writes_everything_that_there_is_to_know(run):
+    record, folder, output = run(cell="lstm", seed=3)
+    fields = json.loads((folder / "record.json").read_text("utf-8"))
+    assert set(fields) >= FIELDS
+    assert fields["status"] == "ok"
+    assert fields["schema"] == records.SCHEMA
+    assert fields["data"]["examples"] == {"train": 64, "validation": 16, "test": 16}
+    assert fields["config"]["seed"] == 3
+    assert fields["epochs_run"] == 2
+    assert fields["best_epoch"] in (1, 2)
+    assert set(fields["seconds"]) == {"data", "compile", "fit", "evaluate"}
+    assert {"test/exact_match", "test/bleu", "test/chrf", "test/perplexity"} <= set(
+        fields["metrics"]
+    )
+    assert set(fields["environment"]) == {
+        *("python", "keras", "backend", "backend_version", "device", "cores", "cpu_kernel")
+    }
+    assert "copy the source" in fields["baselines"]
+    for name, value in fields["baselines"].items():
+        assert fields["baseline_metrics"][name]["exact_match"] == value
+    assert store.read(folder) == record
+    rows = (folder / "epochs.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 3
+    assert rows[0].startswith("epoch,seconds,learning_rate")
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    assert len(samples) == 16
+    assert set(samples[0]) == {"source", "target", "output", "right"}
+    assert str(folder) in output.replace("\n", "")
+    assert output.count("expected") == 5  # nothing is right after two epochs
+
+
+def test_a_record_names_no_place_on_the_machine(run, data_dir, tmp_path):
+    _, folder, _ = run()
+    text = (folder / "record.json").read_text("utf-8")
+    for private in (data_dir, str(tmp_path), os.uname().nodename, str(pathlib.Path.home())):
+        assert private not in text
+
+
+def test_a_run_is_rebuilt_from_its_folder_alone(run):
+    record, folder, _ = run(cell="gru", attention="additive", layers=2)
+    task, model, data = model_io.load(folder)
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    sources = [sample["source"] for sample in samples]
+    assert task.predict(model, sources, data) == [sample["output"] for sample in samples]
+    arrays = store.read_weights(folder)
+    assert (
+        sum(np.prod(array.shape) for array in arrays.values())
+        >= (record.model["trainable_parameters"])
+    )
+    model_io.check_shapes(model, arrays)
+    name, array = next(iter(arrays.items()))
+    with pytest.raises(UserError, match=f"do not fit the model: {name}"):
+        model_io.check_shapes(model, {**arrays, name: array[:1]})
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
+    record, folder, output = run(learning_rate=1e38)
+    assert record.status == "diverged"
+    assert "not finite any more at step" in record.error
+    assert "--learning-rate" in record.error
+    assert store.read(folder).status == "diverged"
+    assert "diverged" in output
+
+
+def test_ctrl_c_keeps_what_there_is(run, monkeypatch):
+    original = loop.Saver.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        original(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Saver, "on_epoch_end", interrupt)
+    record, folder, output = run()
+    assert record.status == "interrupted"
+    assert record.epochs_run == 1
+    assert (folder / "weights.npz").is_file()
+    assert "interrupted" in output
+
+
+def test_a_run_that_breaks_is_recorded_and_still_breaks(run, tmp_path, monkeypatch):
+    def broken(self, data):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(translation.Task, "build_model", broken)
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run()
+    record = store.read(only_run(tmp_path))
+    assert (record.status, record.error) == ("failed", "RuntimeError: no such thing")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"cell": "lstmm"}, {"units": 0}, {"dataset": "cldr_dates/en-xx"}, {"test_split": "no"}],
+)
+def test_a_mistake_of_the_user_leaves_no_folder(run, tmp_path, settings):
+    with pytest.raises(UserError):
+        run(**settings)
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_dir):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="Choose another folder with --results-dir"):
+        experiment.run(
+            "translation", {"data_dir": data_dir}, results_dir=blocked, display=progress.Display()
+        )
+
+
+def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
+    record = records.Record(
+        run_id="r",
+        started_at=records.timestamp(),
+        status="ok",
+        task="t",
+        topology="o",
+        cell="c",
+        dataset="d",
+        config={"cell": "c", "seed": 0},
+        environment={},
+        git=None,
+        metrics={"test/loss": float("nan")},
+    )
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(tmp_path, record)
+    assert not list((tmp_path / "runs").iterdir())
+    record.metrics = {}
+    assert store.read(store.write(tmp_path, record)) == record
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"schema": 99}', "newer than 3. Update"),
+        ("[]", "is damaged: Input should be an object"),
+        ('{"schema": 3, "run_id": "../../etc"}', "is damaged: run_id: String should match"),
+        ("{", "is damaged: Invalid JSON"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        store.read(tmp_path)
+
+
+def test_run_ids_differ_even_within_a_second():
+    assert len({records.new_run_id("t", "c", 0) for _ in range(50)}) == 50
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, ROOT / "runner.py", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        timeout=900,
+    )
+
+
+def test_help_imports_neither_keras_nor_a_backend():
+    code = (
+        "import sys; sys.argv = ['runner.py', '--help']\n"
+        "from rnn_topologies.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'keras', 'tensorflow', 'numpy', 'jax', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "--task" in done.stdout
+    assert "list" in done.stdout
+
+
+def test_the_help_of_a_task_names_every_setting():
+    done = command("--task", "translation", "--help")
+    assert done.returncode == 0
+    for field in dataclasses.fields(translation.Config):
+        assert f"--{field.name.replace('_', '-')}" in done.stdout
+    for flag in ("--backend", "--results-dir"):
+        assert flag in done.stdout
+
+
+def test_list_shows_tasks_topologies_data_sets_and_cells():
+    done = command("list")
+    assert done.returncode == 0, done.stderr
+    for name in tasks.names():
+        assert name in done.stdout
+    for word in (
+        "many-to-many, unaligned",
+        "cldr_dates/",
+        "multi30k/",
+        "one-to-one",
+        "one-to-many",
+        "many-to-one",
+        "many-to-many, aligned",
+        "scenes",
+        "moving_shapes",
+        "PATH",
+        "simple_rnn",
+        "lstm",
+        "gru",
+    ):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "translaton"), "Unknown task 'translaton'.*Did you mean 'translation'"),
+        (("--task",), "--task needs a name"),
+        (("--task", "translation", "--units", "-1"), "--units must be at least 1, got -1"),
+        (("--task", "all", "--units", "-1"), "--units must be at least 1, got -1"),
+        (("--task", "all", "--dataset", "mnist"), "No such option: --dataset"),
+        (("--task", "classification", "--bidirectional"), "--bidirectional needs a sequence"),
+        (("--task", "image_captioning", "--bidirectional"), "cannot have read the words after"),
+        (("--task", "classification", "--dataset", "./no"), "no such file or folder"),
+        (("--task", "translation", "--units", "many"), "--units"),
+        (("--task", "translation", "--unit", "3"), "No such option: --unit"),
+        (("--task", "translation", "--backend", "theano"), "Unknown backend: 'theano'"),
+        (("--task=translation", "--dataset", "wmt"), "Unknown data set: 'wmt'"),
+        (("lst",), "No such command 'lst'"),
+        ((), "Give a --task .* or a command"),
+        (("--epochs", "3"), "No such option: --epochs"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, message, tmp_path):
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_a_mistake_in_the_environment_is_one_line_and_status_2(tmp_path):
+    run = ("--task", "classification", "--limit", "16", "--results-dir", str(tmp_path))
+    done = command(*run, RNN_TOPOLOGIES_CPU_KERNEL="fast")
+    assert done.returncode == 2
+    assert "RNN_TOPOLOGIES_CPU_KERNEL must be 'auto', 'off' or one of avx512" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="backend jax is not installed: pip install"):
+        app.start(["translation"], {}, backend="jax", strategy=None)
+
+
+def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def unreachable(address, **_):
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(requests, "head", unreachable)
+    settings = {"dataset": "multi30k/de-en", "data_dir": str(tmp_path / "data")}
+    with pytest.raises(UserError, match=r"cannot be reached.*--manual-dir"):
+        translation.Task(settings).load_data()
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == [".multi30k.lock"]
+    with pytest.raises(UserError, match="--manual-dir .* is not a folder"):
+        translation.Task({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
+
+
+def test_a_wrong_example_and_a_right_one_are_among_those_shown():
+    rows = [{"right": True, "number": number} for number in range(20)]
+    assert progress.choose(rows) == rows[:5]
+    rows[17]["right"] = False
+    assert progress.choose(rows) == [*rows[:4], rows[17]]
+
+
+def test_the_whole_command_runs_from_cold_and_prints_plain_text_into_a_file(tmp_path):
+    done = command(
+        *("--task", "translation", "--limit", "64", "--epochs", "1", "--units", "8"),
+        *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) < 40
+    assert "baseline: copy the source" in done.stdout
+    record = store.read(only_run(tmp_path))
+    assert record.data["examples"]["train"] == 64
+
+
+def test_all_tasks_run_one_after_the_other_and_end_in_one_table(tmp_path):
+    done = command(
+        *("--task", "all", "--limit", "40", "--epochs", "1", "--units", "4", "--cell", "lstm"),
+        *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
+        COLUMNS="80",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.rpartition("all on the test split")[2].splitlines()
+    records = [store.read(folder) for folder in (tmp_path / "results/runs").iterdir()]
+    assert sorted(record.task for record in records) == tasks.names()
+    for record in records:
+        assert record.status == "ok"
+        assert record.cell == "lstm"
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(record.task))
+        figures = record.headline["value"], max(record.baselines.values())
+        _, dataset, *rest = lines[number].split()
+        assert dataset == record.dataset
+        assert rest[:2] == [f"{figure:.3f}" for figure in figures]
+        assert lines[number + 1].split("  ")[0] == record.topology
+        assert lines[number + 1].split()[-1] == record.headline["name"]
+
+
+def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
+    rows = "".join(f"{'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(60))
+    path = tmp_path / "films.csv"
+    path.write_text("text,label\n" + rows, "utf-8")
+    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    settings = {"dataset": str(path), "units": 4, "epochs": 2}
+    record, folder = experiment.run(
+        "text_classification", settings, results_dir=tmp_path / "results", display=shown
+    )
+    assert record.dataset == record.config["dataset"] == "files/films.csv"
+    assert str(tmp_path) not in (folder / "record.json").read_text("utf-8")
+    path.unlink()
+    task, model, data = model_io.load(folder)
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    texts = [sample["source"] for sample in samples]
+    assert task.predict(model, texts, data) == [sample["output"] for sample in samples]
+    with pytest.raises(UserError, match="no such file"):
+        task.load_data()
+
+
+@pytest.mark.parametrize("name", ["classification", "image_captioning", "video_labeling"])
+def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
+    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    settings = {"units": 4, "epochs": 1, "limit": 30}
+    _, folder = experiment.run(name, settings, results_dir=tmp_path / "results", display=shown)
+    task, model, data = model_io.load(folder)
+    again = tasks.find(name)(settings).load_data()
+    place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
+    inputs = [example[place] for example in again.splits["test"][:5]]
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
+    outputs = task.predict(model, inputs, data)
+    if name == "video_labeling":
+        classes = data.notes["classes"]
+        expected = [[classes[label] for label in row["predicted"]] for row in samples[:5]]
+    else:
+        expected = [row["output"] for row in samples[:5]]
+    assert outputs == expected
+
+
+def contributing_example() -> str:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+
+
+def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
+    example = contributing_example()
+    assert len(example.splitlines()) <= 60
+    (tmp_path / "parity.py").write_text(example, "utf-8")
+    # As if the file lay in tasks/: its relative imports are those of the package.
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    assert "parity" in tasks.names()
+    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+    record, folder = experiment.run(
+        "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=shown
+    )
+    assert record.status == "ok"
+    assert record.topology == "many-to-many, aligned"
+    assert record.headline["value"] > 0.95 > record.baselines["majority class"]
+    task, model, data = model_io.load(folder)
+    assert task.predict(model, [[1, 0, 1, 1]], data) == [[1, 1, 0, 1]]
+    monkeypatch.delitem(sys.modules, "rnn_topologies.tasks.parity")

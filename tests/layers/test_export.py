@@ -1,0 +1,26 @@
+"""What export refuses; what it writes is tested in tests/runs/test_export.py, on TensorFlow."""
+
+import keras
+import pytest
+
+from rnn_topologies import layers
+
+from . import cases
+
+
+@pytest.mark.skipif(cases.BACKEND != "torch", reason="only PyTorch's exporters fix unknown sizes")
+@pytest.mark.parametrize(
+    ("shape", "suffix"),
+    [((2, None, 3), "onnx"), ((None, 4, 3), "tflite"), ((2, None, 3), "tflite")],
+)
+def test_unknown_sizes_are_refused_where_they_would_be_fixed(shape, suffix, tmp_path):
+    inputs = keras.Input(batch_shape=shape, name="x")
+    model = keras.Model(inputs, layers.GRU(2)(inputs))
+    with pytest.raises(ValueError, match="takes fixed sizes only, and input 'x' has the shape"):
+        layers.export(model, tmp_path / f"model.{suffix}")
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
+    with pytest.raises(ValueError, match=r"must end in .tflite, .onnx"):
+        layers.export(model, tmp_path / "model.pb")

@@ -1,0 +1,18 @@
+"""The tables of the pages are those that the measurements make."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["cells", "layers", "tasks"])
+def test_the_page_holds_the_tables_of_what_was_measured(monkeypatch, name):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    page = benchmark.PAGE.read_text("utf-8")
+    assert benchmark.tables(page) == page

@@ -1,0 +1,265 @@
+import csv
+import io
+import pathlib
+import statistics
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rnn_topologies.runs import compare, store, tables, trained_model
+from rnn_topologies.runs import record as records
+from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.metrics import bootstrap, captions, translation
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
+    """Writes the record of a run of `classification`; `fields` go over what it is by default."""
+    ok = status == "ok"
+    config = {"cell": "gru", "seed": 0, "units": 8, "dataset": "digits"} | fields.pop("config", {})
+    record = records.Record(
+        **{
+            "run_id": f"20260101T0000{number:02d}Z-classification-{config['cell']}",
+            "started_at": "2026-01-01T00:00:00+00:00",
+            "status": status,
+            "task": "classification",
+            "topology": "one-to-one",
+            "cell": config["cell"],
+            "dataset": config["dataset"],
+            "config": config,
+            "environment": {"backend": "tensorflow"},
+            "git": None,
+            "data": {"name": "digits", "examples": {"test": len(samples)}},
+            "model": {"trainable_parameters": 100},
+            "metrics": {"test/accuracy": value, "test/log_loss": 1 - value} if ok else {},
+            "headline": {"name": "accuracy", "value": value, "higher_is_better": True}
+            if ok
+            else None,
+            "baselines": {"majority class": 0.1, "logistic regression": 0.4} if ok else {},
+            "seconds": {"data": 1.0, "fit": 2.5},
+            **fields,
+        }
+    )
+    return store.write(folder, record, examples=list(samples))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, value in enumerate((0.5, 0.6, 0.85)):
+        write(tmp_path, seed, value=value, config={"seed": seed})
+    write(tmp_path, 3, value=0.65, config={"seed": 2})  # the same seed once more
+    write(tmp_path, 4, status="diverged")
+    write(tmp_path, 5, status="failed", config={"cell": "lstm", "units": 16})
+    write(tmp_path, 6, value=0.7, config={"cell": "lstm"})
+    return tmp_path
+
+
+def test_a_run_is_one_tidy_row(folder):
+    runs = store.load(folder)
+    assert len(runs) == 7
+    run = runs[runs["run_id"].str.contains("T000001Z")].iloc[0]
+    assert (run["task"], run["headline"], run["value"], run["seconds"]) == (
+        *("classification", "accuracy", 0.6, 3.5),
+    )
+    assert run["config/units"] == 8
+    assert run["test/log_loss"] == 0.4
+    assert run["baseline/majority class"] == 0.1
+    assert pathlib.Path(run["folder"], "record.json").is_file()
+
+
+def test_a_folder_of_run_folders_is_read_too(folder):
+    assert len(store.load(folder / "runs")) == 7
+
+
+def test_a_record_that_cannot_be_read_is_named_and_left_out(folder):
+    broken = folder / "runs/broken"
+    broken.mkdir()
+    (broken / "record.json").write_text("{", "utf-8")
+    with pytest.warns(UserWarning, match="broken is left out"):
+        assert len(store.load(folder)) == 7
+
+
+def test_means_are_over_seeds_and_count_what_failed(folder):
+    table = tables.summary(store.load(folder))
+    assert list(table["cell"]) == ["lstm", "gru", "lstm"]
+    assert list(table["best"]) == [True, False, False]
+    gru = table.iloc[1]
+    seeds = [0.5, 0.6, 0.75]  # of two runs of seed 2 the mean
+    assert gru["mean"] == pytest.approx(statistics.mean(seeds))
+    assert gru["std"] == pytest.approx(statistics.stdev(seeds))
+    assert (gru["seeds"], gru["not_ok"], tables.runs_of(gru)) == (3, 1, "3 (+1 not ok)")
+    failed = table.iloc[2]
+    assert (failed["seeds"], failed["not_ok"], failed["setting"]) == (0, 1, "units=16")
+    assert np.isnan(failed["mean"])
+    assert tables.score(table.iloc[0]) == "0.700"
+    assert tables.score(gru) == "0.617 ± 0.126"
+
+
+def test_lower_is_better_where_the_headline_says_so(tmp_path):
+    for number, (cell, value) in enumerate((("gru", 2.0), ("lstm", 1.0))):
+        headline = {"name": "error", "value": value, "higher_is_better": False}
+        write(tmp_path, number, config={"cell": cell}, headline=headline)
+    table = tables.summary(store.load(tmp_path))
+    assert list(table["cell"]) == ["lstm", "gru"]
+    assert list(table["best"]) == [True, False]
+
+
+def test_every_form_says_the_same(folder):
+    table = tables.summary(store.load(folder))
+    text = io.StringIO()
+    tables.show(table, Console(file=text, width=80), all_metrics=True)
+    shown, marked = text.getvalue(), tables.markdown(table, all_metrics=True)
+    for said in ("0.617 ± 0.126", "3 (+1 not ok)", "majority class 0.100", "log_loss", "units=16"):
+        assert said in shown
+        assert said in marked
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "**lstm**" in marked
+    rows = list(csv.DictReader(io.StringIO(tables.csv(table))))
+    assert float(rows[1]["mean"]) == pytest.approx(0.6166666)
+    assert float(rows[1]["baseline/logistic regression"]) == 0.4
+    assert "test/log_loss" not in rows[0]
+    assert "test/log_loss" in tables.csv(table, all_metrics=True)
+
+
+def test_the_table_of_the_reference_runs_is_current():
+    table = tables.summary(store.load(ROOT / "results/reference"))
+    assert (ROOT / "results/TABLE.md").read_text("utf-8") == tables.markdown(table)
+
+
+def test_the_example_of_the_results_guide_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    guide = (ROOT / "results/README.md").read_text("utf-8")
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    assert len(code.splitlines()) == 5
+    exec(compile(code, "results/README.md", "exec"), {})
+
+
+def rows_of(right, **more):
+    return [
+        {"source": str(n), "output": "a", "target": "b", "right": bool(r), **more}
+        for n, r in enumerate(right)
+    ]
+
+
+def test_runs_are_found_by_id_beginning_folder_and_score(folder):
+    names = sorted(path.name for path in (folder / "runs").iterdir())
+    assert trained_model.find(names[1], folder).name == names[1]
+    assert trained_model.find(names[1][:15], folder).name == names[1]
+    assert trained_model.find(str(folder / "runs" / names[2]), folder).name == names[2]
+    assert trained_model.find("best:classification", folder).name == names[2]
+    for wrong, message in (
+        ("2026", "beginning of 7 runs"),
+        ("nothing", "Unknown run"),
+        ("best:translation", "no finished run"),
+        ("best:nothing", "Unknown task"),
+    ):
+        with pytest.raises(UserError, match=message):
+            trained_model.find(wrong, folder)
+    with pytest.raises(UserError, match="no runs"):
+        trained_model.find("any", folder / "empty")
+
+
+def test_two_runs_are_compared_on_the_same_examples(tmp_path):
+    random = np.random.default_rng(0)
+    right = random.random((2, 400)) < [[0.9], [0.6]]
+    folders = [
+        write(
+            tmp_path, n, value=float(row.mean()), samples=rows_of(row),
+            config={"units": 8 * (n + 1)},
+        )
+        for n, row in enumerate(right)
+    ]  # fmt: skip
+    found = compare.compare(*folders)
+    assert found.settings == {"units": (8, 16)}
+    assert found.difference == pytest.approx(right[0].mean() - right[1].mean())
+    # The normal approximation of a mean of paired differences.
+    paired = right[0].astype(float) - right[1]
+    half = 1.96 * paired.std() / 400**0.5
+    np.testing.assert_allclose(
+        found.interval, [found.difference - half, found.difference + half], atol=0.015
+    )
+    text = io.StringIO()
+    compare.show(found, Console(file=text, width=100))
+    assert "more than chance" in text.getvalue()
+    assert "--units" in text.getvalue()
+    same = compare.compare(folders[0], folders[0])
+    assert (same.difference, same.interval) == (0.0, (0.0, 0.0))
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    one = write(tmp_path, 0, value=1.0, samples=rows_of([1, 1]))
+    other = write(tmp_path, 1, value=1.0, samples=rows_of([1, 1, 1]))
+    changed = write(tmp_path, 2, value=0.2, samples=rows_of([1, 1]))
+    failed = write(tmp_path, 3, status="failed", samples=rows_of([1, 1]))
+    apart = write(tmp_path, 4, dataset="mnist", samples=rows_of([1, 1]))
+    bare = write(tmp_path, 5)
+    for second, message in (
+        (other, "different examples"),
+        (changed, "One of them was changed"),
+        (failed, "is failed"),
+        (apart, "different datasets"),
+        (bare, "no samples.jsonl"),
+    ):
+        with pytest.raises(UserError, match=message):
+            compare.compare(one, second)
+
+
+SENTENCES = [
+    ("the dog runs over the grass", "the dog runs over the green grass"),
+    ("a man in a red shirt", "a man with a red shirt stands there"),
+    ("two birds", "two birds sit on a wire and sing"),
+    ("a boat on the lake", "a boat on the lake"),
+]
+
+
+def test_the_parts_of_bleu_add_up_to_that_of_the_corpus():
+    outputs, references = zip(*SENTENCES, strict=True)
+    parts = bootstrap.bleu(translation.bleu(), outputs, [[r] for r in references])
+    whole = translation.bleu().corpus_score(outputs, [references]).score
+    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
+    twice = parts.score(parts.rows[[0, 0, 3]].sum(axis=0))
+    chosen = [SENTENCES[index] for index in (0, 0, 3)]
+    expected = (
+        translation.bleu().corpus_score([o for o, _ in chosen], [[r for _, r in chosen]]).score
+    )
+    assert twice == pytest.approx(expected)
+
+
+def test_the_parts_of_caption_bleu_add_up_too():
+    outputs, references = zip(*SENTENCES, strict=True)
+    several = [[r, "a dog on the grass"][: 1 + n % 2] for n, r in enumerate(references)]
+    parts = bootstrap.bleu(captions.bleu(4), outputs, several)
+    whole = captions.caption_scores(outputs, several)["bleu_4"]
+    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
+
+
+def test_the_parts_of_macro_f1_and_of_means_add_up():
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(0)
+    labels = [random.integers(0, 3, size) for size in (5, 9, 2)]
+    predicted = [random.integers(0, 3, len(row)) for row in labels]
+    parts = bootstrap.macro_f1(labels, predicted, 4)
+    expected = f1_score(np.concatenate(labels), np.concatenate(predicted), average="macro")
+    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(expected)
+    mean = bootstrap.mean_of([1, 2, 3], [2, 2, 4])
+    assert mean.score(mean.rows.sum(axis=0)) == 6 / 8
+    with pytest.raises(ValueError, match="same examples"):
+        bootstrap.difference(mean, bootstrap.mean_of([1, 2]))
+
+
+def test_runs_that_all_failed_are_shown_too(tmp_path):
+    from rnn_topologies.report import page
+
+    write(tmp_path, 0, status="failed", model=None, data=None)
+    write(tmp_path, 1, status="interrupted", config={"cell": "lstm"})
+    table = tables.summary(store.load(tmp_path))
+    assert list(table["not_ok"]) == [1, 1]
+    assert not table["best"].any()
+    text = io.StringIO()
+    tables.show(table, Console(file=text, width=80))
+    assert "0 (+1 not ok)" in text.getvalue()
+    assert "0 (+1 not ok)" in tables.markdown(table)
+    assert "2 of them failed" in page.write(tmp_path).read_text("utf-8")

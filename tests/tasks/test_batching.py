@@ -1,0 +1,178 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies.tasks.data import batching
+from rnn_topologies.tasks.models import losses
+
+
+def lengths(count=103):
+    return np.random.default_rng(0).integers(1, 20, count)
+
+
+def kept(indices, *_):
+    return indices
+
+
+def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
+    counts = lengths()
+    grouped = batching.GroupedBatches(counts, kept, batch_size=8, seed=0)
+    for _ in range(2):
+        seen = [grouped[index] for index in range(len(grouped))]
+        assert sorted(np.concatenate(seen)) == list(range(len(counts)))
+        padding = sum(counts[batch].max() * len(batch) - counts[batch].sum() for batch in seen)
+        assert padding / counts.sum() < 0.1
+        grouped.on_epoch_end()
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
+    def epochs(seed):
+        if grouped:
+            made = batching.GroupedBatches(lengths(), kept, batch_size=8, seed=seed)
+        else:
+            made = batching.Batches(103, kept, batch_size=8, seed=seed)
+        first = [made[index].tolist() for index in range(len(made))]
+        made.on_epoch_end()
+        second = [made[index].tolist() for index in range(len(made))]
+        for epoch in (first, second):
+            assert sorted(itertools.chain.from_iterable(epoch)) == list(range(103))
+        return first, second
+
+    first, second = epochs(1)
+    assert first != second
+    assert epochs(1) == (first, second)
+    assert epochs(2) != (first, second)
+
+
+def test_batches_of_one_width_do_not_fix_it_for_the_others():
+    rows = [[1] * 4] * 16 + [[1] * 9] * 3
+    grouped = batching.GroupedBatches(
+        [4] * 16 + [9] * 3,
+        lambda indices, pad, _: (pad([rows[index] for index in indices]),),
+        batch_size=8,
+    )
+
+    class Sum(keras.Model):
+        def call(self, inputs):
+            return keras.ops.sum(inputs, axis=1, keepdims=True)
+
+    sums = Sum().predict(grouped, verbose=0)[:, 0]
+    assert sorted(sums) == [4] * 16 + [9] * 3
+
+
+def test_outputs_come_back_in_the_given_order():
+    grouped = batching.GroupedBatches(lengths(), kept, batch_size=8)
+    outputs = [index for number in range(len(grouped)) for index in grouped[number]]
+    assert grouped.restore(outputs) == list(range(103))
+
+
+def test_padding_fills_up_the_end_to_a_multiple():
+    np.testing.assert_array_equal(batching.pad([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
+    assert batching.pad([[5], [6, 7, 8]], multiple=4).shape == (2, 4)
+    assert batching.pad([[], []], multiple=4).shape == (2, 4)
+    assert batching.pad([[5], [6]], extra=2).shape == (2, 3)
+    assert batching.pad([[5], [6]], at_least=3, multiple=4).shape == (2, 4)
+    assert batching.pad([[5], [6]], at_least=0).shape == (2, 1)
+
+
+def test_padding_of_arrays_keeps_their_shape_and_type():
+    clips = [np.full((2, 3, 1), 7, "uint8"), np.full((4, 3, 1), 9, "uint8")]
+    padded = batching.pad(clips, dtype="uint8")
+    assert (padded.shape, padded.dtype) == ((2, 4, 3, 1), np.uint8)
+    np.testing.assert_array_equal(padded[0, :, 0, 0], [7, 7, 0, 0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_mean_over_real_tokens(smoothing):
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(2, 4, 5)).astype("float32")
+    targets = np.array([[1, 2, 3, 4], [2, 1, 0, 0]])
+    weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], "float32")
+    loss = losses.CrossEntropy(smoothing)
+    found = float(loss(targets, keras.ops.convert_to_tensor(logits), sample_weight=weights))
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    terms = []
+    for row, column in zip(*np.nonzero(weights), strict=True):
+        hot = np.eye(5)[targets[row, column]] * (1 - smoothing) + smoothing / 5
+        terms.append(-(hot * log_p[row, column]).sum())
+    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
+
+
+def test_padding_does_not_change_the_loss():
+    logits = np.random.default_rng(0).normal(size=(2, 6, 5)).astype("float32")
+    targets = np.array([[1, 2, 3, 0, 0, 0], [2, 1, 0, 0, 0, 0]])
+    weights = (targets > 0).astype("float32")
+    loss = losses.CrossEntropy()
+    short, long = (
+        float(
+            loss(
+                targets[:, :width],
+                keras.ops.convert_to_tensor(logits[:, :width]),
+                sample_weight=weights[:, :width],
+            )
+        )
+        for width in (3, 6)
+    )
+    np.testing.assert_allclose(short, long, rtol=1e-6)
+
+
+def test_metrics_count_every_target_once_whatever_its_batch():
+    random = np.random.default_rng(0)
+    watched = losses.watched()
+    right = total = count = 0
+    for width in (3, 11):
+        logits = random.normal(size=(2, width, 5)).astype("float32")
+        targets = random.integers(0, 5, (2, width))
+        weights = (random.random((2, width)) < 0.6).astype("float32")
+        for metric in watched:
+            metric.update_state(targets, keras.ops.convert_to_tensor(logits), weights)
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for row, column in zip(*np.nonzero(weights), strict=True):
+            total -= log_p[row, column, targets[row, column]]
+            right += logits[row, column].argmax() == targets[row, column]
+            count += 1
+    np.testing.assert_allclose(float(watched[0].result()), total / count, rtol=1e-5)
+    np.testing.assert_allclose(float(watched[1].result()), right / count, rtol=1e-6)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
+    counts = lengths()
+
+    def made():
+        if not grouped:
+            collate = lambda indices, random: (indices.tolist(), random.random())  # noqa: E731
+            return batching.Batches(len(counts), collate, batch_size=8, seed=3)
+
+        def collate(indices, pad, random):
+            rows = pad([[index] * counts[index] for index in indices])
+            return rows.tolist(), random.random()
+
+        return batching.GroupedBatches(counts, collate, batch_size=8, seed=3)
+
+    whole = made()
+    whole.on_epoch_end()
+    expected = [whole[index] for index in range(len(whole))]
+    for step in (0, 2, 4, len(whole) - 1):
+        later = made()
+        later.go_to(1, step)
+        assert len(later) == len(whole) - step
+        assert [later[index] for index in range(len(later))] == expected[step:]
+        later.on_epoch_end()
+        assert len(later) == len(whole)
+
+
+def test_two_batches_of_a_pair_never_have_one_width():
+    grouped = batching.GroupedBatches(
+        [4] * 50,
+        lambda indices, pad, _: pad([[1] * 4 for _ in indices]),
+        batch_size=8,
+        seed=0,
+    )
+    for start in range(0, len(grouped) - 1, 2):
+        grouped.go_to(0, start)
+        assert grouped[0].shape[1] != grouped[1].shape[1]
+        assert grouped[1].shape == grouped[1].shape

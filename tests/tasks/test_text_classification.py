@@ -1,0 +1,132 @@
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies.tasks import text_classification
+from rnn_topologies.tasks.data import vocabulary as text
+from rnn_topologies.tasks.data.sources import cldr_languages
+from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.models.recurrence import Pool, Recurrence
+
+from ..support import every_cell
+
+POOLINGS = ("last", "mean", "max", "attention")
+
+
+def make(**settings):
+    keras.utils.set_random_seed(0)
+    small = {"units": 8, "embedding": 6, "limit": 200}
+    task = text_classification.Task({**small, **settings})
+    data = task.load_data()
+    return task, data, task.build_model(data)
+
+
+@pytest.mark.parametrize(("cell", "pooling"), every_cell.with_each(POOLINGS, "last"))
+def test_every_cell_learns_with_every_pooling(cell, pooling):
+    task, data, model = make(
+        cell=cell, pooling=pooling, bidirectional=cell != "lstm", layers=2, dropout=0.1
+    )
+    model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())
+    batches = task.batches(data.splits["train"], data, training=True)
+    history = model.fit(batches, epochs=2, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert task.predict(model, ["Deutschland", ""], data)[0] in data.notes["classes"]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_changes_no_logit(pooling, bidirectional):
+    _, _, model = make(pooling=pooling, bidirectional=bidirectional)
+    tokens = np.array([[text.START, 40, 50, 60, text.END]])
+    wide = np.concatenate([tokens, np.zeros((1, 3), tokens.dtype)], axis=1)
+    np.testing.assert_allclose(model(tokens), model(wide), rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_is_what_its_docstring_says():
+    random = np.random.default_rng(0)
+    sequences = random.normal(size=(3, 5, 4)).astype("float32")
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], "bool")
+    recurrence = Recurrence("lstm", 6, bidirectional=True)
+    outputs, states = recurrence(sequences, mask=mask)
+    outputs = keras.ops.convert_to_numpy(outputs)
+    pool = {how: Pool(how, bidirectional=True) for how in POOLINGS}
+    found = {
+        how: keras.ops.convert_to_numpy(layer(outputs, states, mask)) for how, layer in pool.items()
+    }
+    attention = pool["attention"]
+    for row, length in enumerate(mask.sum(axis=1)):
+        valid = outputs[row, :length]
+        last = np.concatenate([valid[-1, :6], valid[0, 6:]])  # backwards it ends at the first step
+        np.testing.assert_allclose(found["last"][row], last, atol=1e-6)
+        np.testing.assert_allclose(found["mean"][row], valid.mean(0), atol=1e-6)
+        np.testing.assert_allclose(found["max"][row], valid.max(0), atol=1e-6)
+        kernel, bias = (keras.ops.convert_to_numpy(w) for w in attention.hidden.weights)
+        score = np.tanh(valid @ kernel + bias) @ keras.ops.convert_to_numpy(attention.score.kernel)
+        weights = np.exp(score) / np.exp(score).sum()
+        np.testing.assert_allclose(found["attention"][row], (weights * valid).sum(0), atol=1e-5)
+
+
+def test_no_name_has_two_languages_and_no_thing_is_in_two_splits():
+    names = cldr_languages.names()
+    assert len({row["text"] for row in names}) == len(names) > 15_000
+    source = cldr_languages.read(None)
+    things = [{row["thing"] for row in rows} for rows in source.splits.values()]
+    assert sum(map(len, things)) == len(set().union(*things))
+    assert {row["label"] for row in source.splits["test"]} == set(range(20))
+
+
+def test_texts_are_cut_to_the_longest_allowed():
+    _, data, _ = make(max_length=4)
+    for example in data.splits["test"]:
+        assert len(example.tokens) <= 6
+        assert (example.tokens[0], example.tokens[-1]) == (text.START, text.END)
+
+
+def test_a_crop_is_a_run_of_at_least_half():
+    random = np.random.default_rng(0)
+    tokens = list(range(11))
+    crops = [text_classification._cropped(tokens, 1.0, random) for _ in range(300)]
+    assert {len(crop) for crop in crops} == set(range(6, 12))
+    assert all(crop == tokens[crop[0] : crop[-1] + 1] for crop in crops)
+    assert {crop[0] for crop in crops} == set(range(6))
+    assert text_classification._cropped(tokens, 0.0, random) == tokens
+
+
+def test_crops_leave_the_only_batch_its_width():
+    task, data, model = make(crop=1.0, batch_size=40, limit=40)
+    grouped = task.batches(data.splits["train"], data, training=True)
+    longest = max(len(example.tokens) for example in data.splits["train"])
+    model.compile(loss=task.loss())
+    model.fit(grouped, epochs=4, verbose=0)  # Keras refuses a width that changes
+    assert grouped[0][0].shape == (40, longest)
+
+
+def test_scores_are_of_the_test_split_in_its_order():
+    task, data, model = make()
+    evaluation = task.evaluate(model, "test", data)
+    outputs = task.predict(model, [example.text for example in data.splits["test"]], data)
+    assert [row["output"] for row in evaluation.examples] == outputs
+    right = [row["output"] == row["target"] for row in evaluation.examples]
+    assert evaluation.metrics["accuracy"] == pytest.approx(np.mean(right))
+    assert [row["right"] for row in evaluation.examples] == right
+
+
+@pytest.mark.parametrize("tokens", ["words", "characters"])
+def test_the_opponents_read_the_same_units(tmp_path, tokens):
+    lines = "".join(f"the {'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(80))
+    (tmp_path / "films.csv").write_text("text,label\n" + lines)
+    task = text_classification.Task({"dataset": str(tmp_path / "films.csv"), "tokens": tokens})
+    baselines = task.baseline(task.load_data())
+    unit = tokens.removesuffix("s")
+    assert baselines[f"{unit} n-gram logistic regression"]["accuracy"] == 1.0
+    assert baselines[f"{unit} n-gram naive Bayes"]["accuracy"] == 1.0
+    assert baselines["majority class"]["accuracy"] < 1.0
+
+
+def test_words_are_lowered_and_rare_ones_unknown():
+    vocabulary = text.words(["The film, the FILM!", "a film"], 100)
+    (tokens,) = vocabulary.encode(["THE film, never"])
+    assert vocabulary.decode([tokens]) == ["the film <unknown> <unknown>"]
+    assert len(text.words([f"w{n} w{n}" for n in range(50)], 20)) == 20
+    with pytest.raises(UserError, match="--vocabulary-size must be above 4"):
+        text.words(["a"], 3)

@@ -1,0 +1,206 @@
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from rnn_topologies.tasks import translation
+from rnn_topologies.tasks.data import vocabulary
+from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
+from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.metrics import translation as scores
+from rnn_topologies.tasks.models.encoder_decoder import ATTENTIONS, EncoderDecoder, Writer
+
+from ..support import every_cell
+
+PARTS = {"train": 90, "validation": 20, "test": 20}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def make(data_dir, monkeypatch):
+    """Returns a function that builds (task, data, untrained model) on a small data set."""
+    monkeypatch.setattr(cldr_dates, "PARTS", PARTS)
+
+    def built(**settings):
+        keras.utils.set_random_seed(0)
+        task = translation.Task({"data_dir": data_dir, "units": 12, "embedding": 8, **settings})
+        data = task.load_data()
+        return task, data, task.build_model(data)
+
+    return built
+
+
+def compiled(task, model):
+    model.compile("adam", task.loss(), weighted_metrics=task.metrics())
+    return model
+
+
+@pytest.mark.parametrize(("cell", "attention"), every_cell.with_each(ATTENTIONS, "dot"))
+def test_every_cell_trains_with_every_attention(make, cell, attention):
+    # One direction with SimpleRNN, so that both are tried with each attention.
+    bidirectional = cell != "simple_rnn"
+    task, data, model = make(
+        cell=cell, attention=attention, bidirectional=bidirectional, layers=2, dropout=0.1
+    )
+    compiled(task, model)
+    batches = task.batches(data.splits["train"], data, training=True)
+    history = model.fit(batches, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert len(task.predict(model, ["2/3/24"], data)) == 1
+
+
+def test_padding_of_the_source_changes_no_logit(make):
+    _, _, model = make()
+    source, previous = np.array([[5, 6, 7]]), np.array([[vocabulary.START, 9, 8]])
+    wide = np.array([[5, 6, 7, vocabulary.PAD, vocabulary.PAD]])
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(model({"source": source, "previous": previous})),
+        keras.ops.convert_to_numpy(model({"source": wide, "previous": previous})),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer(make):
+    task, data, _ = make()
+    pairs = data.splits["test"][:2]
+    inputs, following, weights = task.batches(pairs, data, training=False)[0]
+    for row in range(2):
+        target = next(
+            pair.target_tokens
+            for pair in pairs
+            if inputs["source"][row, : len(pair.source_tokens)].tolist() == pair.source_tokens
+        )
+        count = len(target)
+        assert inputs["previous"][row, : count + 1].tolist() == [vocabulary.START, *target]
+        assert following[row, : count + 1].tolist() == [*target, vocabulary.END]
+        assert weights[row].tolist() == [1.0] * (count + 1) + [0.0] * (weights.shape[1] - count - 1)
+
+
+def test_scores_are_of_free_writing_and_count_real_tokens_only(make):
+    task, data, model = make()
+    evaluation = task.evaluate(compiled(task, model), "test", data)
+    pairs = data.splits["test"]
+    written = task.predict(model, [pair.source for pair in pairs], data)
+    assert [example["output"] for example in evaluation.examples] == written
+    total = count = 0
+    for pair in pairs:  # one at a time, so that there is no padding
+        previous = np.array([[vocabulary.START, *pair.target_tokens]])
+        logits = model({"source": np.array([pair.source_tokens]), "previous": previous})
+        logits = keras.ops.convert_to_numpy(logits)[0].astype("float64")
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for t, token in enumerate([*pair.target_tokens, vocabulary.END]):
+            total -= log_p[t, token]
+            count += 1
+    np.testing.assert_allclose(evaluation.metrics["cross_entropy"], total / count, rtol=1e-4)
+    np.testing.assert_allclose(evaluation.metrics["perplexity"], math.exp(total / count), rtol=1e-3)
+
+
+def test_predictions_come_in_the_order_of_the_inputs(make):
+    task, data, model = make(beam_size=3)
+    sources = [pair.source for pair in data.splits["test"]]
+    together = task.predict(model, sources, data)
+    assert together == [task.predict(model, [source], data)[0] for source in sources]
+    best = task.n_best(model, sources[:3], data, beam_size=4)
+    assert [len(outputs) for outputs in best] == [4, 4, 4]
+
+
+def test_a_beam_and_a_greedy_writer_have_one_shape(make):
+    _, data, model = make()
+    source = np.array([data.splits["test"][0].source_tokens])
+    for beam_size in (1, 3):
+        writer = Writer(model, max_length=5, beam_size=beam_size)
+        assert keras.ops.shape(writer(source)) == (1, beam_size, 5)
+
+
+def test_baselines_are_scored_like_the_model(make):
+    task, data, _ = make()
+    baselines = task.baseline(data)
+    assert set(baselines) == {
+        "copy the source",
+        "most frequent target",
+        "target of the nearest source",
+    }
+    references = [pair.target for pair in data.splits["test"]]
+    copied = scores.translation_scores([p.source for p in data.splits["test"]], references)
+    assert baselines["copy the source"] == copied
+
+
+def test_the_nearest_source_of_a_training_source_is_itself(make):
+    _, data, _ = make()
+    train = data.splits["train"]
+    assert translation._nearest(train, train[:10]) == [pair.target for pair in train[:10]]
+
+
+def test_translation_scores_are_those_of_sacrebleu():
+    outputs, references = ["the cat sat on the mat", "A dog"], ["the cat sat on the mat", "a dog"]
+    found = scores.translation_scores(outputs, references)
+    assert found["exact_match"] == 0.5
+    assert found["bleu_lowercase"] == pytest.approx(100)
+    assert found["bleu"] < 95
+    assert "tok:13a" in scores.signatures()["bleu"]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_limit_keeps_the_first_training_examples_only(make, split):
+    _, whole, _ = make()
+    _, limited, _ = make(limit=30)
+    sources = [pair.source for pair in whole.splits[split]]
+    kept = [pair.source for pair in limited.splits[split]]
+    assert kept == (sources[:30] if split == "train" else sources)
+
+
+def test_the_same_seed_trains_the_same_model(make):
+    losses = []
+    for _ in range(2):
+        task, data, model = make()
+        batches = task.batches(data.splits["train"], data, training=True)
+        losses.append(compiled(task, model).fit(batches, verbose=0).history["loss"][0])
+    # TensorFlow adds gradients up in an order of its own.
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"units": 0}, "--units must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
+        ({"dropout": 1.0}, "--dropout must be below 1"),
+        ({"attention": "dott"}, "Unknown value of --attention: 'dott'.*Did you mean 'dot'"),
+        ({"beam_size": 0}, "--beam-size must be at least 1"),
+        ({"dataset": "cldr_date"}, "Unknown data set: 'cldr_date'. Available: cldr_dates"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_its_flag(settings, message):
+    with pytest.raises(UserError, match=message):
+        translation.Task(settings)
+
+
+def test_a_data_set_brings_its_own_settings_and_the_user_has_the_last_word():
+    task = translation.Task({"dataset": "multi30k/de-en"})
+    assert (task.config.tokens, task.config.beam_size) == ("byte_pairs", 5)
+    assert translation.Task({"dataset": "multi30k/de-en", "beam_size": 2}).config.beam_size == 2
+    names = {field.name for field in dataclasses.fields(translation.Config)}
+    for facts in translation.Task.datasets.values():
+        assert set(facts.settings) <= names
+
+
+def test_the_encoder_of_one_direction_has_half_the_memory():
+    shapes = []
+    for bidirectional in (True, False):
+        model = EncoderDecoder(
+            cell="gru",
+            source_size=9,
+            target_size=9,
+            units=6,
+            bidirectional=bidirectional,
+            embedding_size=4,
+        )
+        shapes.append(model.encode(np.array([[4, 5]]))["memory"].shape[-1])
+    assert shapes == [12, 6]

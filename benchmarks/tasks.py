@@ -145,7 +145,7 @@ def epochs_of_torch(task, data, train, validation, count):
     from rnn_topologies.training.loop import learning_rate
 
     config = task.config
-    units, width, target_size = config.units, config.embedding, len(data.tools["target"])
+    units, width, target_size = config.units, config.embedding_size, len(data.tools["target"])
 
     class EncoderDecoder(nn.Module):
         def __init__(self):

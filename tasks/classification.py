@@ -65,10 +65,10 @@ class Config(base.TaskConfig):
     )
     bidirectional: bool = base.setting(False, "Whether rows or pixels are read both ways.")
     layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    width: int = base.setting(
+    filters: int = base.setting(
         32, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = base.setting(128, "Width of the vector of an image.", at_least=1)
+    feature_size: int = base.setting(128, "Width of the vector of an image.", at_least=1)
     dropout: float = base.setting(
         0.2,
         "Fraction dropped of the vector, between layers and before the class.",
@@ -78,8 +78,10 @@ class Config(base.TaskConfig):
     image_size: int | None = base.setting(
         None, "Resize images to this many pixels a side.", at_least=4
     )
-    shift: int = base.setting(0, "Move training images by up to this many pixels.", at_least=0)
-    mirror: bool = base.setting(False, "Whether half of the training images are mirrored.")
+    random_translation: int = base.setting(
+        0, "Move training images by up to this many pixels.", at_least=0
+    )
+    horizontal_flip: bool = base.setting(False, "Whether half of the training images are mirrored.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -126,21 +128,31 @@ class Task(base.Task):
         "mnist": base.DatasetFacts(
             form="mnist",
             text="70,000 handwritten digits of 28 x 28 pixels",
-            settings={"shift": 2, "batch_size": 128},
+            settings={"random_translation": 2, "batch_size": 128},
             headline=ACCURACY,
             read=_public,
         ),
         "fashion_mnist": base.DatasetFacts(
             form="fashion_mnist",
             text="70,000 pictures of clothes of 28 x 28 pixels",
-            settings={"epochs": 20, "shift": 2, "mirror": True, "batch_size": 128},
+            settings={
+                "epochs": 20,
+                "random_translation": 2,
+                "horizontal_flip": True,
+                "batch_size": 128,
+            },
             headline=ACCURACY,
             read=_public,
         ),
         "cifar10": base.DatasetFacts(
             form="cifar10",
             text="60,000 photographs of 32 x 32 pixels",
-            settings={"epochs": 20, "shift": 3, "mirror": True, "batch_size": 128},
+            settings={
+                "epochs": 20,
+                "random_translation": 3,
+                "horizontal_flip": True,
+                "batch_size": 128,
+            },
             headline=ACCURACY,
             read=_public,
         ),
@@ -194,8 +206,8 @@ class Task(base.Task):
             units=config.units,
             depth=config.layers,
             bidirectional=config.bidirectional,
-            width=config.width,
-            features=config.features,
+            filters=config.filters,
+            feature_size=config.feature_size,
             dropout=config.dropout,
         )
 
@@ -208,7 +220,10 @@ class Task(base.Task):
             images = np.stack([example.image for example in chosen])
             if training:
                 images = pixels.varied(
-                    images, random, shift=self.config.shift, mirror=self.config.mirror
+                    images,
+                    random,
+                    shift=self.config.random_translation,
+                    mirror=self.config.horizontal_flip,
                 )
             return images, np.array([example.label for example in chosen], "int32")
 

@@ -53,16 +53,16 @@ PHOTOGRAPHS = {
     "epochs": 20,
     "batch_size": 32,
     "learning_rate": 2e-3,
-    "width": 24,
+    "filters": 24,
     "units": 256,
-    "embedding": 128,
+    "embedding_size": 128,
     "layers": 2,
     "attention": "additive",
-    "captions": 2,
+    "captions_per_image": 2,
     "vocabulary_size": 4000,
     "image_size": 112,
-    "mirror": True,
-    "shift": 8,
+    "horizontal_flip": True,
+    "random_translation": 8,
     "dropout": 0.3,
     "label_smoothing": 0.1,
     "beam_size": 5,
@@ -96,11 +96,11 @@ class Config(base.TaskConfig):
         "dot", "How the decoder looks back at the image."
     )
     layers: int = base.setting(1, "Recurrent layers of the decoder.", at_least=1, at_most=100)
-    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
-    width: int = base.setting(
+    embedding_size: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    filters: int = base.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = base.setting(256, "Width of the vector of an image.", at_least=1)
+    feature_size: int = base.setting(256, "Width of the vector of an image.", at_least=1)
     dropout: float = base.setting(
         0.0,
         "Fraction dropped of the image's vector, embeddings, between layers, of the readout.",
@@ -111,7 +111,7 @@ class Config(base.TaskConfig):
     vocabulary_size: int = base.setting(
         10_000, "Largest vocabulary of words or byte pairs.", at_least=1
     )
-    captions: int | None = base.setting(
+    captions_per_image: int | None = base.setting(
         None,
         "Captions of an image to learn in a step, drawn anew each time. Default: all.",
         at_least=1,
@@ -119,8 +119,10 @@ class Config(base.TaskConfig):
     image_size: int | None = base.setting(
         None, "Resize images to this many pixels a side.", at_least=16
     )
-    shift: int = base.setting(0, "Move training images by up to this many pixels.", at_least=0)
-    mirror: bool = base.setting(False, "Whether half of the training images are mirrored.")
+    random_translation: int = base.setting(
+        0, "Move training images by up to this many pixels.", at_least=0
+    )
+    horizontal_flip: bool = base.setting(False, "Whether half of the training images are mirrored.")
     beam_size: int = base.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
     length_penalty: float = base.setting(
         1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
@@ -176,7 +178,7 @@ class Task(base.Task):
             settings={
                 "attention": "additive",
                 "layers": 2,
-                "captions": 1,
+                "captions_per_image": 1,
                 "epochs": 6,
                 "batch_size": 32,
                 "learning_rate": 4e-3,
@@ -246,9 +248,9 @@ class Task(base.Task):
             units=config.units,
             depth=config.layers,
             attention=config.attention,
-            embedding_size=config.embedding,
-            width=config.width,
-            features=config.features,
+            embedding_size=config.embedding_size,
+            filters=config.filters,
+            feature_size=config.feature_size,
             pretrained=config.encoder,
             download=bool(data.splits),  # rebuilt from a run's folder, its own weights follow
             dropout=config.dropout,
@@ -259,15 +261,18 @@ class Task(base.Task):
         from .data import images as pixels
 
         most = max(len(example.tokens) for example in examples)
-        if training and self.config.captions:
-            most = min(most, self.config.captions)
+        if training and self.config.captions_per_image:
+            most = min(most, self.config.captions_per_image)
 
         def collate(indices, pad, random):
             chosen = [examples[index] for index in indices]
             images = np.stack([example.image for example in chosen])
             if training:
                 images = pixels.varied(
-                    images, random, shift=self.config.shift, mirror=self.config.mirror
+                    images,
+                    random,
+                    shift=self.config.random_translation,
+                    mirror=self.config.horizontal_flip,
                 )
             captions = [example.tokens for example in chosen]
             longest = 1 + max(len(tokens) for several in captions for tokens in several)

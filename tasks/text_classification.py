@@ -46,7 +46,7 @@ TEXTS = {  # settings for texts of many words
     "bidirectional": True,
     "pooling": "max",
     "vocabulary_size": 30_000,
-    "embedding": 128,
+    "embedding_size": 128,
     "epochs": 5,
     "learning_rate": 2e-3,
     "dropout": 0.5,
@@ -71,7 +71,7 @@ class Config(base.TaskConfig):
         "last", "What the class is read from: the last state, or the outputs of all steps."
     )
     layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    embedding_size: int = base.setting(64, "Width of a token's vector.", at_least=1)
     dropout: float = base.setting(
         0.0,
         "Fraction dropped of embeddings, between layers and before the class.",
@@ -198,7 +198,7 @@ class Task(base.Task):
             depth=config.layers,
             bidirectional=config.bidirectional,
             pooling=config.pooling,
-            embedding_size=config.embedding,
+            embedding_size=config.embedding_size,
             dropout=config.dropout,
         )
 

@@ -49,7 +49,7 @@ BLEU = base.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
 SENTENCES = {  # settings for sentences in natural languages
     "epochs": 12,
     "units": 256,
-    "embedding": 256,
+    "embedding_size": 256,
     "tokens": "byte_pairs",
     "dropout": 0.3,
     "label_smoothing": 0.1,
@@ -79,7 +79,7 @@ class Config(base.TaskConfig):
     layers: int = base.setting(
         1, "Recurrent layers of encoder and decoder each.", at_least=1, at_most=100
     )
-    embedding: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    embedding_size: int = base.setting(64, "Width of a token's vector.", at_least=1)
     tie_embeddings: bool = base.setting(
         False, "Whether the output weights are the target embedding, transposed."
     )
@@ -245,7 +245,7 @@ class Task(base.Task):
             depth=config.layers,
             bidirectional=config.bidirectional,
             attention=config.attention,
-            embedding_size=config.embedding,
+            embedding_size=config.embedding_size,
             dropout=config.dropout,
             tie_embeddings=config.tie_embeddings,
         )

@@ -51,8 +51,8 @@ BACKGROUND = "background"
 RECORDINGS = {  # settings for a few long recordings of joints: an epoch is a few steps
     "epochs": 40,
     "patience": 15,
-    "piece": 100,
-    "differences": True,
+    "chunk_length": 100,
+    "delta_features": True,
     "batch_size": 16,
     "learning_rate": 3e-3,
     "dropout": 0.3,
@@ -73,23 +73,23 @@ class Config(base.TaskConfig):
 
     bidirectional: bool = base.setting(False, "Whether a label may depend on the frames after it.")
     layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
-    width: int = base.setting(
+    filters: int = base.setting(
         16, "Features of the first block of the convolution; further blocks double it.", at_least=1
     )
-    features: int = base.setting(64, "Width of a frame's vector.", at_least=1)
+    feature_size: int = base.setting(64, "Width of a frame's vector.", at_least=1)
     dropout: float = base.setting(
         0.0,
         "Fraction dropped of frames' vectors, between layers and before the class.",
         at_least=0,
         below=1,
     )
-    differences: bool = base.setting(
+    delta_features: bool = base.setting(
         False, "Whether to add what changed since the frame before to a vector of features."
     )
     image_size: int | None = base.setting(
         None, "Resize frames that are images to this many pixels a side.", at_least=8
     )
-    piece: int | None = base.setting(
+    chunk_length: int | None = base.setting(
         None, "Cut training clips into pieces of so many frames, half overlapping.", at_least=2
     )
 
@@ -160,7 +160,7 @@ class Task(base.Task):
         base.PUBLIC: base.DatasetFacts(
             form="NAME of a TFDS set",
             text="any with a video and a class, which is then that of every frame: ucf101, ...",
-            settings={"batch_size": 8, "image_size": 32, "piece": 50},
+            settings={"batch_size": 8, "image_size": 32, "chunk_length": 50},
             headline=ACCURACY,
             read=_public,
         ),
@@ -218,7 +218,7 @@ class Task(base.Task):
             name: of the clip.
         """
         if isinstance(frames, np.ndarray) and frames.ndim == 2:
-            if not self.config.differences:
+            if not self.config.delta_features:
                 return frames
             changes = np.diff(frames, axis=0, prepend=frames[:1])
             return np.concatenate([frames, changes], axis=1)
@@ -235,8 +235,8 @@ class Task(base.Task):
             units=config.units,
             depth=config.layers,
             bidirectional=config.bidirectional,
-            width=config.width,
-            features=config.features,
+            filters=config.filters,
+            feature_size=config.feature_size,
             dropout=config.dropout,
         )
 
@@ -245,7 +245,7 @@ class Task(base.Task):
 
         scaler = data.tools["scaler"]
         dtype = "uint8" if len(data.notes["frame_shape"]) == 3 else "float32"
-        places = _pieces(examples, self.config.piece if training else None)
+        places = _pieces(examples, self.config.chunk_length if training else None)
 
         def collate(indices, pad, _):
             chosen = []
@@ -385,7 +385,7 @@ class Task(base.Task):
         return clips.read_clip(given)
 
     def raw(self, example: Clip) -> np.ndarray:
-        if example.frames.ndim == 2 and self.config.differences:
+        if example.frames.ndim == 2 and self.config.delta_features:
             return example.frames[:, : example.frames.shape[1] // 2]
         return example.frames
 

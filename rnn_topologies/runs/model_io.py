@@ -85,13 +85,13 @@ def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> 
     Raises:
         UserError: one would.
     """
-    sizes = {name: getattr(config, name, 0) for name in ("units", "embedding", "width")}
+    sizes = {name: getattr(config, name, 0) for name in ("units", "embedding_size", "filters")}
     sizes["tokens"] = max(
         (len(tool) for tool in tools.values() if hasattr(tool, "__len__")), default=0
     )
     total = sum(array.size for array in arrays.values())
-    pairs = [("units", "units"), ("units", "embedding"), ("tokens", "embedding")]
-    for one, other in (*pairs, ("width", "width")):
+    pairs = [("units", "units"), ("units", "embedding_size"), ("tokens", "embedding_size")]
+    for one, other in (*pairs, ("filters", "filters")):
         if sizes[one] * sizes[other] > max(total, 1):
             raise UserError(
                 f"The weights do not fit the model: {total} numbers are too few for {one} "

@@ -23,8 +23,8 @@ class FrameLabeler(keras.Model):
         units: size of each recurrent state; a direction of a bidirectional layer has as many.
         depth: number of recurrent layers.
         bidirectional: whether a frame's label may depend on the frames after it.
-        width: features of the first block of the convolution, for images.
-        features: width of a frame's vector.
+        filters: filters in the first block of the convolution, for images.
+        feature_size: size of a frame's vector.
         dropout: fraction to drop of a frame's vector, between layers, and before the class.
 
     Call arguments:
@@ -43,16 +43,16 @@ class FrameLabeler(keras.Model):
         units: int,
         depth: int = 1,
         bidirectional: bool = False,
-        width: int = 16,
-        features: int = 64,
+        filters: int = 16,
+        feature_size: int = 64,
         dropout: float = 0.0,
     ):
         super().__init__(name="frame_labeler")
         self.frame_shape = tuple(frame_shape)
         self.encoder = None
         if len(frame_shape) == 3:
-            self.encoder = ImageEncoder(doubling(width, frame_shape, PLACES))
-        self.vector = keras.layers.Dense(features, activation="relu", name="vector")
+            self.encoder = ImageEncoder(doubling(filters, frame_shape, PLACES))
+        self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.recurrence = Recurrence(
             cell, units, depth=depth, bidirectional=bidirectional, dropout=dropout

@@ -53,8 +53,8 @@ class ImageCaptioner(keras.Model):
         attention: "none", "dot" or "additive"; without it the first states are all that the
             decoder knows of the image.
         embedding_size: width of a token's vector.
-        features: width of the vector of the whole image.
-        width: features of the first block of the convolution.
+        feature_size: size of the vector of the whole image.
+        filters: filters in the first block of the convolution.
         pretrained: name of a model of `keras.applications` to see with instead; it stays as it
             is.
         download: whether to get the weights of that model.
@@ -81,22 +81,22 @@ class ImageCaptioner(keras.Model):
         depth: int = 1,
         attention: str = "dot",
         embedding_size: int,
-        features: int = 256,
-        width: int = 16,
+        feature_size: int = 256,
+        filters: int = 16,
         pretrained: str | None = None,
         download: bool = True,
         dropout: float = 0.0,
     ):
         super().__init__(name="image_captioner")
         if pretrained is None:
-            widths = doubling(width, image_shape, PLACES)
+            widths = doubling(filters, image_shape, PLACES)
             self.encoder = ImageEncoder(widths, dropout=dropout / 2)
         else:
             from .pretrained import PretrainedEncoder
 
             self.encoder = PretrainedEncoder(pretrained, image_shape, download=download)
         self.places = Places(name="places")
-        self.vector = keras.layers.Dense(features, activation="relu", name="vector")
+        self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.decoder = layers.Decoder(
             [layers.CELLS[cell].cell(units, name="cell") for _ in range(depth)],

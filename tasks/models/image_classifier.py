@@ -32,8 +32,8 @@ class ImageClassifier(keras.Model):
         units: size of each recurrent state; a direction of a bidirectional layer has as many.
         depth: number of recurrent layers.
         bidirectional: whether rows or pixels are read both ways.
-        width: features of the first block of the convolution, with the view `image`.
-        features: width of the vector that the cell reads, with the view `image`.
+        filters: filters in the first block of the convolution, with the view `image`.
+        feature_size: size of the vector that the cell reads, with the view `image`.
         dropout: fraction to drop of that vector, between layers, and before the class.
 
     Call arguments:
@@ -53,15 +53,15 @@ class ImageClassifier(keras.Model):
         units: int,
         depth: int = 1,
         bidirectional: bool = False,
-        width: int = 32,
-        features: int = 128,
+        filters: int = 32,
+        feature_size: int = 128,
         dropout: float = 0.0,
     ):
         super().__init__(name="image_classifier")
         self.view = view
         if view == "image":
-            self.encoder = ImageEncoder(doubling(width, image_shape, PLACES), dropout=dropout / 2)
-            self.vector = keras.layers.Dense(features, activation="relu", name="vector")
+            self.encoder = ImageEncoder(doubling(filters, image_shape, PLACES), dropout=dropout / 2)
+            self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.recurrence = Recurrence(
             cell, units, depth=depth, bidirectional=bidirectional, dropout=dropout

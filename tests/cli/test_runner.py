@@ -21,7 +21,7 @@ from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.training import experiment, loop
 
 ROOT = pathlib.Path(__file__).parents[2]
-SMALL = {"units": 8, "embedding": 4, "epochs": 2, "batch_size": 16}
+SMALL = {"units": 8, "embedding_size": 4, "epochs": 2, "batch_size": 16}
 FIELDS = {
     *("schema", "run_id", "started_at", "status", "task", "topology", "cell", "dataset"),
     *("config", "data", "model", "metrics", "headline", "baselines", "epochs_run", "best_epoch"),

@@ -12,7 +12,7 @@ from ..support import every_cell
 
 def make(**settings):
     keras.utils.set_random_seed(0)
-    task = classification.Task({"units": 8, "features": 12, "limit": 96, **settings})
+    task = classification.Task({"units": 8, "feature_size": 12, "limit": 96, **settings})
     data = task.load_data()
     return task, data, task.build_model(data)
 
@@ -32,7 +32,7 @@ def test_every_cell_learns_from_every_view(cell, view):
 
 
 def test_one_step_from_zero_is_the_whole_recurrence():
-    model = ImageClassifier(cell="lstm", image_shape=(8, 8, 1), classes=3, units=5, features=6)
+    model = ImageClassifier(cell="lstm", image_shape=(8, 8, 1), classes=3, units=5, feature_size=6)
     images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1))
     maps = keras.ops.reshape(model.encoder(images), (4, -1))
     cell = model.recurrence.stack[0].cell
@@ -85,7 +85,7 @@ def test_no_image_is_in_two_splits():
 
 
 def test_images_are_varied_in_training_only():
-    task, data, _ = make(shift=2, mirror=True)
+    task, data, _ = make(random_translation=2, horizontal_flip=True)
     examples = data.splits["train"]
     plain = np.stack([example.image for example in examples])
     same, _ = task.batches(examples, data, training=False)[0]

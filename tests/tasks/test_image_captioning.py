@@ -33,7 +33,7 @@ def few_scenes(monkeypatch):
 
 def make(**settings):
     keras.utils.set_random_seed(0)
-    small = {"units": 8, "embedding": 6, "features": 10, "batch_size": 8}
+    small = {"units": 8, "embedding_size": 6, "feature_size": 10, "batch_size": 8}
     task = image_captioning.Task({**small, **settings})
     data = task.load_data()
     return task, data, task.build_model(data)
@@ -62,7 +62,7 @@ def test_an_image_is_seen_once_for_all_its_captions():
 
 @pytest.mark.parametrize("captions", [None, 1, 3])
 def test_batches_keep_their_shape_whatever_is_drawn_and_missing(captions):
-    task, data, _ = make(captions=captions, batch_size=60)
+    task, data, _ = make(captions_per_image=captions, batch_size=60)
     examples = list(data.splits["train"])
     examples[0] = examples[0]._replace(tokens=examples[0].tokens[:2])
     for training, most in ((True, captions or 5), (False, 5)):
@@ -89,7 +89,7 @@ def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer():
 
 
 def test_captions_of_an_image_are_drawn_anew_every_epoch():
-    task, data, _ = make(captions=2)
+    task, data, _ = make(captions_per_image=2)
     lone = data.splits["train"][:1]  # one batch, so that only the draw can differ
     batches = task.batches(lone, data, training=True)
     drawn = []

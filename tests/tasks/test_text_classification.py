@@ -15,7 +15,7 @@ POOLINGS = ("last", "mean", "max", "attention")
 
 def make(**settings):
     keras.utils.set_random_seed(0)
-    small = {"units": 8, "embedding": 6, "limit": 200}
+    small = {"units": 8, "embedding_size": 6, "limit": 200}
     task = text_classification.Task({**small, **settings})
     data = task.load_data()
     return task, data, task.build_model(data)

@@ -29,7 +29,9 @@ def make(data_dir, monkeypatch):
 
     def built(**settings):
         keras.utils.set_random_seed(0)
-        task = translation.Task({"data_dir": data_dir, "units": 12, "embedding": 8, **settings})
+        task = translation.Task(
+            {"data_dir": data_dir, "units": 12, "embedding_size": 8, **settings}
+        )
         data = task.load_data()
         return task, data, task.build_model(data)
 

@@ -26,7 +26,7 @@ def make(monkeypatch):
 
     def built(**settings):
         keras.utils.set_random_seed(0)
-        small = {"units": 8, "features": 6, "batch_size": 8}
+        small = {"units": 8, "feature_size": 6, "batch_size": 8}
         task = video_labeling.Task({**small, **settings})
         data = task.load_data()
         return task, data, task.build_model(data)
@@ -172,7 +172,7 @@ def test_the_clips_are_the_same_every_time():
 
 
 def test_features_are_scaled_by_training_and_differences_look_back(tmp_path):
-    settings = {"dataset": features(tmp_path), "differences": True, "units": 4}
+    settings = {"dataset": features(tmp_path), "delta_features": True, "units": 4}
     task = video_labeling.Task(settings)
     data = task.load_data()
     assert data.notes["frame_shape"] == [4]
@@ -238,7 +238,7 @@ def test_the_recordings_of_people_are_read_whole(
     tmp_path, manual_dir, dataset, counts, frames, width
 ):
     settings = {"dataset": dataset, "data_dir": str(tmp_path), "manual_dir": str(manual_dir)}
-    data = video_labeling.Task({**settings, "differences": False}).load_data()
+    data = video_labeling.Task({**settings, "delta_features": False}).load_data()
     assert tuple(len(data.splits[name]) for name in ("train", "validation", "test")) == counts
     assert sum(data.notes["frames"].values()) == frames
     assert data.notes["frame_shape"] == [width]

@@ -62,7 +62,7 @@ def test_names_follow_from_what_a_run_is():
 
 
 def test_draws_are_the_same_for_every_cell_and_within_their_range():
-    given = ["units=8..16", "learning_rate=1e-4..1e-1", "mirror=true,false"]
+    given = ["units=8..16", "learning_rate=1e-4..1e-1", "horizontal_flip=true,false"]
     found = plan.trials(
         asked(cells=["gru", "lstm"], seeds=2, search="random", trials=20, given=given)
     )
@@ -75,7 +75,7 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
     assert all(other == first for other in others)
     assert {type(one["units"]) for one in first} == {int}
     assert all(8 <= one["units"] <= 16 and 1e-4 <= one["learning_rate"] <= 1e-1 for one in first)
-    assert {one["mirror"] for one in first} == {True, False}
+    assert {one["horizontal_flip"] for one in first} == {True, False}
     assert sum(one["learning_rate"] < 1e-2 for one in first) > 8  # on a log scale
     assert all(len(f"{one['learning_rate']:.10g}".strip("0.")) <= 6 for one in first)
     proposed = plan.of(asked(), {"cell": "gru", "learning_rate": 0.0012345678})
@@ -90,7 +90,7 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
         ({"given": ["units=big"]}, "--units must be a int|whole number"),
         ({"given": ["units=0"]}, "--units must be at least 1"),
         ({"given": ["units=1", "units=2"]}, "given twice"),
-        ({"given": ["mirror=perhaps"]}, "--mirror must be true or false"),
+        ({"given": ["horizontal_flip=perhaps"]}, "--horizontal-flip must be true or false"),
         ({"given": ["units=8..16"]}, "needs --search random"),
         ({"given": ["seed=1"]}, "use --seeds"),
         ({"cells": ["lstmm"]}, "Unknown cell: 'lstmm'"),

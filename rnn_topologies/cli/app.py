@@ -17,8 +17,8 @@ from typing import Annotated, Literal, get_args, get_origin
 import typer
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import TaskConfig, flag, unknown
-from rnn_topologies.tasks.errors import NotWrittenError, UserError
+from rnn_topologies.tasks.base import TaskConfig, flag
+from rnn_topologies.tasks.errors import NotWrittenError, UserError, unknown_name
 
 from ..training import environment
 from . import commands
@@ -68,7 +68,7 @@ def named_task(arguments: list[str]) -> str | None:
     for index, argument in enumerate(arguments):
         if argument == "--task":
             if index + 1 == len(arguments):
-                raise UserError(f"--task needs a name: {', '.join(tasks.names())}, or {ALL}.")
+                raise UserError(f"--task needs a name: {', '.join(tasks.task_names())}, or {ALL}.")
             return arguments[index + 1]
         if argument.startswith("--task="):
             return argument.partition("=")[2]
@@ -88,7 +88,7 @@ def general_app() -> typer.Typer:
         context: typer.Context,
         task: Annotated[
             str | None,
-            typer.Option(metavar="NAME", help=f"Task: {', '.join(tasks.names())}, or {ALL}."),
+            typer.Option(metavar="NAME", help=f"Task: {', '.join(tasks.task_names())}, or {ALL}."),
         ] = None,
         resume: Annotated[
             str | None,
@@ -103,7 +103,7 @@ def general_app() -> typer.Typer:
         if resume is not None and context.invoked_subcommand is None:
             return go_on(resume, results_dir)
         if context.invoked_subcommand is None:
-            raise UserError(f"Give a --task ({', '.join(tasks.names())}) or a command; see --help.")
+            raise UserError(f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help.")
         return None
 
     commands.add_to(app)
@@ -116,10 +116,10 @@ def task_app(name: str) -> typer.Typer:
     All tasks together have the settings that every task has, and each its default data set.
     """
     if name == ALL:
-        names, text = tasks.names(), "Run all tasks on their default data, one after the other."
+        names, text = tasks.task_names(), "Run all tasks on their default data, one after the other."
         fields = [f for f in dataclasses.fields(TaskConfig) if f.name != "dataset"]
     else:
-        names, task = [name], tasks.find(name)
+        names, task = [name], tasks.get_task(name)
         fields, text = dataclasses.fields(task.Config), f"{task.summary} ({task.topology})."
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -186,7 +186,7 @@ def start(
     """
     backend = installed(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     for name in names:
-        tasks.find(name)(settings)  # mistakes in settings are told before seconds of imports
+        tasks.get_task(name)(settings)  # mistakes in settings are told before seconds of imports
     display = begin(backend, deterministic=settings.get("deterministic", False), strategy=strategy)
     from ..training import experiment
 
@@ -225,7 +225,7 @@ def installed(backend: str) -> str:
         UserError: there is no such backend, or it is not installed.
     """
     if backend not in BACKENDS:
-        raise UserError(unknown("backend", backend, BACKENDS))
+        raise UserError(unknown_name("backend", backend, BACKENDS))
     if importlib.util.find_spec(backend) is None:
         raise UserError(
             f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
@@ -240,13 +240,13 @@ def begin(backend: str, *, deterministic: bool, strategy: str | None):
         UserError: the backend cannot spread a run over devices.
     """
     if strategy not in (None, *STRATEGIES):
-        raise UserError(unknown("strategy", strategy, STRATEGIES))
+        raise UserError(unknown_name("strategy", strategy, STRATEGIES))
     from .progress import Display
 
     os.environ["KERAS_BACKEND"] = backend
-    environment.quiet()
+    environment.silence_tensorflow()
     display = Display()
-    with display.stage(f"Keras on {backend}"), environment.held_back(sys.stderr):
+    with display.stage(f"Keras on {backend}"), environment.hide_native_output(sys.stderr):
         if deterministic:
             environment.make_deterministic(backend)
         import keras
@@ -254,7 +254,7 @@ def begin(backend: str, *, deterministic: bool, strategy: str | None):
         if strategy is not None:
             from ..training import strategy as spread
 
-            spread.begin()
+            spread.enable_data_parallel()
         # Sets TensorFlow's seed too where it is installed, and imports it to do so.
         keras.utils.set_random_seed(0)
     return display

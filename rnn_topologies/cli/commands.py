@@ -164,7 +164,7 @@ def predict(
 def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
     """Returns the model of a run, on the backend that is set or else on TensorFlow."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    environment.quiet()
+    environment.silence_tensorflow()
     from ..runs import store, trained_model
 
     record = store.read(folder)
@@ -176,7 +176,7 @@ def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
         settings["beam_size"] = max(sizes if beam_size else [*sizes, record.config["beam_size"]])
     if store.file_of(folder, store.WEIGHTS) is None:
         raise UserError(f"{folder} has no weights: only its record was kept.")
-    with environment.held_back(sys.stderr):
+    with environment.hide_native_output(sys.stderr):
         return trained_model.TrainedModel(folder, settings)
 
 
@@ -247,7 +247,7 @@ def sweep(
     else:
         asked = plan.Asked(
             sweep_id=plan.new_id(),
-            tasks=tasks.names() if task == "all" else task.split(","),
+            tasks=tasks.task_names() if task == "all" else task.split(","),
             cells=sweeps.cells(backend) if cell == "all" else cell.split(","),
             seeds=seeds,
             given=given or [],
@@ -290,12 +290,12 @@ def lesson(
     from .. import lessons
 
     os.environ["KERAS_BACKEND"] = "tensorflow"  # for its gradients
-    environment.quiet()
+    environment.silence_tensorflow()
     if name is None:
-        with environment.held_back(sys.stderr):
+        with environment.hide_native_output(sys.stderr):
             for one in lessons.names():
                 print(f"{one:15} {lessons.summary(one)}")
         return
-    with environment.held_back(sys.stderr):
+    with environment.hide_native_output(sys.stderr):
         import keras  # noqa: F401 - TensorFlow's notes about its build
     lessons.run(name, results_dir, seed=seed)

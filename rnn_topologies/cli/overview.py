@@ -13,11 +13,11 @@ from ..training import environment
 def show() -> None:
     """Prints the tables on standard output."""
     console = Console(highlight=False)
-    found = {name: tasks.find(name) for name in tasks.names()}
+    found = {name: tasks.get_task(name) for name in tasks.task_names()}
     console.print(_tasks(found), "")
     console.print(_datasets(found), "")
     # The cells are Keras's layers, and Keras takes seconds to import: last, not first.
-    with console.status("cells ..."), environment.held_back(sys.stderr):
+    with console.status("cells ..."), environment.hide_native_output(sys.stderr):
         cells = _cells()
     console.print(cells)
 

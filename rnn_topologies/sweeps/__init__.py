@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import unknown
 from rnn_topologies.tasks.data import filesystem
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from ..runs import record as records
 from ..runs import store
@@ -61,12 +60,12 @@ def check(asked: plan.Asked) -> None:
         UserError: says what.
     """
     for name in asked.tasks:
-        tasks.find(name)
+        tasks.get_task(name)
         plan.values_of(asked, name)
     known = cells(asked.backend)
     for cell in asked.cells:
         if cell not in known:
-            raise UserError(unknown("cell", cell, known))
+            raise UserError(unknown_name("cell", cell, known))
     if (asked.stop_early or asked.search == "optuna") and len(asked.tasks) > 1:
         raise UserError("Losses of different tasks cannot be compared: give one --task.")
     if asked.search == "optuna" and asked.seeds > 1:
@@ -76,8 +75,8 @@ def check(asked: plan.Asked) -> None:
 def cells(backend: str) -> list[str]:
     """Returns the names of the cells; imports Keras on the backend."""
     os.environ["KERAS_BACKEND"] = backend
-    environment.quiet()
-    with environment.held_back(sys.stderr):
+    environment.silence_tensorflow()
+    with environment.hide_native_output(sys.stderr):
         from rnn_topologies import layers
     return list(layers.CELLS)
 
@@ -96,10 +95,10 @@ def connect(asked: plan.Asked):
         raise UserError("Sweeps need Ray Tune: pip install 'rnn-topologies[sweep]'.") from error
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
-        with environment.held_back(sys.stderr):
+        with environment.hide_native_output(sys.stderr):
             ray.init(
                 address=asked.address or "local",
-                num_cpus=None if asked.address else environment.cores(),
+                num_cpus=None if asked.address else environment.available_cores(),
                 include_dashboard=None if asked.address else False,
                 log_to_driver=False,
                 logging_level="CRITICAL",

@@ -97,7 +97,7 @@ class Board(tune.Callback):
     def _known(self, trial, run_id: str):
         """Returns what is known of a run: its settings, and the epochs that it saved."""
         asked = plan.of(self.asked, trial.config)
-        task = tasks.find(asked.task)(asked.settings)
+        task = tasks.get_task(asked.task)(asked.settings)
         begun = checkpoint.known(self.results_dir, run_id)
         record = records.begun(
             task,

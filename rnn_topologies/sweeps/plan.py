@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import flag, unknown
+from rnn_topologies.tasks.base import flag
 from rnn_topologies.tasks.data import filesystem
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 Search = Literal["grid", "random", "optuna"]
 TRUTH = {"true": True, "false": False}
@@ -95,7 +95,7 @@ def trials(asked: Asked) -> list[Trial]:
     for seed, name, cell in itertools.product(range(asked.seeds), asked.tasks, asked.cells):
         for chosen in _chosen(asked, name):
             settings = {"cell": cell, "seed": seed, **chosen}
-            tasks.find(name)(settings)  # tells mistakes before anything runs
+            tasks.get_task(name)(settings)  # tells mistakes before anything runs
             found.append(trial(asked, name, settings))
     return found
 
@@ -131,7 +131,7 @@ def values_of(asked: Asked, task: str) -> dict[str, Range | list]:
     Raises:
         UserError: there is no such setting, or a value is not of its kind.
     """
-    fields = {field.name: field for field in dataclasses.fields(tasks.find(task).Config)}
+    fields = {field.name: field for field in dataclasses.fields(tasks.get_task(task).Config)}
     found = {}
     for given in asked.given:
         name, equals, text = given.partition("=")
@@ -139,7 +139,7 @@ def values_of(asked: Asked, task: str) -> dict[str, Range | list]:
         if not (equals and text):
             raise UserError(f"--set {given}: expected NAME=VALUE,VALUE or NAME=LOW..HIGH.")
         if name not in fields:
-            raise UserError(unknown(f"setting of {task}", name, sorted(fields)))
+            raise UserError(unknown_name(f"setting of {task}", name, sorted(fields)))
         if name in ("cell", "seed"):
             raise UserError(f"--set {given}: use {'--cell' if name == 'cell' else '--seeds'}.")
         if name in found:
@@ -198,7 +198,7 @@ def find(sweep: str, results_dir) -> Asked:
     if len(found) != 1:
         if not known:
             raise UserError(f"There is no sweep in {results_dir}.")
-        raise UserError(unknown("sweep", sweep, known[-5:]))
+        raise UserError(unknown_name("sweep", sweep, known[-5:]))
     path = place(results_dir, found[0])
     try:
         return Asked(**json.loads(path.read_text("utf-8")))

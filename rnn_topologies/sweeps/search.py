@@ -16,7 +16,7 @@ def scheduler(asked: plan.Asked):
     """
     from ray.tune.schedulers import ASHAScheduler
 
-    epochs = tasks.find(asked.tasks[0])({}).config.epochs
+    epochs = tasks.get_task(asked.tasks[0])({}).config.epochs
     given = plan.values_of(asked, asked.tasks[0]).get("epochs")
     most = max(given) if given else epochs
     return ASHAScheduler(time_attr="epoch", max_t=most + 1, grace_period=GRACE, reduction_factor=3)

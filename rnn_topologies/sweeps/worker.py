@@ -52,7 +52,7 @@ def begin(backend: str, cores: int) -> None:
         os.environ[name] = str(cores)
     from ..training import environment
 
-    environment.quiet()
+    environment.silence_tensorflow()
     if backend == "torch":
         import torch
 
@@ -70,7 +70,7 @@ def work(trial: Trial, results_dir: pathlib.Path, report):
         return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])
-    with environment.held_back(sys.__stderr__):
+    with environment.hide_native_output(sys.__stderr__):
         from ..training import experiment
 
     display = Reporter(report)

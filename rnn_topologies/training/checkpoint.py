@@ -23,9 +23,8 @@ from typing import Any
 
 import filelock
 
-from rnn_topologies.tasks.base import unknown
 from rnn_topologies.tasks.data import filesystem
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from ..runs import record as records
 from ..runs import store
@@ -208,7 +207,7 @@ def find(run: str, results_dir: str | pathlib.Path) -> Unfinished:
             raise UserError(f"There is no unfinished run in {results_dir}.")
         if run == LAST:
             raise UserError(f"All unfinished runs in {results_dir} are still running.")
-        raise UserError(unknown("unfinished run", run, known[-5:]))
+        raise UserError(unknown_name("unfinished run", run, known[-5:]))
     folder = place(results_dir, found[0])
     return Unfinished(folder, _read(folder / RUN))
 

@@ -1,4 +1,4 @@
-"""What a run ran on and from, for its record; no host name, user or path."""
+"""The software and hardware of a run, for its record; no host name, user or path."""
 
 import contextlib
 import functools
@@ -8,23 +8,27 @@ import pathlib
 import platform
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from ..tasks.errors import UserError
 
 
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def available_cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def describe() -> dict:
-    """Returns versions of Python, Keras and the backend, the kind of device, and the cores.
+def describe_environment() -> dict[str, Any]:
+    """Returns the versions of Python, Keras and the backend, the kind of device, and the cores.
 
-    Of the CPU kernel the instruction set, on which the last bits of a figure depend; None where it
-    cannot run.
+    `cpu_kernel` is the instruction set of the native CPU kernel, which determines the last bits of
+    a figure; None where the kernel cannot run.
 
     Raises:
-        UserError: a variable of the environment says what the kernel cannot do.
+        UserError: an environment variable asks for something that the kernel does not support.
     """
     import importlib.metadata
 
@@ -33,7 +37,7 @@ def describe() -> dict:
     from ..layers import native
 
     backend = keras.backend.backend()
-    device = _device(backend)
+    device = _device_kind(backend)
     try:
         kernel = native.instruction_set() if device == "cpu" and not native.obstacle() else None
     except ValueError as error:
@@ -44,13 +48,13 @@ def describe() -> dict:
         "backend": backend,
         "backend_version": importlib.metadata.version(backend),
         "device": device,
-        "cores": cores(),
+        "cores": available_cores(),
         "cpu_kernel": kernel,
     }
 
 
-def _device(backend: str) -> str:
-    if backend == "torch":  # Keras lists no devices there
+def _device_kind(backend: str) -> str:
+    if backend == "torch":  # Keras lists no devices for it
         import torch
 
         return "gpu" if torch.cuda.is_available() else "cpu"
@@ -60,9 +64,9 @@ def _device(backend: str) -> str:
 
 
 def make_deterministic(backend: str) -> None:
-    """Makes a backend give the same figures for the same seed; before Keras is imported.
+    """Makes a backend compute the same figures for the same seed. Call it before importing Keras.
 
-    For the rest of the process: TensorFlow cannot go back.
+    Lasts until the process ends: TensorFlow cannot switch it off.
     """
     if backend == "tensorflow":
         import tensorflow as tf
@@ -78,57 +82,58 @@ def make_deterministic(backend: str) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
-def reproducible(deterministic: bool) -> dict:
+def describe_reproducibility(deterministic: bool) -> dict[str, Any]:
     """Returns whether the same seed gives the same figures on this machine, and if not, why."""
     reason = None
     if not deterministic:
         reason = "run without --deterministic"
-    elif describe()["device"] != "cpu":
+    elif describe_environment()["device"] != "cpu":
         reason = "not tested on this device"
     return {"promised": reason is None, "reason": reason}
 
 
 @functools.cache
-def git() -> dict | None:
-    """Returns the commit that this code is of and whether it was changed; None outside of git."""
-    here = pathlib.Path(__file__).parent
+def git_state() -> dict[str, Any] | None:
+    """Returns the commit of this code and whether files differ from it; None outside of git."""
+    folder = pathlib.Path(__file__).parent
 
-    def ask(*words):
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(
-            ["git", "-C", here, *words], capture_output=True, text=True, check=True, timeout=10
+            command, capture_output=True, text=True, check=True, timeout=10
         ).stdout
 
     try:
-        if not ask("ls-files", __file__):  # installed inside of somebody else's checkout
+        if not git("ls-files", __file__):  # installed inside somebody else's checkout
             return None
-        return {"commit": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "-s"))}
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "-s"))}
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def quiet() -> None:
-    """Silences what TensorFlow notes of its build, and its wonder at many models in one process."""
+def silence_tensorflow() -> None:
+    """Silences TensorFlow's notes about its build and its retracing warnings."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
-def held_back(stream):
-    """Holds back what native code prints on a stream, and shows it if Python then fails.
+def hide_native_output(stream: TextIO) -> Iterator[None]:
+    """Hides what native code prints to a stream, unless an exception is raised.
 
-    TensorFlow notes its build and missing GPUs on standard error before it reads the setting
-    that would silence it.
+    TensorFlow writes about its build and missing GPUs to standard error before it reads the
+    setting that silences it.
     """
     descriptor = stream.fileno()
-    with tempfile.TemporaryFile() as held:
-        kept = os.dup(descriptor)
-        os.dup2(held.fileno(), descriptor)
+    with tempfile.TemporaryFile() as buffer:
+        original = os.dup(descriptor)
+        os.dup2(buffer.fileno(), descriptor)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            buffer.seek(0)
+            os.write(original, buffer.read())
             raise
         finally:
-            os.dup2(kept, descriptor)
-            os.close(kept)
+            os.dup2(original, descriptor)
+            os.close(original)

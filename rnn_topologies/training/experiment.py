@@ -52,7 +52,7 @@ def run(
         NotWrittenError: the results folder cannot be written any more.
         Exception: whatever broke the run, after a record of status `failed` was written.
     """
-    task = tasks.find(task_name)(settings)
+    task = tasks.get_task(task_name)(settings)
     model_io.check_cell(task.config.cell)
     if not strategy.is_chief():
         results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # for its state, while it helps
@@ -64,9 +64,9 @@ def run(
         settings={**settings, **task.places()},
         backend=keras.backend.backend(),
         checkpoint_steps=checkpoint_steps,
-        environment=environment.describe() | strategy.facts(),
-        git=environment.git(),
-        strategy="data_parallel" if strategy.is_spread() else None,
+        environment=environment.describe_environment() | strategy.describe_strategy(),
+        git=environment.git_state(),
+        strategy="data_parallel" if strategy.is_distributed() else None,
     )
     place = checkpoint.place(results_dir, asked.run_id)
     return _carry_out(task, checkpoint.Unfinished(place, asked), display)
@@ -86,10 +86,14 @@ def resume(state: checkpoint.Unfinished, *, display):
         UserError, NotWrittenError, Exception: as `run`.
     """
     asked = state.asked
-    task = tasks.find(asked.task)(asked.settings)
+    task = tasks.get_task(asked.task)(asked.settings)
     for what, then, now in (
-        ("environment", asked.environment, environment.describe() | strategy.facts()),
-        ("commit", asked.git, environment.git()),
+        (
+            "environment",
+            asked.environment,
+            environment.describe_environment() | strategy.describe_strategy(),
+        ),
+        ("commit", asked.git, environment.git_state()),
     ):
         if then != now:
             display.note(f"the {what} has changed: figures may differ in their last digits")
@@ -98,9 +102,9 @@ def resume(state: checkpoint.Unfinished, *, display):
 
 def _carry_out(task, state: checkpoint.Unfinished, display):
     Batches.mistake = None  # of an earlier run of this process
-    stop = interruption.Stop()
+    stop = interruption.StopRequest()
     run = _Run(task, state, display, stop)
-    with stop.heard():
+    with stop.handle_signals():
         try:
             run.go()
         except KeyboardInterrupt:
@@ -130,7 +134,7 @@ def _said(error: Exception) -> str:
 class _Run:
     """The state of a run, so that what there is of it can be written whenever it ends."""
 
-    def __init__(self, task, state: checkpoint.Unfinished, display, stop: interruption.Stop):
+    def __init__(self, task, state: checkpoint.Unfinished, display, stop: interruption.StopRequest):
         self.task, self.state, self.display, self.stop = task, state, display, stop
         self.model = self.data = self.training = self.folder = None
         self.examples, self.explained, self.seconds = [], [], {}
@@ -147,7 +151,7 @@ class _Run:
     def go(self):
         task, record = self.task, self.record
         saved = self.state.saved()
-        record.reproducible = environment.reproducible(task.config.deterministic)
+        record.reproducible = environment.describe_reproducibility(task.config.deterministic)
         stage = self.display.stage(f"data {task.dataset}", has_bars=True)
         with stage, self._timed("data"):
             self.data = data = task.load_data()
@@ -183,10 +187,10 @@ class _Run:
             for name, spent in (("compile", first - began), ("fit", ended - first)):
                 self.seconds[name] = before.get(name, 0.0) + spent
         record.best_epoch = self.training.progress.best_epoch
-        if strategy.is_spread():
+        if strategy.is_distributed():
             if not strategy.is_chief():
                 return
-            strategy.end()
+            strategy.disable_data_parallel()
             arrays = list(model_io.weights_of(model).values())
             self.model = task.build_model(data)
             self.model.set_weights(arrays)
@@ -295,7 +299,7 @@ class _Run:
                 )
             }
         tools = (
-            {name: tool.to_json() for name, tool in self.data.tools.items()} if self.data else {}
+            {name: tool.to_json() for name, tool in self.data.preprocessors.items()} if self.data else {}
         )
         has_weights = status != "failed" and self.model is not None
         write = functools.partial(

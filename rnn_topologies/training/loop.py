@@ -123,7 +123,7 @@ class Saver(keras.callbacks.Callback):
         epochs, steps: that there are, the steps of one epoch.
         every: steps; rounded up to an even number, since batches come in pairs.
         save: `(facts, arrays)`, keeps them.
-        stop: see `interruption.Stop`.
+        stop: see `interruption.StopRequest`.
     """
 
     def __init__(self, progress, best, metrics, *, epochs, steps, every, save, stop):
@@ -255,7 +255,7 @@ class Training:
         display: see `Display`.
         checkpoint_steps: steps after which to save the state, beside every epoch.
         save: `(facts, arrays)`, keeps the state.
-        stop: see `interruption.Stop`.
+        stop: see `interruption.StopRequest`.
 
     Attributes:
         progress: how far it has come.
@@ -267,8 +267,11 @@ class Training:
         self.progress = Progress()
         self.train = task.batches(data.splits["train"], data, training=True)
         self.validation = task.batches(data.splits["validation"], data, training=False)
-        if strategy.is_spread():
-            self.train, self.validation = strategy.Part(self.train), strategy.Part(self.validation)
+        if strategy.is_distributed():
+            self.train, self.validation = (
+                strategy.ShardedBatches(self.train),
+                strategy.Part(self.validation),
+            )
         steps = len(self.train)
         metrics = task.metrics()
         compile_model(model, task, steps * self.config.epochs, metrics)
@@ -303,7 +306,7 @@ class Training:
             KeyboardInterrupt: the user asked to stop; the model keeps its weights.
         """
         progress = self.progress
-        with self.stop.awaited():
+        with self.stop.deferred():
             if progress.step:  # first what is left of an epoch
                 self._fit(until=progress.epoch + 1)
             if not progress.done:

@@ -15,7 +15,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from rnn_topologies.training import environment
 
-environment.quiet()
+environment.silence_tensorflow()
 environment.make_deterministic(os.environ["KERAS_BACKEND"])
 
 from rnn_topologies.cli import progress  # noqa: E402
@@ -59,7 +59,7 @@ def stop_at(steps: list[int]) -> None:
     loop.Watch.on_train_batch_end = watched
 
 
-class Stop(interruption.Stop):
+class Stop(interruption.StopRequest):
     def __init__(self):
         super().__init__()
         stops.append(self)
@@ -86,5 +86,5 @@ def epochs(folder) -> list[dict]:
 if __name__ == "__main__":
     stops = []
     Watch = loop.Watch
-    interruption.Stop = Stop
+    interruption.StopRequest = Stop
     main(sys.argv[1], pathlib.Path(sys.argv[2]))

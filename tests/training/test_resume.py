@@ -44,7 +44,7 @@ def call(*command, status=None, **environment):
     return done
 
 
-@pytest.mark.parametrize("task", tasks.names())
+@pytest.mark.parametrize("task", tasks.task_names())
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(task, tmp_path):
     done = call(SUPPORT / "to_the_bit.py", task, tmp_path, status=0)
     assert f"same: {task}" in done.stdout

@@ -100,6 +100,6 @@ def test_a_backend_that_cannot_spread_says_so(backend, monkeypatch):
 
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     with pytest.raises(UserError, match=f"needs --backend jax, got {backend}"):
-        strategy.begin()
+        strategy.enable_data_parallel()
     with pytest.raises(UserError, match="Unknown strategy: 'model_parallel'"):
         app.begin(backend, deterministic=False, strategy="model_parallel")

@@ -94,7 +94,7 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
         ({"given": ["units=8..16"]}, "needs --search random"),
         ({"given": ["seed=1"]}, "use --seeds"),
         ({"cells": ["lstmm"]}, "Unknown cell: 'lstmm'"),
-        ({"tasks": ["translaton"]}, "Unknown task 'translaton'"),
+        ({"tasks": ["translaton"]}, "Unknown task: 'translaton'"),
         ({"tasks": ["translation", "classification"], "stop_early": True}, "give one --task"),
         ({"search": "optuna", "seeds": 2}, "leave --seeds out"),
     ],

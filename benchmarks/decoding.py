@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=20)
     arguments = parser.parse_args()
-    task, model, data = model_io.load(
+    task, model, data = model_io.load_model(
         arguments.run, data_dir=arguments.data_dir, manual_dir=arguments.manual_dir
     )
     pairs = task.load_data().splits["test"]
@@ -94,7 +94,7 @@ def main() -> None:
         "beam of 5, batched": (len(pairs), batched(5, pairs)),
     }
     alike = [
-        data.tools["target"].decode([tokens])[0] == best[0]
+        data.preprocessors["target"].decode([tokens])[0] == best[0]
         for tokens, best in zip(singly(), batched(1, few)(), strict=True)
     ]
     print(f"{sum(alike)} of {len(few)} sentences alike, one by one and batched")

@@ -39,8 +39,8 @@ def main() -> None:
     """Runs the command line and leaves with 0, or 2 after a user's mistake, told in one line."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        name = named_task(sys.argv[1:])
-        app = task_app(name) if name is not None else general_app()
+        name = requested_task(sys.argv[1:])
+        app = build_task_app(name) if name is not None else build_main_app()
         status = app(standalone_mode=False)
     except UserError as error:
         status = fail(str(error))
@@ -61,7 +61,7 @@ def fail(message: str, status: int = EXIT_USAGE) -> int:
     return status
 
 
-def named_task(arguments: list[str]) -> str | None:
+def requested_task(arguments: list[str]) -> str | None:
     """Returns the value of `--task`, or None if it is not there or belongs to a command."""
     if not arguments or not arguments[0].startswith("-"):
         return None
@@ -75,7 +75,7 @@ def named_task(arguments: list[str]) -> str | None:
     return None
 
 
-def general_app() -> typer.Typer:
+def build_main_app() -> typer.Typer:
     """Returns the command line without a task: help, and the commands."""
     app = typer.Typer(
         add_completion=False,
@@ -99,24 +99,29 @@ def general_app() -> typer.Typer:
         ] = "results",
     ):
         """Train and test a recurrent network on a task of one of five topologies."""
-        del task  # with --task, `task_app` has taken over
+        del task  # with --task, `build_task_app` has taken over
         if resume is not None and context.invoked_subcommand is None:
-            return go_on(resume, results_dir)
+            return resume_run(resume, results_dir)
         if context.invoked_subcommand is None:
-            raise UserError(f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help.")
+            raise UserError(
+                f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help."
+            )
         return None
 
-    commands.add_to(app)
+    commands.add_commands(app)
     return app
 
 
-def task_app(name: str) -> typer.Typer:
+def build_task_app(name: str) -> typer.Typer:
     """Returns the command line of one task, or of all, with a flag for every field of its settings.
 
     All tasks together have the settings that every task has, and each its default data set.
     """
     if name == ALL:
-        names, text = tasks.task_names(), "Run all tasks on their default data, one after the other."
+        names, text = (
+            tasks.task_names(),
+            "Run all tasks on their default data, one after the other.",
+        )
         fields = [f for f in dataclasses.fields(TaskConfig) if f.name != "dataset"]
     else:
         names, task = [name], tasks.get_task(name)
@@ -128,7 +133,7 @@ def task_app(name: str) -> typer.Typer:
         names_of_options = ("backend", "strategy", "results_dir", "checkpoint_steps")
         options = {name: values.pop(name) for name in names_of_options}
         chosen = {name: value for name, value in values.items() if value is not None}
-        return start(names, chosen, **options)
+        return train(names, chosen, **options)
 
     run.__signature__ = inspect.Signature(
         [
@@ -176,7 +181,7 @@ def _option_of(field: dataclasses.Field) -> inspect.Parameter:
     return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
 
 
-def start(
+def train(
     names: Sequence[str], settings: dict, *, backend: str | None, strategy: str | None, **options
 ) -> int:
     """Settles the backend, runs the tasks, and returns the exit status.
@@ -184,33 +189,35 @@ def start(
     Args:
         options: `results_dir` and `checkpoint_steps`, see `experiment.run`.
     """
-    backend = installed(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
+    backend = check_backend(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     for name in names:
         tasks.get_task(name)(settings)  # mistakes in settings are told before seconds of imports
-    display = begin(backend, deterministic=settings.get("deterministic", False), strategy=strategy)
+    display = set_up_keras(
+        backend, deterministic=settings.get("deterministic", False), strategy=strategy
+    )
     from ..training import experiment
 
     records = []
     for name in names:
         if len(names) > 1:
-            display.heading(name)
+            display.show_heading(name)
         record, _ = experiment.run(name, settings, display=display, **options)
         records.append(record)
         if record.status == "interrupted":
             break
     if len(names) > 1:
-        display.table(records)
+        display.show_summary(records)
     return _status(records)
 
 
-def go_on(run: str, results_dir: str) -> int:
+def resume_run(run: str, results_dir: str) -> int:
     """Goes on with a run that has not ended, and returns the exit status."""
     from ..training import checkpoint
 
     state = checkpoint.find(run, results_dir)
     deterministic = state.asked.settings.get("deterministic", False)
-    backend = installed(state.asked.backend)
-    display = begin(backend, deterministic=deterministic, strategy=state.asked.strategy)
+    backend = check_backend(state.asked.backend)
+    display = set_up_keras(backend, deterministic=deterministic, strategy=state.asked.strategy)
     display.note(f"resuming {state.asked.run_id}")
     from ..training import experiment
 
@@ -218,7 +225,7 @@ def go_on(run: str, results_dir: str) -> int:
     return _status([record])
 
 
-def installed(backend: str) -> str:
+def check_backend(backend: str) -> str:
     """Returns the backend's name.
 
     Raises:
@@ -233,7 +240,7 @@ def installed(backend: str) -> str:
     return backend
 
 
-def begin(backend: str, *, deterministic: bool, strategy: str | None):
+def set_up_keras(backend: str, *, deterministic: bool, strategy: str | None):
     """Imports Keras on a backend, and returns the display.
 
     Raises:

@@ -19,9 +19,9 @@ RunName = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command("list")(list_everything)
+    app.command("list")(list_tasks)
     app.command("table")(table)
     app.command("compare")(compare)
     app.command("report")(report)
@@ -30,11 +30,11 @@ def add_to(app: typer.Typer) -> None:
     app.command("sweep")(sweep)
 
 
-def list_everything():
+def list_tasks():
     """Show the tasks with their topology and data sets, and the cells."""
     from . import overview
 
-    overview.show()
+    overview.print_overview()
 
 
 def table(
@@ -57,17 +57,17 @@ def table(
 
     if left := checkpoint.names(results_dir):
         print(f"{len(left)} unfinished, such as {left[-1]}: see --resume", file=sys.stderr)
-    runs = store.load(results_dir)
+    runs = store.load_runs(results_dir)
     for column, wanted in (("task", task), ("dataset", dataset)):
         if wanted is not None and not runs.empty:
             runs = runs[runs[column] == wanted]
     if runs.empty:
         raise UserError(f"There are no such runs in {results_dir}. Train: runner.py --task NAME.")
-    summary = tables.summary(runs)
+    summary = tables.summarize_runs(runs)
     if format == "rich":
-        tables.show(summary, Console(highlight=False), all_metrics=all_metrics)
+        tables.print_tables(summary, Console(highlight=False), all_metrics=all_metrics)
     else:
-        write = tables.markdown if format == "markdown" else tables.csv
+        write = tables.to_markdown if format == "markdown" else tables.to_csv
         sys.stdout.write(write(summary, all_metrics=all_metrics))
 
 
@@ -82,10 +82,10 @@ def compare(first: RunName, second: RunName, results_dir: ResultsDir = "results"
     from ..runs import compare as comparison
     from ..runs import trained_model
 
-    found = comparison.compare(
-        trained_model.find(first, results_dir), trained_model.find(second, results_dir)
+    found = comparison.compare_runs(
+        trained_model.find_run(first, results_dir), trained_model.find_run(second, results_dir)
     )
-    comparison.show(found, Console(highlight=False))
+    comparison.print_comparison(found, Console(highlight=False))
 
 
 def report(
@@ -102,7 +102,7 @@ def report(
     """
     from ..report import page as page
 
-    path = page.write(results_dir, output)
+    path = page.write_report(results_dir, output)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     if show:
         webbrowser.open(path.resolve().as_uri())
@@ -140,7 +140,7 @@ def predict(
         raise UserError(f"--explain {explain}: the file must end in .png, .svg or .pdf.")
     from ..runs import trained_model
 
-    folder = trained_model.find(run, results_dir)
+    folder = trained_model.find_run(run, results_dir)
     if run.startswith(trained_model.BEST):
         print(f"{run} is {folder.name}", file=sys.stderr)
     model = _load(folder, beam_size, n_best)
@@ -157,7 +157,7 @@ def predict(
     if explain is not None:
         from ..report import figures
 
-        figures.save(figures.explained(given, model.explain(raw)), explain)
+        figures.save_figure(figures.draw_explanations(given, model.explain(raw)), explain)
         print(f"drawn into {explain}", file=sys.stderr)
 
 
@@ -167,14 +167,14 @@ def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
     environment.silence_tensorflow()
     from ..runs import store, trained_model
 
-    record = store.read(folder)
+    record = store.read_record(folder)
     sizes = [size for size in (beam_size, n_best) if size is not None]
     settings = {}
     if sizes:
         if "beam_size" not in record.config:
             raise UserError(f"{record.task} does not write: it has no --beam-size and no --n-best.")
         settings["beam_size"] = max(sizes if beam_size else [*sizes, record.config["beam_size"]])
-    if store.file_of(folder, store.WEIGHTS) is None:
+    if store.find_file(folder, store.WEIGHTS) is None:
         raise UserError(f"{folder} has no weights: only its record was kept.")
     with environment.hide_native_output(sys.stderr):
         return trained_model.TrainedModel(folder, settings)
@@ -265,10 +265,10 @@ def sweep(
         print(f"error: interrupted. Go on with sweep --resume {asked.sweep_id}.", file=sys.stderr)
         return 130
     names = {record.run_id for record in records}
-    runs = store.load(results_dir)
+    runs = store.load_runs(results_dir)
     console = Console(highlight=False)
     console.print()
-    tables.show(tables.summary(runs[runs["run_id"].isin(names)]), console)
+    tables.print_tables(tables.summarize_runs(runs[runs["run_id"].isin(names)]), console)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         print(f"{record.run_id} failed: {record.error}", file=sys.stderr)

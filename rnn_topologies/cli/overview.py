@@ -10,7 +10,7 @@ from rnn_topologies import tasks
 from ..training import environment
 
 
-def show() -> None:
+def print_overview() -> None:
     """Prints the tables on standard output."""
     console = Console(highlight=False)
     found = {name: tasks.get_task(name) for name in tasks.task_names()}

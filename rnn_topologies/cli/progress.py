@@ -72,7 +72,7 @@ class Display:
         if self._bar is not None:
             self._bar.reset(self._task)
 
-    def epoch(self, row) -> None:
+    def show_epoch(self, row) -> None:
         """Prints one line about an epoch that has ended."""
         shown = [f"epoch {row['epoch']}/{self._epochs}"]
         for name in ("loss", "val_loss"):
@@ -80,7 +80,7 @@ class Display:
                 shown.append(f"{name} {row[name]:.4f}")
         self.console.print("  ".join(shown) + f"  {row['seconds']:.1f} s")
 
-    def result(self, record, examples, folder) -> None:
+    def show_result(self, record, examples, folder) -> None:
         """Prints the score beside its baselines, a few examples, and where everything is."""
         if record.status == "ok":
             self._scores(record)
@@ -94,12 +94,12 @@ class Display:
         """Prints a line about the run as a whole."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def heading(self, name: str) -> None:
+    def show_heading(self, name: str) -> None:
         """Prints the name of the task that follows."""
         self.console.print()
         self.console.rule(f"[bold]{escape(name)}[/bold]", align="left")
 
-    def table(self, records) -> None:
+    def show_summary(self, records) -> None:
         """Prints two lines for each of several runs: one of all is too wide for 80 columns."""
         table = Table(box=None, pad_edge=False, title="all on the test split", title_justify="left")
         for name in ("task, topology", "data set, headline"):
@@ -134,7 +134,7 @@ class Display:
         self.console.print(table)
 
     def _examples(self, examples) -> None:
-        for example in choose(examples):
+        for example in choose_examples(examples):
             mark = "[green]right[/green]" if example["right"] else "[red]wrong[/red]"
             self.console.print(f"\n{mark}  {escape(example['source'])}")
             self.console.print(f"    → {escape(example['output'])}")
@@ -143,7 +143,7 @@ class Display:
         self.console.print()
 
 
-def choose(examples) -> list:
+def choose_examples(examples) -> list:
     """Returns the first few examples, with a wrong one and a right one among them if there are."""
     chosen = list(examples[:SHOWN_EXAMPLES])
     for kind in (True, False):

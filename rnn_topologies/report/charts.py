@@ -21,13 +21,13 @@ MOST_RUNS = 10  # curves of one row of the table
 NO_DATA = alt.Data(values=[])
 
 
-def colour(number: int) -> str:
+def class_colour(number: int) -> str:
     """Returns a colour for the class or line of that number."""
     return PALETTE[number % len(PALETTE)]
 
 
 @functools.cache
-def bundle() -> str:
+def vega_bundle() -> str:
     """Returns Vega, Vega-Lite and vega-embed as one script."""
     import vl_convert
 
@@ -54,7 +54,7 @@ def _spec(chart, description: str, values: list[dict]) -> dict:
     return spec
 
 
-def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
+def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
     """Returns the loss of every epoch of runs, or None if they kept none.
 
     Args:
@@ -88,7 +88,7 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
             color=alt.Color(
                 "row:N",
                 title=None,
-                scale=alt.Scale(domain=names, range=[colour(n) for n in range(len(names))]),
+                scale=alt.Scale(domain=names, range=[class_colour(n) for n in range(len(names))]),
                 legend=alt.Legend(orient="top", columns=2),
             ),
             strokeDash=alt.StrokeDash(
@@ -109,7 +109,7 @@ def curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
     )
 
 
-def confusion(table: Mapping) -> dict:
+def confusion_matrix(table: Mapping) -> dict:
     """Returns how often each class (row) was taken for each (column)."""
     classes = table["classes"]
     cells = [
@@ -154,7 +154,7 @@ def _labels(size: int = 11) -> dict:
     return {"labelExpr": shown, "labelFontSize": size, "labelAngle": 0, "ticks": False}
 
 
-def attention(one: Mapping) -> dict:
+def attention_map(one: Mapping) -> dict:
     """Returns where the model looked in what it read (columns) when it wrote each piece (rows)."""
     read, written = _pieces(one["steps"]), _pieces(one["written"])
     cells = [
@@ -191,7 +191,7 @@ def attention(one: Mapping) -> dict:
     )
 
 
-def steps(one: Mapping) -> dict:
+def class_probabilities(one: Mapping) -> dict:
     """Returns the probability of the most probable classes after each piece that was read."""
     read = _pieces(one["steps"])
     points = [
@@ -217,7 +217,8 @@ def steps(one: Mapping) -> dict:
                 "class:N",
                 title=None,
                 scale=alt.Scale(
-                    domain=one["classes"], range=[colour(n) for n in range(len(one["classes"]))]
+                    domain=one["classes"],
+                    range=[class_colour(n) for n in range(len(one["classes"]))],
                 ),
                 legend=alt.Legend(orient="right"),
             ),

@@ -22,7 +22,7 @@ def colours(count: int) -> list:
     return [matplotlib.colormaps[names[0]](index % names[1]) for index in range(count)]
 
 
-def save(figure: Figure, path: str | pathlib.Path) -> None:
+def save_figure(figure: Figure, path: str | pathlib.Path) -> None:
     """Writes a figure into a file.
 
     Raises:
@@ -34,7 +34,7 @@ def save(figure: Figure, path: str | pathlib.Path) -> None:
         raise UserError(f"{path} cannot be written: {error}") from error
 
 
-def explained(inputs: Sequence[str], explanations: Sequence[Mapping]) -> Figure:
+def draw_explanations(inputs: Sequence[str], explanations: Sequence[Mapping]) -> Figure:
     """Draws what a model did with each input, one under the other, see `Task.explain`."""
     heights = [_height(one) for one in explanations]
     figure = Figure(figsize=(10, sum(heights)), layout="constrained")
@@ -52,7 +52,7 @@ def explained(inputs: Sequence[str], explanations: Sequence[Mapping]) -> Figure:
         elif "classes" in one:
             _bars(row, one)
         elif "image" in one:
-            _show(row.subplots(), picture(one["image"]))
+            _show(row.subplots(), decode_png(one["image"]))
         else:
             axes = row.subplots()
             axes.set_axis_off()
@@ -77,7 +77,7 @@ def _runs(labels: Sequence[str]) -> str:
     return ", ".join(kept)
 
 
-def picture(png: str) -> np.ndarray:
+def decode_png(png: str) -> np.ndarray:
     """Returns the pixels of a PNG file in base64."""
     from PIL import Image
 
@@ -109,7 +109,7 @@ def visible(piece: str) -> str:
 
 def _places(figure, one: Mapping) -> None:
     """Draws the image, and over it where the model looked for each word."""
-    pixels, (rows, columns) = picture(one["image"]), one["grid"]
+    pixels, (rows, columns) = decode_png(one["image"]), one["grid"]
     count = len(one["written"]) + 1
     width = min(7, count)
     axes = figure.subplots(-(-count // width), width, squeeze=False).ravel()
@@ -136,7 +136,7 @@ def _steps(figure, one: Mapping) -> None:
     axes = figure.subplots(1 + has_frames, 1, height_ratios=[1, 3] if has_frames else None)
     lines = axes[1] if has_frames else axes
     if has_frames:
-        _show(axes[0], picture(one["image"]))
+        _show(axes[0], decode_png(one["image"]))
     for index, colour in enumerate(colours(len(one["classes"]))):
         if probabilities[:, index].max() >= LEAST or index == probabilities[-1].argmax():
             label = one["classes"][index]
@@ -153,7 +153,7 @@ def _steps(figure, one: Mapping) -> None:
 
 def _bars(figure, one: Mapping) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1, 2])
-    _show(left, picture(one["image"]))
+    _show(left, decode_png(one["image"]))
     right.barh(one["classes"][::-1], one["probabilities"][-1][::-1], color="#2a7fb8")
     right.set_xlim(0, 1)
     right.set_xlabel("probability")

@@ -24,7 +24,9 @@ CLOSELY = 12  # rows of a data set, the best ones, of which more is shown than t
 MISMATCHES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-def write(results_dir: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
+def write_report(
+    results_dir: str | pathlib.Path, path: str | pathlib.Path | None = None
+) -> pathlib.Path:
     """Writes the report of all runs in a folder and returns its path.
 
     Args:
@@ -34,23 +36,27 @@ def write(results_dir: str | pathlib.Path, path: str | pathlib.Path | None = Non
     Raises:
         UserError: there are no runs, or the file cannot be written.
     """
-    runs = store.load(results_dir)
+    runs = store.load_runs(results_dir)
     if runs.empty:
         raise UserError(f"There are no runs in {results_dir}. Train one: runner.py --task NAME.")
     path = pathlib.Path(path) if path else pathlib.Path(results_dir) / NAME
     check_writable(path.parent, str(path.parent))
-    path.write_text(page(runs), "utf-8")
+    path.write_text(render_report(runs), "utf-8")
     return path
 
 
-def page(runs: pd.DataFrame) -> str:
+def render_report(runs: pd.DataFrame) -> str:
     """Returns the report of runs as `results.load` returns them, as one HTML page."""
-    summary = tables.summary(runs)
+    summary = tables.summarize_runs(runs)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"score": tables.score, "number": tables.number, "whole": tables.whole}
-    rank = summary.groupby(tables.PLACE).cumcount()
+    environment.filters |= {
+        "score": tables.format_score,
+        "number": tables.format_number,
+        "whole": tables.format_count,
+    }
+    rank = summary.groupby(tables.GROUP).cumcount()
     by_id = runs.set_index("run_id", drop=False)
     rows = [_Row(index, row, by_id, rank[index] < CLOSELY) for index, row in summary.iterrows()]
     return environment.get_template("page.html").render(
@@ -58,7 +64,7 @@ def page(runs: pd.DataFrame) -> str:
         runs=len(runs),
         not_ok=int((runs["status"] != "ok").sum()),
         when=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        vega=_script(charts.bundle()),
+        vega=_script(charts.vega_bundle()),
         own=_script((HERE / "page.js").read_text("utf-8")),
         nonce=secrets.token_urlsafe(),
         style=markupsafe.Markup((HERE / "page.css").read_text("utf-8")),
@@ -79,8 +85,8 @@ class _Row:
         self.is_shown = is_shown
         self.runs = runs.loc[row["run_ids"]]
         self.name = " · ".join(filter(None, (row["cell"], row["setting"])))
-        self.runs_of = tables.runs_of(row)
-        self.baselines = tables.baselines_of(row)
+        self.runs_of = tables.format_seeds(row)
+        self.baselines = tables.format_baselines(row)
         good = self.runs[self.runs["status"] == "ok"].sort_values("config/seed", kind="stable")
         self.shown = Shown(good.iloc[0]) if is_shown and len(good) else None
 
@@ -98,13 +104,13 @@ class Shown:
             warnings.warn(f"what {folder} shows is left out: {error!r}", stacklevel=2)
 
     def _look_at(self, folder: pathlib.Path) -> None:
-        confusion = store.read(folder).tables.get("confusion")
+        confusion = store.read_record(folder).tables.get("confusion")
         if confusion:
-            self.confusion = charts.confusion(confusion)
-        samples = store.read_lines(folder, "samples.jsonl")
+            self.confusion = charts.confusion_matrix(confusion)
+        samples = store.read_json_lines(folder, "samples.jsonl")
         self.examples = [
             _example(samples[one["index"]], one)
-            for one in store.read_lines(folder, store.EXPLAINED)
+            for one in store.read_json_lines(folder, store.EXPLANATIONS)
         ]
 
 
@@ -120,9 +126,9 @@ def _example(sample: dict, one: dict) -> dict:
         "image": one.get("image"),
     }
     if kind == "attention":
-        shown["chart"] = charts.attention(one)
+        shown["chart"] = charts.attention_map(one)
     elif kind == "steps":
-        shown["chart"] = charts.steps(one)
+        shown["chart"] = charts.class_probabilities(one)
     elif kind == "clip":
         names = one["classes"]
         sure = [max(row) for row in one["probabilities"]]
@@ -154,7 +160,7 @@ def _segments(labels: Sequence[str], names: Sequence[str], sure: Sequence[float]
         found.append(
             {
                 "label": label,
-                "colour": charts.colour(names.index(label)),
+                "colour": charts.class_colour(names.index(label)),
                 "first": start + 1,
                 "last": end,
                 "probability": probability,
@@ -167,7 +173,7 @@ def _segments(labels: Sequence[str], names: Sequence[str], sure: Sequence[float]
 def _groups(rows: Sequence[_Row]) -> list[dict]:
     """Returns the rows by task and data set, with their learning curves."""
     found = []
-    for _, group in itertools.groupby(rows, key=lambda one: tuple(one.row[tables.PLACE])):
+    for _, group in itertools.groupby(rows, key=lambda one: tuple(one.row[tables.GROUP])):
         group = list(group)
         first = group[0].row
         found.append(
@@ -179,7 +185,7 @@ def _groups(rows: Sequence[_Row]) -> list[dict]:
                 "direction": "lower" if first["higher_is_better"] is False else "higher",
                 "rows": group,
                 "hidden": sum(not one.is_shown for one in group),
-                "curves": charts.curves(
+                "curves": charts.learning_curves(
                     (one.key, one.name, one.runs) for one in group if one.is_shown
                 ),
             }

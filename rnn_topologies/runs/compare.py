@@ -14,7 +14,7 @@ from rnn_topologies.tasks.metrics import bootstrap
 
 from . import record as records
 from . import store
-from .tables import number
+from .tables import format_number
 
 
 class Comparison(NamedTuple):
@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
     interval: tuple[float, float]
 
 
-def compare(first: pathlib.Path, second: pathlib.Path) -> Comparison:
+def compare_runs(first: pathlib.Path, second: pathlib.Path) -> Comparison:
     """Compares the runs in two folders on the same test examples.
 
     Raises:
@@ -49,7 +49,7 @@ def compare(first: pathlib.Path, second: pathlib.Path) -> Comparison:
 
 
 def _compare(*folders: pathlib.Path) -> Comparison:
-    records = [store.read(folder) for folder in folders]
+    records = [store.read_record(folder) for folder in folders]
     one, other = records
     for record in records:
         if record.status != "ok":
@@ -82,14 +82,14 @@ def _compare(*folders: pathlib.Path) -> Comparison:
 
 
 def _samples(folder: pathlib.Path, record) -> list[dict]:
-    rows = store.read_lines(folder, "samples.jsonl")
+    rows = store.read_json_lines(folder, "samples.jsonl")
     if not rows:
         raise UserError(f"{record.run_id} has no samples.jsonl: its test examples are not there.")
     return rows[: record.data["examples"]["test"]]
 
 
 def _parts(record, rows):
-    task = tasks.find(record.task)(record.config)
+    task = tasks.get_task(record.task)(record.config)
     data = Data(name=record.data["name"], sha256="", splits={}, notes=record.data)
     parts = task.score_parts(rows, data)
     whole = parts.score(parts.rows.sum(axis=0))
@@ -101,7 +101,7 @@ def _parts(record, rows):
     return parts
 
 
-def show(found: Comparison, console: Console) -> None:
+def print_comparison(found: Comparison, console: Console) -> None:
     """Prints a comparison."""
     one, other = found.first, found.second
     table = Table(box=None, pad_edge=False, title_justify="left")
@@ -113,7 +113,9 @@ def show(found: Comparison, console: Console) -> None:
     for name, (left, right) in found.settings.items():
         table.add_row(flag(name), str(left), str(right), style="cyan")
     for name in [n for n in one.metrics if n in other.metrics]:
-        table.add_row(escape(name), number(one.metrics[name]), number(other.metrics[name]))
+        table.add_row(
+            escape(name), format_number(one.metrics[name]), format_number(other.metrics[name])
+        )
     for name, of in (
         ("parameters", lambda r: f"{r.model['trainable_parameters']:,}"),
         ("seconds", lambda r: f"{sum(r.seconds.values()):.0f}"),

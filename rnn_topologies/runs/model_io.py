@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from rnn_topologies import layers, tasks
-from rnn_topologies.tasks.base import Data, unknown
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.base import Data
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from . import record as records
 from . import store
@@ -22,10 +22,10 @@ def check_cell(cell: str) -> None:
         UserError: names those that there are.
     """
     if cell not in layers.CELLS:
-        raise UserError(unknown("cell", cell, list(layers.CELLS)))
+        raise UserError(unknown_name("cell", cell, list(layers.CELLS)))
 
 
-def weights_of(model) -> dict:
+def weights_by_name(model) -> dict:
     """Returns `{number and path: array}` of a model's weights, in their order."""
     arrays = map(keras.ops.convert_to_numpy, model.weights)
     return dict(zip(_names(model), arrays, strict=True))
@@ -40,7 +40,7 @@ def _names(model) -> list[str]:
     return [f"{index:03d}.{path.replace('/', '.')}" for index, path in enumerate(paths)]
 
 
-def load(folder: str | pathlib.Path, **settings):
+def load_model(folder: str | pathlib.Path, **settings):
     """Rebuilds the model of a run from its record, its vocabularies and its weights.
 
     The record may be a stranger's: it is data, checked field by field, and no path in it is
@@ -59,14 +59,21 @@ def load(folder: str | pathlib.Path, **settings):
         UserError: a file is missing or damaged, or the weights do not fit the record.
     """
     folder = pathlib.Path(folder)
-    record = store.read(folder)
-    task = rebuilt(record, settings)
-    tools = {
-        name: read(store.read_text(folder, f"{name}.json")) for name, read in task.tools.items()
+    record = store.read_record(folder)
+    task = restore_task(record, settings)
+    preprocessors = {
+        name: read(store.read_text(folder, f"{name}.json"))
+        for name, read in task.preprocessors.items()
     }
-    data = Data(name=record.data["name"], sha256="", splits={}, tools=tools, notes=record.data)
+    data = Data(
+        name=record.data["name"],
+        sha256="",
+        splits={},
+        preprocessors=preprocessors,
+        notes=record.data,
+    )
     arrays = store.read_weights(folder)
-    check_sizes(task.config, tools, arrays)
+    check_sizes(task.config, preprocessors, arrays)
     try:
         model = task.build_model(data)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -76,7 +83,7 @@ def load(folder: str | pathlib.Path, **settings):
     return task, model, data
 
 
-def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def check_sizes(config, preprocessors: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Checks that a model can be no larger than its weights, before memory is taken for it.
 
     Whatever the model, it has a recurrent kernel, one from inputs to units, an embedding of every
@@ -87,7 +94,12 @@ def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> 
     """
     sizes = {name: getattr(config, name, 0) for name in ("units", "embedding_size", "filters")}
     sizes["tokens"] = max(
-        (len(tool) for tool in tools.values() if hasattr(tool, "__len__")), default=0
+        (
+            len(preprocessor)
+            for preprocessor in preprocessors.values()
+            if hasattr(preprocessor, "__len__")
+        ),
+        default=0,
     )
     total = sum(array.size for array in arrays.values())
     pairs = [("units", "units"), ("units", "embedding_size"), ("tokens", "embedding_size")]
@@ -99,7 +111,7 @@ def check_sizes(config, tools: Mapping[str, Any], arrays: Mapping[str, Any]) -> 
             )
 
 
-def rebuilt(record: records.Record, settings: Mapping[str, Any]):
+def restore_task(record: records.Record, settings: Mapping[str, Any]):
     """Returns the task of a record, with some settings changed.
 
     Raises:
@@ -109,11 +121,11 @@ def rebuilt(record: records.Record, settings: Mapping[str, Any]):
         raise UserError(f"The record of {record.run_id} has {place}, which no record has.")
     if record.data is None:
         raise UserError(f"{record.run_id} is {record.status}: it came to no model.")
-    task = tasks.find(record.task)
+    task = tasks.get_task(record.task)
     known = [field.name for field in dataclasses.fields(task.Config)]
     for name in {**record.config, **settings}:
         if name not in known:
-            raise UserError(unknown(f"setting of {record.task}", name, known))
+            raise UserError(unknown_name(f"setting of {record.task}", name, known))
     check_cell(record.config["cell"])
     return task({**record.config, **settings})
 

@@ -18,18 +18,18 @@ SCHEMA = 3
 # Where files lie on somebody's machine is nobody else's business and changes no result.
 NOT_RECORDED = ("data_dir", "manual_dir")
 Status = Literal["ok", "diverged", "stopped", "interrupted", "failed"]
-FINAL = ("ok", "diverged", "stopped")  # there is nothing to go on with
+FINAL_STATUSES = ("ok", "diverged", "stopped")  # there is nothing to go on with
 
 PlainName = Annotated[str, pydantic.StringConstraints(pattern=r"^\w[\w.-]*$", max_length=200)]
 Base64 = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 MetricName = Annotated[str, pydantic.StringConstraints(pattern=r"^(validation|test)/.")]
-LINE = pydantic.ConfigDict(strict=True, extra="allow")
+ALLOW_EXTRA_KEYS = pydantic.ConfigDict(strict=True, extra="allow")
 
 
 class Versioned(TypedDict):
     """What a record of any schema has."""
 
-    __pydantic_config__ = LINE
+    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     schema: int
 
@@ -37,7 +37,7 @@ class Versioned(TypedDict):
 class Config(TypedDict):
     """The settings of a run; these are what every task has, and each adds its own."""
 
-    __pydantic_config__ = LINE
+    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     seed: int
     cell: str
@@ -55,7 +55,7 @@ class Headline(TypedDict):
 class Sample(TypedDict):
     """A line of `samples.jsonl`; a task may add to it."""
 
-    __pydantic_config__ = LINE
+    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     source: str
     target: str
@@ -63,10 +63,10 @@ class Sample(TypedDict):
     right: bool
 
 
-class Explained(TypedDict):
+class Explanation(TypedDict):
     """A line of `explained.jsonl`, see `Task.explain`."""
 
-    __pydantic_config__ = LINE
+    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     index: Annotated[int, pydantic.Field(ge=0)]
     output: str | list[str]
@@ -126,7 +126,7 @@ def timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def begun(task, name: str, **facts) -> Record:
+def new_record(task, name: str, **facts) -> Record:
     """Returns the record of a run of which nothing is known yet but what was asked.
 
     Args:

@@ -8,7 +8,7 @@
     explained.jsonl  how it came to it, for a few of them: see `Task.explain`
     tensorboard/     the epochs once more, as TensorBoard reads them
     weights.npz      arrays in the order of `model.weights`, under their paths
-    <tool>.json      whatever turns raw input into tensors, such as vocabularies
+    <preprocessor>.json      whatever turns raw input into tensors, such as vocabularies
 
 A run's folder appears whole or not at all: it is written beside its place and renamed. So any
 number of runs can write at once without a lock.
@@ -33,24 +33,24 @@ import pydantic
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError
 
-from .record import SCHEMA, Explained, Record, Sample, Versioned
+from .record import SCHEMA, Explanation, Record, Sample, Versioned
 
-# Fields of a record that are columns of `load` as they are.
-PLAIN = ("run_id", "started_at", "status", "task", "topology", "cell", "dataset")
-PLAIN += ("epochs_run", "best_epoch", "error")
-RECORD, WEIGHTS, EXPLAINED = "record.json", "weights.npz", "explained.jsonl"
+# Fields of a record that are columns of `load_runs` as they are.
+PLAIN_COLUMNS = ("run_id", "started_at", "status", "task", "topology", "cell", "dataset")
+PLAIN_COLUMNS += ("epochs_run", "best_epoch", "error")
+RECORD, WEIGHTS, EXPLANATIONS = "record.json", "weights.npz", "explained.jsonl"
 ARRAY = re.compile(r"[0-9]{3,}\.[\w.-]+\.npy")
-MOST_BYTES = 256 << 20  # of a file of text
+MAX_TEXT_BYTES = 256 << 20  # of a file of text
 
 
-def run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
+def list_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
     """Returns the run folders in a results folder, or in a folder of run folders, oldest first."""
     path = pathlib.Path(path)
     place = runs_folder(path) if runs_folder(path).is_dir() else path
     return sorted(record.parent for record in place.glob("*/record.json"))
 
 
-def load(path: str | pathlib.Path):
+def load_runs(path: str | pathlib.Path):
     """Returns all runs of a results folder as a `pandas.DataFrame`, one tidy row a run.
 
     Args:
@@ -66,9 +66,9 @@ def load(path: str | pathlib.Path):
     import pandas as pd
 
     rows = []
-    for folder in run_folders(path):
+    for folder in list_run_folders(path):
         try:
-            rows.append(_tidy(read(folder), folder))
+            rows.append(_tidy(read_record(folder), folder))
         except UserError as error:
             warnings.warn(f"{folder} is left out: {error}", stacklevel=2)
     return pd.DataFrame(rows)
@@ -77,7 +77,7 @@ def load(path: str | pathlib.Path):
 def _tidy(record: "Record", folder: pathlib.Path) -> dict[str, Any]:
     headline = record.headline or {}
     return {
-        **{name: getattr(record, name) for name in PLAIN},
+        **{name: getattr(record, name) for name in PLAIN_COLUMNS},
         "headline": headline.get("name"),
         "value": headline.get("value"),
         "higher_is_better": headline.get("higher_is_better"),
@@ -95,14 +95,14 @@ def runs_folder(results_dir: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(results_dir) / "runs"
 
 
-def write(
+def write_run(
     results_dir: str | pathlib.Path,
     record: Record,
     *,
     epochs: Sequence[Mapping[str, Any]] = (),
     examples: Sequence[Mapping[str, Any]] = (),
     explained: Sequence[Mapping[str, Any]] = (),
-    tools: Mapping[str, str] | None = None,
+    preprocessors: Mapping[str, str] | None = None,
     weights: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes a run's folder, whole or not at all and in place of an earlier one, and returns it.
@@ -114,9 +114,9 @@ def write(
     with _appearing(place) as beside:
         _write_table(beside / "epochs.csv", epochs)
         _write_lines(beside / "samples.jsonl", examples)
-        _write_lines(beside / EXPLAINED, explained)
+        _write_lines(beside / EXPLANATIONS, explained)
         _write_tensorboard(beside / "tensorboard", epochs)
-        for name, text in (tools or {}).items():
+        for name, text in (preprocessors or {}).items():
             (beside / f"{name}.json").write_text(text, "utf-8")
         if weights:
             import numpy as np
@@ -128,7 +128,7 @@ def write(
     return place
 
 
-def place_files(
+def write_run_files(
     results_dir: str | pathlib.Path, run_id: str, files: Mapping[str, bytes]
 ) -> pathlib.Path:
     """Writes a run's folder, as `write` does, from the files that it had elsewhere."""
@@ -181,7 +181,7 @@ def _write_tensorboard(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) 
         writer.close()
 
 
-def file_of(folder: str | pathlib.Path, name: str) -> pathlib.Path | None:
+def find_file(folder: str | pathlib.Path, name: str) -> pathlib.Path | None:
     """Returns the path of a file of a run, or None if there is none.
 
     Raises:
@@ -200,12 +200,12 @@ def read_text(folder: str | pathlib.Path, name: str) -> str:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    path = file_of(folder, name)
+    path = find_file(folder, name)
     if path is None:
         raise UserError(f"{pathlib.Path(folder) / name} is missing.")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MB, and is not read.")
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise UserError(f"{path} is larger than {MAX_TEXT_BYTES >> 20} MB, and is not read.")
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
@@ -217,7 +217,7 @@ def read_epochs(folder: str | pathlib.Path) -> list[dict[str, float]]:
     Raises:
         UserError: it is damaged.
     """
-    path = file_of(folder, "epochs.csv")
+    path = find_file(folder, "epochs.csv")
     if path is None:
         return []
     try:
@@ -227,15 +227,15 @@ def read_epochs(folder: str | pathlib.Path) -> list[dict[str, float]]:
         raise UserError(f"{path} is damaged: {error}.") from error
 
 
-def read_lines(folder: str | pathlib.Path, name: str) -> list[dict[str, Any]]:
+def read_json_lines(folder: str | pathlib.Path, name: str) -> list[dict[str, Any]]:
     """Returns the rows of a run's `samples.jsonl` or `explained.jsonl`, empty if there is none.
 
     Raises:
         UserError: it is damaged.
     """
-    if file_of(folder, name) is None:
+    if find_file(folder, name) is None:
         return []
-    kind = Explained if name == EXPLAINED else Sample
+    kind = Explanation if name == EXPLANATIONS else Sample
     # Not `splitlines`, which also breaks at characters that JSON may hold as they are.
     lines = read_text(folder, name).split("\n")
     return [
@@ -245,7 +245,7 @@ def read_lines(folder: str | pathlib.Path, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def read(folder: str | pathlib.Path) -> Record:
+def read_record(folder: str | pathlib.Path) -> Record:
     """Reads the record in a run's folder.
 
     Raises:
@@ -261,10 +261,10 @@ def read(folder: str | pathlib.Path) -> Record:
     return _checked(Record, text, path)
 
 
-def recorded(results_dir: str | pathlib.Path, run_id: str) -> Record | None:
+def find_record(results_dir: str | pathlib.Path, run_id: str) -> Record | None:
     """Returns the record of a run, or None if there is none that can be read."""
     try:
-        return read(runs_folder(results_dir) / run_id)
+        return read_record(runs_folder(results_dir) / run_id)
     except UserError:
         return None
 
@@ -296,7 +296,7 @@ def read_weights(folder: str | pathlib.Path) -> dict[str, Any]:
     """
     import numpy as np
 
-    path = file_of(folder, WEIGHTS)
+    path = find_file(folder, WEIGHTS)
     if path is None:
         raise UserError(f"{folder} has no weights: only its record was kept.")
     arrays, left = {}, path.stat().st_size

@@ -8,14 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-PLACE = ["task", "dataset", "headline"]  # within which figures can be compared
-ONE = ["cell", "setting"]  # what is averaged over seeds
+GROUP = ["task", "dataset", "headline"]  # within which figures can be compared
+VARIANT = ["cell", "setting"]  # what is averaged over seeds
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]
 HEADER += ["seconds", "setting"]
 NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed")
 
 
-def summary(runs: pd.DataFrame) -> pd.DataFrame:
+def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns one row for each task, data set, cell and setting, best first within a data set.
 
     Args:
@@ -32,13 +32,13 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return pd.DataFrame()
     runs = runs.assign(setting=_settings(runs), headline=_headlines(runs))
-    groups = runs.groupby([*PLACE, *ONE], sort=False, dropna=False)
+    groups = runs.groupby([*GROUP, *VARIANT], sort=False, dropna=False)
     table = pd.DataFrame([_row(key, group) for key, group in groups])
     worth = table["mean"].where(table["higher_is_better"].ne(False), -table["mean"])
-    best = worth.groupby([table[name] for name in PLACE]).transform("max")
+    best = worth.groupby([table[name] for name in GROUP]).transform("max")
     table["best"] = worth.eq(best)
     table["worth"] = -worth
-    table = table.sort_values([*PLACE, "worth", *ONE], na_position="last")
+    table = table.sort_values([*GROUP, "worth", *VARIANT], na_position="last")
     return table.drop(columns="worth").reset_index(drop=True)
 
 
@@ -72,7 +72,7 @@ def _row(key: tuple, group: pd.DataFrame) -> dict:
     baselines = [c for c in group if c.startswith("baseline/")]
     first = group.iloc[0] if good.empty else good.iloc[0]
     return {
-        **dict(zip([*PLACE, *ONE], key, strict=True)),
+        **dict(zip([*GROUP, *VARIANT], key, strict=True)),
         "topology": first["topology"],
         "higher_is_better": first["higher_is_better"],
         "mean": by_seed["value"].mean(),
@@ -90,36 +90,36 @@ def _row(key: tuple, group: pd.DataFrame) -> dict:
     }
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Returns a figure as it is shown: fractions with three places, larger ones with one."""
     if not math.isfinite(value):
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def score(row) -> str:
+def format_score(row) -> str:
     """Returns mean ± std of a row, without a std where there is one seed."""
-    spread = f" ± {number(row['std'])}" if math.isfinite(row["std"]) else ""
-    return number(row["mean"]) + spread
+    spread = f" ± {format_number(row['std'])}" if math.isfinite(row["std"]) else ""
+    return format_number(row["mean"]) + spread
 
 
-def runs_of(row) -> str:
+def format_seeds(row) -> str:
     """Returns how many seeds there are, and how many runs came to nothing."""
     return f"{row['seeds']}" + (f" (+{row['not_ok']} not ok)" if row["not_ok"] else "")
 
 
-def baselines_of(row) -> str:
+def format_baselines(row) -> str:
     """Returns the opponents and what they score."""
-    return ", ".join(f"{name} {number(value)}" for name, value in row["baselines"].items())
+    return ", ".join(f"{name} {format_number(value)}" for name, value in row["baselines"].items())
 
 
 def _metrics_of(group: pd.DataFrame) -> list[str]:
     return [c for c in group if c.startswith("test/") and group[c].notna().any()]
 
 
-def show(table: pd.DataFrame, console: Console, *, all_metrics: bool = False) -> None:
+def print_tables(table: pd.DataFrame, console: Console, *, all_metrics: bool = False) -> None:
     """Prints one small table for each task and data set."""
-    for (task, dataset, headline), group in table.groupby(PLACE, sort=False):
+    for (task, dataset, headline), group in table.groupby(GROUP, sort=False):
         direction = "lower" if group["higher_is_better"].eq(False).any() else "higher"
         title = Text.assemble(
             (task, "bold"), f" · {dataset} · {headline or 'no figure'}, {direction} is better"
@@ -132,10 +132,15 @@ def show(table: pd.DataFrame, console: Console, *, all_metrics: bool = False) ->
         shown.add_column("setting", overflow="fold")
         for _, row in group.iterrows():
             mark, style = ("*", "bold") if row["best"] else ("", None)
-            cells = (row["cell"], score(row), runs_of(row), whole(row["parameters"]))
-            cells += (whole(row["seconds"]), row["setting"])
+            cells = (
+                row["cell"],
+                format_score(row),
+                format_seeds(row),
+                format_count(row["parameters"]),
+            )
+            cells += (format_count(row["seconds"]), row["setting"])
             shown.add_row(mark, *map(escape, cells), style=style)
-        opponents = Text(f"   baselines: {baselines_of(group.iloc[0])}", style="dim")
+        opponents = Text(f"   baselines: {format_baselines(group.iloc[0])}", style="dim")
         console.print(
             Group(title, shown, opponents, *([_metrics(group)] if all_metrics else []), "")
         )
@@ -147,16 +152,16 @@ def _metrics(group: pd.DataFrame) -> Table:
     for _, row in group.iterrows():
         shown.add_column(escape(f"{row['cell']} {row['setting']}".strip()), justify="right")
     for name in _metrics_of(group):
-        values = (number(row[name]) for _, row in group.iterrows())
+        values = (format_number(row[name]) for _, row in group.iterrows())
         shown.add_row(name.removeprefix("test/"), *values)
     return shown
 
 
-def whole(value: float) -> str:
+def format_count(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else "-"
 
 
-def markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
+def to_markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     """Returns the table as Markdown, the best row of each data set in bold."""
     lines = [f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
     for _, row in table.iterrows():
@@ -166,11 +171,11 @@ def markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
             f"`{row['dataset']}`",
             row["headline"],
             f"{mark}{row['cell']}{mark}",
-            f"{mark}{score(row)}{mark}",
-            runs_of(row),
-            baselines_of(row),
-            whole(row["parameters"]),
-            whole(row["seconds"]),
+            f"{mark}{format_score(row)}{mark}",
+            format_seeds(row),
+            format_baselines(row),
+            format_count(row["parameters"]),
+            format_count(row["seconds"]),
             row["setting"],
         )
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
@@ -186,11 +191,11 @@ def _markdown_metrics(table: pd.DataFrame):
         place = (row["task"], f"`{row['dataset']}`", row["cell"], row["setting"])
         for name in _metrics_of(table):
             if math.isfinite(row[name]):
-                cells = (*place, name.removeprefix("test/"), number(row[name]))
+                cells = (*place, name.removeprefix("test/"), format_number(row[name]))
                 yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
+def to_csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     """Returns the table as comma separated values, numbers unrounded."""
     hidden = ["run_ids", "baselines"] + ([] if all_metrics else _metrics_of(table))
     columns = table.drop(columns=hidden)

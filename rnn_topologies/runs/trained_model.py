@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import unknown
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from . import store
 
 BEST = "best:"
 
 
-def find(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.Path:
+def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.Path:
     """Returns the folder of a run.
 
     Args:
@@ -29,7 +28,7 @@ def find(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.Path:
         return _best(run.removeprefix(BEST), results_dir)
     if (pathlib.Path(run) / store.RECORD).exists():
         return pathlib.Path(run)
-    folders = {folder.name: folder for folder in store.run_folders(results_dir)}
+    folders = {folder.name: folder for folder in store.list_run_folders(results_dir)}
     if run in folders:
         return folders[run]
     found = [name for name in folders if name.startswith(run)]
@@ -40,18 +39,18 @@ def find(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.Path:
         raise UserError(f"{run!r} is the beginning of {len(found)} runs: {listed}.")
     if not folders:
         raise UserError(f"There are no runs in {results_dir}. Train one: runner.py --task NAME.")
-    raise UserError(unknown("run", run, list(folders)[-5:]))
+    raise UserError(unknown_name("run", run, list(folders)[-5:]))
 
 
 def _best(task: str, results_dir) -> pathlib.Path:
-    if task not in tasks.names():
-        raise UserError(unknown("task", task, tasks.names()))
-    runs = store.load(results_dir)
+    if task not in tasks.task_names():
+        raise UserError(unknown_name("task", task, tasks.task_names()))
+    runs = store.load_runs(results_dir)
     if not runs.empty:
         runs = runs[(runs["task"] == task) & (runs["status"] == "ok")]
     if runs.empty:
         raise UserError(f"There is no finished run of {task} in {results_dir}.")
-    default = runs["dataset"] == tasks.find(task)({}).dataset
+    default = runs["dataset"] == tasks.get_task(task)({}).dataset
     runs = runs[default if default.any() else runs["dataset"] == runs["dataset"].iloc[-1]]
     worth = runs["value"].where(runs["higher_is_better"].astype(bool), -runs["value"])
     return pathlib.Path(runs["folder"][worth.idxmax()])
@@ -70,8 +69,8 @@ class TrainedModel:
     def __init__(self, folder: pathlib.Path, settings: dict[str, Any]):
         from . import model_io
 
-        self.record = store.read(folder)
-        self.task, self.model, self.data = model_io.load(folder, **settings)
+        self.record = store.read_record(folder)
+        self.task, self.model, self.data = model_io.load_model(folder, **settings)
 
     def predict(self, inputs: Sequence) -> list:
         """Returns a readable output for each raw input.
@@ -96,7 +95,7 @@ def load_run(run: str, *, results_dir: str | pathlib.Path = "results", **setting
     """Rebuilds the model of an earlier run.
 
     Args:
-        run: see `find`: an id or the beginning of one, a folder, or `best:TASK`.
+        run: see `find_run`: an id or the beginning of one, a folder, or `best:TASK`.
         results_dir: where runs are.
         settings: to change of the run's settings, such as `beam_size=5`.
 
@@ -112,4 +111,4 @@ def load_run(run: str, *, results_dir: str | pathlib.Path = "results", **setting
         >>> load_run("best:translation").predict(["Sunday, June 28, 1959"])  # doctest: +SKIP
         ['Sonntag, 28. Juni 1959']
     """
-    return TrainedModel(find(run, results_dir), settings)
+    return TrainedModel(find_run(run, results_dir), settings)

@@ -118,14 +118,14 @@ def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Recor
     """
     if planned is None:
         start = f"{asked.sweep_id.partition('-')[0]}-{asked.tasks[0]}-"
-        found_folders = store.run_folders(results_dir)
+        found_folders = store.list_run_folders(results_dir)
         names = [folder.name for folder in found_folders if folder.name.startswith(start)]
     else:
         names = [one.run_id for one in planned]
     found = {}
     for name in names:
-        record = store.recorded(results_dir, name)
-        if record is not None and record.status in (*records.FINAL, "failed"):
+        record = store.find_record(results_dir, name)
+        if record is not None and record.status in (*records.FINAL_STATUSES, "failed"):
             found[name] = record
     return found
 
@@ -198,7 +198,7 @@ class Collector:
         self.token.unlink(missing_ok=True)
 
     def receive(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        store.place_files(self.results_dir, run_id, files)
+        store.write_run_files(self.results_dir, run_id, files)
 
 
 def _token(results_dir: pathlib.Path, sweep_id: str) -> pathlib.Path:

@@ -91,7 +91,7 @@ class Board(tune.Callback):
             time.sleep(0.2)
         record, rows = self._known(trial, run_id)
         record.status, record.error, record.epochs_run = status, error, len(rows)
-        store.write(self.results_dir, record, epochs=rows)
+        store.write_run(self.results_dir, record, epochs=rows)
         checkpoint.discard(self.results_dir, run_id)
 
     def _known(self, trial, run_id: str):
@@ -99,7 +99,7 @@ class Board(tune.Callback):
         asked = plan.of(self.asked, trial.config)
         task = tasks.get_task(asked.task)(asked.settings)
         begun = checkpoint.known(self.results_dir, run_id)
-        record = records.begun(
+        record = records.new_record(
             task,
             asked.task,
             run_id=run_id,

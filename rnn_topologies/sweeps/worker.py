@@ -33,7 +33,7 @@ class Reporter(Display):
     def training(self, epochs):
         yield
 
-    def epoch(self, row):
+    def show_epoch(self, row):
         self.best = min(self.best, row["val_loss"])
         figures = {"epoch": row["epoch"], "validation_loss": row["val_loss"]}
         self.report(figures | {"best_validation_loss": self.best})
@@ -41,7 +41,7 @@ class Reporter(Display):
     def note(self, text):
         pass
 
-    def result(self, record, examples, folder):
+    def show_result(self, record, examples, folder):
         pass
 
 
@@ -65,8 +65,8 @@ def work(trial: Trial, results_dir: pathlib.Path, report):
     from ..runs import store
     from ..training import checkpoint, environment
 
-    record = store.recorded(results_dir, trial.run_id)
-    if record is not None and record.status in records.FINAL:
+    record = store.find_record(results_dir, trial.run_id)
+    if record is not None and record.status in records.FINAL_STATUSES:
         return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])

@@ -147,8 +147,8 @@ def _folders(results_dir: str | pathlib.Path) -> list[str]:
 
 
 def _has_ended(results_dir: str | pathlib.Path, run_id: str) -> bool:
-    record = store.recorded(results_dir, run_id)
-    return record is not None and record.status in records.FINAL
+    record = store.find_record(results_dir, run_id)
+    return record is not None and record.status in records.FINAL_STATUSES
 
 
 def known(results_dir: str | pathlib.Path, run_id: str) -> Asked | None:

@@ -123,7 +123,7 @@ def _carry_out(task, state: checkpoint.Unfinished, display):
         else:
             run.end("ok")
     if run.folder is not None:
-        display.result(run.record, run.examples, run.folder)
+        display.show_result(run.record, run.examples, run.folder)
     return run.record, run.folder
 
 
@@ -139,7 +139,7 @@ class _Run:
         self.model = self.data = self.training = self.folder = None
         self.examples, self.explained, self.seconds = [], [], {}
         asked = state.asked
-        self.record = records.begun(
+        self.record = records.new_record(
             task,
             asked.task,
             run_id=asked.run_id,
@@ -191,7 +191,7 @@ class _Run:
             if not strategy.is_chief():
                 return
             strategy.disable_data_parallel()
-            arrays = list(model_io.weights_of(model).values())
+            arrays = list(model_io.weights_by_name(model).values())
             self.model = task.build_model(data)
             self.model.set_weights(arrays)
             loop.compile_model(self.model, task, 1, task.metrics())
@@ -298,18 +298,18 @@ class _Run:
                     math.prod(weight.shape) for weight in self.model.trainable_weights
                 )
             }
-        tools = (
-            {name: tool.to_json() for name, tool in self.data.preprocessors.items()} if self.data else {}
+        preprocessors = (
+            {name: preprocessor.to_json() for name, preprocessor in self.data.preprocessors.items()} if self.data else {}
         )
         has_weights = status != "failed" and self.model is not None
         write = functools.partial(
-            store.write,
+            store.write_run,
             record=record,
             epochs=rows,
             examples=self.examples,
             explained=self.explained,
-            tools=tools,
-            weights=model_io.weights_of(self.model) if has_weights else None,
+            preprocessors=preprocessors,
+            weights=model_io.weights_by_name(self.model) if has_weights else None,
         )
         try:
             self.folder = write(self.state.results_dir)

@@ -86,7 +86,7 @@ class Watch(keras.callbacks.Callback):
             raise DivergedError(progress.steps, "validation loss")
         progress.rows.append(row)
         progress.epoch, progress.step, progress.seconds = epoch + 1, 0, 0.0
-        self.display.epoch(row)
+        self.display.show_epoch(row)
 
 
 class Best(keras.callbacks.Callback):

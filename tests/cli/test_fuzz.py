@@ -27,7 +27,7 @@ WORDS = st.one_of(
     st.sampled_from(
         [
             *COMMANDS,
-            *tasks.names(),
+            *tasks.task_names(),
             *("--task", "--cell", "--units", "--seed", "--epochs", "--help", "--resume", "--limit"),
             *("--results-dir", "--dataset", "--backend", "--set", "--json", "--file", "--strategy"),
             *(
@@ -64,7 +64,9 @@ MANY = settings(
 def nothing_starts(monkeypatch, tmp_path):
     """Takes the place of what would train, download or open a browser."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(app, "begin", lambda *_, **__: (_ for _ in ()).throw(UserError("begins")))
+    monkeypatch.setattr(
+        app, "set_up_keras", lambda *_, **__: (_ for _ in ()).throw(UserError("begins"))
+    )
     monkeypatch.setattr(commands, "lesson", lambda *_, **__: None)
     monkeypatch.setattr(commands.sys, "stdin", io.StringIO("a line\n"))
 
@@ -130,7 +132,7 @@ def test_any_record_is_read_or_refused(changes, more):
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps(whole() | changes | more), "utf-8")
         with contextlib.suppress(UserError):
-            store.read(folder)
+            store.read_record(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for command in ("table", "report"):
@@ -146,9 +148,9 @@ def test_any_record_is_read_or_refused(changes, more):
 @pytest.mark.parametrize("name", ["record.json", "epochs.csv", "samples.jsonl", "weights.npz"])
 def test_any_file_of_a_run_is_read_or_refused(name, content):
     read = {
-        "record.json": store.read,
+        "record.json": store.read_record,
         "epochs.csv": store.read_epochs,
-        "samples.jsonl": lambda folder: store.read_lines(folder, name),
+        "samples.jsonl": lambda folder: store.read_json_lines(folder, name),
         "weights.npz": store.read_weights,
     }[name]
     with tempfile.TemporaryDirectory() as place:

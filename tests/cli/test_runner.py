@@ -78,7 +78,7 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
     assert "copy the source" in fields["baselines"]
     for name, value in fields["baselines"].items():
         assert fields["baseline_metrics"][name]["exact_match"] == value
-    assert store.read(folder) == record
+    assert store.read_record(folder) == record
     rows = (folder / "epochs.csv").read_text("utf-8").splitlines()
     assert len(rows) == 3
     assert rows[0].startswith("epoch,seconds,learning_rate")
@@ -98,7 +98,7 @@ def test_a_record_names_no_place_on_the_machine(run, data_dir, tmp_path):
 
 def test_a_run_is_rebuilt_from_its_folder_alone(run):
     record, folder, _ = run(cell="gru", attention="additive", layers=2)
-    task, model, data = model_io.load(folder)
+    task, model, data = model_io.load_model(folder)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     sources = [sample["source"] for sample in samples]
     assert task.predict(model, sources, data) == [sample["output"] for sample in samples]
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
     assert record.status == "diverged"
     assert "not finite any more at step" in record.error
     assert "--learning-rate" in record.error
-    assert store.read(folder).status == "diverged"
+    assert store.read_record(folder).status == "diverged"
     assert "diverged" in output
 
 
@@ -141,10 +141,10 @@ def test_a_run_that_breaks_is_recorded_and_still_breaks(run, tmp_path, monkeypat
     def broken(self, data):
         raise RuntimeError("no such thing")
 
-    monkeypatch.setattr(translation.Task, "build_model", broken)
+    monkeypatch.setattr(translation.TranslationTask, "build_model", broken)
     with pytest.raises(RuntimeError, match="no such thing"):
         run()
-    record = store.read(only_run(tmp_path))
+    record = store.read_record(only_run(tmp_path))
     assert (record.status, record.error) == ("failed", "RuntimeError: no such thing")
 
 
@@ -182,10 +182,10 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
         metrics={"test/loss": float("nan")},
     )
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write(tmp_path, record)
+        store.write_run(tmp_path, record)
     assert not list((tmp_path / "runs").iterdir())
     record.metrics = {}
-    assert store.read(store.write(tmp_path, record)) == record
+    assert store.read_record(store.write_run(tmp_path, record)) == record
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
 def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        store.read(tmp_path)
+        store.read_record(tmp_path)
 
 
 def test_run_ids_differ_even_within_a_second():
@@ -235,7 +235,7 @@ def test_help_imports_neither_keras_nor_a_backend():
 def test_the_help_of_a_task_names_every_setting():
     done = command("--task", "translation", "--help")
     assert done.returncode == 0
-    for field in dataclasses.fields(translation.Config):
+    for field in dataclasses.fields(translation.TranslationConfig):
         assert f"--{field.name.replace('_', '-')}" in done.stdout
     for flag in ("--backend", "--results-dir"):
         assert flag in done.stdout
@@ -244,7 +244,7 @@ def test_the_help_of_a_task_names_every_setting():
 def test_list_shows_tasks_topologies_data_sets_and_cells():
     done = command("list")
     assert done.returncode == 0, done.stderr
-    for name in tasks.names():
+    for name in tasks.task_names():
         assert name in done.stdout
     for word in (
         "many-to-many, unaligned",
@@ -267,7 +267,7 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--task", "translaton"), "Unknown task 'translaton'.*Did you mean 'translation'"),
+        (("--task", "translaton"), "Unknown task: 'translaton'.*Did you mean 'translation'"),
         (("--task",), "--task needs a name"),
         (("--task", "translation", "--units", "-1"), "--units must be at least 1, got -1"),
         (("--task", "all", "--units", "-1"), "--units must be at least 1, got -1"),
@@ -304,7 +304,7 @@ def test_a_mistake_in_the_environment_is_one_line_and_status_2(tmp_path):
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="backend jax is not installed: pip install"):
-        app.start(["translation"], {}, backend="jax", strategy=None)
+        app.train(["translation"], {}, backend="jax", strategy=None)
 
 
 def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkeypatch):
@@ -314,18 +314,18 @@ def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkey
     monkeypatch.setattr(requests, "head", unreachable)
     settings = {"dataset": "multi30k/de-en", "data_dir": str(tmp_path / "data")}
     with pytest.raises(UserError, match=r"cannot be reached.*--manual-dir"):
-        translation.Task(settings).load_data()
+        translation.TranslationTask(settings).load_data()
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [".multi30k.lock"]
     with pytest.raises(UserError, match="--manual-dir .* is not a folder"):
-        translation.Task({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
+        translation.TranslationTask({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
 
 
 def test_a_wrong_example_and_a_right_one_are_among_those_shown():
     rows = [{"right": True, "number": number} for number in range(20)]
-    assert progress.choose(rows) == rows[:5]
+    assert progress.choose_examples(rows) == rows[:5]
     rows[17]["right"] = False
-    assert progress.choose(rows) == [*rows[:4], rows[17]]
+    assert progress.choose_examples(rows) == [*rows[:4], rows[17]]
 
 
 def test_the_whole_command_runs_from_cold_and_prints_plain_text_into_a_file(tmp_path):
@@ -338,7 +338,7 @@ def test_the_whole_command_runs_from_cold_and_prints_plain_text_into_a_file(tmp_
     assert "\x1b" not in done.stdout
     assert len(done.stdout.splitlines()) < 40
     assert "baseline: copy the source" in done.stdout
-    record = store.read(only_run(tmp_path))
+    record = store.read_record(only_run(tmp_path))
     assert record.data["examples"]["train"] == 64
 
 
@@ -351,8 +351,8 @@ def test_all_tasks_run_one_after_the_other_and_end_in_one_table(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.rpartition("all on the test split")[2].splitlines()
-    records = [store.read(folder) for folder in (tmp_path / "results/runs").iterdir()]
-    assert sorted(record.task for record in records) == tasks.names()
+    records = [store.read_record(folder) for folder in (tmp_path / "results/runs").iterdir()]
+    assert sorted(record.task for record in records) == tasks.task_names()
     for record in records:
         assert record.status == "ok"
         assert record.cell == "lstm"
@@ -377,7 +377,7 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
     assert record.dataset == record.config["dataset"] == "files/films.csv"
     assert str(tmp_path) not in (folder / "record.json").read_text("utf-8")
     path.unlink()
-    task, model, data = model_io.load(folder)
+    task, model, data = model_io.load_model(folder)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     texts = [sample["source"] for sample in samples]
     assert task.predict(model, texts, data) == [sample["output"] for sample in samples]
@@ -390,8 +390,8 @@ def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     settings = {"units": 4, "epochs": 1, "limit": 30}
     _, folder = experiment.run(name, settings, results_dir=tmp_path / "results", display=shown)
-    task, model, data = model_io.load(folder)
-    again = tasks.find(name)(settings).load_data()
+    task, model, data = model_io.load_model(folder)
+    again = tasks.get_task(name)(settings).load_data()
     place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
     inputs = [example[place] for example in again.splits["test"][:5]]
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
@@ -415,7 +415,7 @@ def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
     (tmp_path / "parity.py").write_text(example, "utf-8")
     # As if the file lay in tasks/: its relative imports are those of the package.
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
-    assert "parity" in tasks.names()
+    assert "parity" in tasks.task_names()
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     record, folder = experiment.run(
         "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=shown
@@ -423,6 +423,6 @@ def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
     assert record.status == "ok"
     assert record.topology == "many-to-many, aligned"
     assert record.headline["value"] > 0.95 > record.baselines["majority class"]
-    task, model, data = model_io.load(folder)
+    task, model, data = model_io.load_model(folder)
     assert task.predict(model, [[1, 0, 1, 1]], data) == [[1, 1, 0, 1]]
     monkeypatch.delitem(sys.modules, "rnn_topologies.tasks.parity")

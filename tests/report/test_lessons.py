@@ -34,7 +34,7 @@ def short(monkeypatch):
 
 @pytest.mark.parametrize("name", lessons.names())
 def test_every_lesson_runs_and_leaves_pictures_and_figures(name, tmp_path, capfd):
-    app.general_app()(["lesson", name, "--results-dir", str(tmp_path)], standalone_mode=False)
+    app.build_main_app()(["lesson", name, "--results-dir", str(tmp_path)], standalone_mode=False)
     folder = tmp_path / "lessons" / name
     figures = json.loads((folder / "figures.json").read_text("utf-8"))
     out = capfd.readouterr().out
@@ -49,7 +49,7 @@ def test_lessons_are_listed_and_named(capfd):
     assert lessons.names() == [
         *("bidirectional", "gru-gates", "long-memory", "lstm-gates", "unrolling")
     ]
-    app.general_app()(["lesson"], standalone_mode=False)
+    app.build_main_app()(["lesson"], standalone_mode=False)
     assert len(capfd.readouterr().out.splitlines()) == 5
     with pytest.raises(UserError, match="Did you mean 'gru-gates'"):
         lessons.run("gru-gate", "results")

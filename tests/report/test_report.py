@@ -45,7 +45,7 @@ def write_run(folder, task, cell, seed, *, samples, explained, status="ok", tabl
         seconds={"fit": 1.0},
     )
     epochs = [{"epoch": n, "loss": 1 / n, "val_loss": 1.5 / n} for n in (1, 2, 3)]
-    store.write(folder, record, epochs=epochs, examples=samples, explained=explained)
+    store.write_run(folder, record, epochs=epochs, examples=samples, explained=explained)
     return run_id
 
 
@@ -100,7 +100,7 @@ def page(tmp_path_factory):
         folder, "video_labeling", "gru", 0,
         samples=[sample(labels=[0, 0, 1], right=False)], explained=[{"index": 0, **clip}],
     )  # fmt: skip
-    return report.write(folder)
+    return report.write_report(folder)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_frames_are_shown_with_true_and_predicted_labels(opened):
 
 def test_no_runs_no_report(tmp_path):
     with pytest.raises(UserError, match="no runs"):
-        report.write(tmp_path)
+        report.write_report(tmp_path)
 
 
 def test_a_picture_survives_its_way_into_the_page():

@@ -47,15 +47,15 @@ def runs(tmp_path_factory):
 
 
 def run_cli(capfd, *arguments) -> str:
-    app.general_app()(list(arguments), standalone_mode=False)
+    app.build_main_app()(list(arguments), standalone_mode=False)
     return capfd.readouterr().out
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_keeps_how_it_came_to_some_answers(runs, task):
     folder = runs[1][task]
-    samples = store.read_lines(folder, "samples.jsonl")
-    explained = store.read_lines(folder, "explained.jsonl")
+    samples = store.read_json_lines(folder, "samples.jsonl")
+    explained = store.read_json_lines(folder, "explained.jsonl")
     assert explained
     model = trained_model.load_run(str(folder))
     for one in explained:
@@ -64,7 +64,7 @@ def test_a_run_keeps_how_it_came_to_some_answers(runs, task):
             names = model.data.notes["classes"]
             assert one["output"] == [names[label] for label in sample["predicted"]]
             assert len(one["probabilities"]) == len(sample["labels"])
-            frames = figures.picture(one["image"])
+            frames = figures.decode_png(one["image"])
             assert frames.shape[1] == len(sample["labels"]) * frames.shape[0]
         else:
             assert one["output"] == sample["output"]
@@ -81,8 +81,10 @@ def test_a_run_keeps_how_it_came_to_some_answers(runs, task):
 @pytest.mark.parametrize("task", TASKS)
 def test_explanations_are_drawn(runs, task, tmp_path):
     folder = runs[1][task]
-    explained = store.read_lines(folder, "explained.jsonl")[:2]
-    figures.save(figures.explained(["one", "two"][: len(explained)], explained), tmp_path / "e.png")
+    explained = store.read_json_lines(folder, "explained.jsonl")[:2]
+    figures.save_figure(
+        figures.draw_explanations(["one", "two"][: len(explained)], explained), tmp_path / "e.png"
+    )
     with Image.open(tmp_path / "e.png") as image:
         assert image.size[0] > 600
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10
@@ -91,7 +93,7 @@ def test_explanations_are_drawn(runs, task, tmp_path):
 @pytest.mark.parametrize("task", ["text_classification", "translation"])
 def test_a_sentence_is_answered_as_in_the_test(runs, task, capfd):
     place, folders = runs
-    sample = store.read_lines(folders[task], "samples.jsonl")[0]
+    sample = store.read_json_lines(folders[task], "samples.jsonl")[0]
     out = run_cli(capfd, "predict", f"best:{task}", sample["source"], "--results-dir", str(place))
     assert out.rstrip("\n") == sample["output"].rstrip("\n")
     assert rnn_topologies.load_run(f"best:{task}", results_dir=place).predict(
@@ -136,7 +138,7 @@ def test_the_n_best_are_those_of_the_beam_search(runs, task, capfd):
     place, folders = runs
     model = trained_model.load_run(str(folders[task]), beam_size=4)
     if task == "translation":
-        raw = store.read_lines(folders[task], "samples.jsonl")[0]["source"]
+        raw = store.read_json_lines(folders[task], "samples.jsonl")[0]["source"]
     else:
         size = model.data.notes["image_shape"]
         raw = np.random.default_rng(0).integers(0, 255, size, "uint8")

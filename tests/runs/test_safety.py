@@ -201,7 +201,7 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
             path.unlink()
         path.symlink_to(secret)
         with pytest.raises(UserError, match=f"{name} is not a plain file"):
-            store.file_of(folder, name)
+            store.find_file(folder, name)
         if name in ("record.json", "weights.npz"):
             refused(folder, "is not a plain file")
             path.unlink()
@@ -215,7 +215,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder):
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(folder):
-    (name,) = trained_model.load_run(str(folder)).task.tools
+    (name,) = trained_model.load_run(str(folder)).task.preprocessors
     path = folder / f"{name}.json"
     path.write_text(vocabulary.characters(["another alphabet: äöü"]).to_json(), "utf-8")
     refused(folder, "The weights do not fit the model")
@@ -330,7 +330,7 @@ def test_html_in_every_text_is_shown_and_not_obeyed(folder, tmp_path):
         lines = [json.loads(line) for line in (folder / name).open(encoding="utf-8")]
         with (folder / name).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(spoilt(line)) + "\n" for line in lines)
-    page = report.write(tmp_path / "results").read_text("utf-8")
+    page = report.write_report(tmp_path / "results").read_text("utf-8")
     assert "window.hacked" in page
     assert "<script>window.hacked" not in page
     assert "<img src=x" not in page
@@ -352,4 +352,4 @@ def test_the_default_jobs_run_with_the_network_cut_off(tmp_path):
         timeout=900,
     )
     assert done.returncode == 0, done.stderr
-    assert len(store.run_folders(tmp_path / "results")) == 5
+    assert len(store.list_run_folders(tmp_path / "results")) == 5

@@ -42,7 +42,7 @@ def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
             **fields,
         }
     )
-    return store.write(folder, record, examples=list(samples))
+    return store.write_run(folder, record, examples=list(samples))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def folder(tmp_path):
 
 
 def test_a_run_is_one_tidy_row(folder):
-    runs = store.load(folder)
+    runs = store.load_runs(folder)
     assert len(runs) == 7
     run = runs[runs["run_id"].str.contains("T000001Z")].iloc[0]
     assert (run["task"], run["headline"], run["value"], run["seconds"]) == (
@@ -70,7 +70,7 @@ def test_a_run_is_one_tidy_row(folder):
 
 
 def test_a_folder_of_run_folders_is_read_too(folder):
-    assert len(store.load(folder / "runs")) == 7
+    assert len(store.load_runs(folder / "runs")) == 7
 
 
 def test_a_record_that_cannot_be_read_is_named_and_left_out(folder):
@@ -78,54 +78,54 @@ def test_a_record_that_cannot_be_read_is_named_and_left_out(folder):
     broken.mkdir()
     (broken / "record.json").write_text("{", "utf-8")
     with pytest.warns(UserWarning, match="broken is left out"):
-        assert len(store.load(folder)) == 7
+        assert len(store.load_runs(folder)) == 7
 
 
 def test_means_are_over_seeds_and_count_what_failed(folder):
-    table = tables.summary(store.load(folder))
+    table = tables.summarize_runs(store.load_runs(folder))
     assert list(table["cell"]) == ["lstm", "gru", "lstm"]
     assert list(table["best"]) == [True, False, False]
     gru = table.iloc[1]
     seeds = [0.5, 0.6, 0.75]  # of two runs of seed 2 the mean
     assert gru["mean"] == pytest.approx(statistics.mean(seeds))
     assert gru["std"] == pytest.approx(statistics.stdev(seeds))
-    assert (gru["seeds"], gru["not_ok"], tables.runs_of(gru)) == (3, 1, "3 (+1 not ok)")
+    assert (gru["seeds"], gru["not_ok"], tables.format_seeds(gru)) == (3, 1, "3 (+1 not ok)")
     failed = table.iloc[2]
     assert (failed["seeds"], failed["not_ok"], failed["setting"]) == (0, 1, "units=16")
     assert np.isnan(failed["mean"])
-    assert tables.score(table.iloc[0]) == "0.700"
-    assert tables.score(gru) == "0.617 ± 0.126"
+    assert tables.format_score(table.iloc[0]) == "0.700"
+    assert tables.format_score(gru) == "0.617 ± 0.126"
 
 
 def test_lower_is_better_where_the_headline_says_so(tmp_path):
     for number, (cell, value) in enumerate((("gru", 2.0), ("lstm", 1.0))):
         headline = {"name": "error", "value": value, "higher_is_better": False}
         write(tmp_path, number, config={"cell": cell}, headline=headline)
-    table = tables.summary(store.load(tmp_path))
+    table = tables.summarize_runs(store.load_runs(tmp_path))
     assert list(table["cell"]) == ["lstm", "gru"]
     assert list(table["best"]) == [True, False]
 
 
 def test_every_form_says_the_same(folder):
-    table = tables.summary(store.load(folder))
+    table = tables.summarize_runs(store.load_runs(folder))
     text = io.StringIO()
-    tables.show(table, Console(file=text, width=80), all_metrics=True)
-    shown, marked = text.getvalue(), tables.markdown(table, all_metrics=True)
+    tables.print_tables(table, Console(file=text, width=80), all_metrics=True)
+    shown, marked = text.getvalue(), tables.to_markdown(table, all_metrics=True)
     for said in ("0.617 ± 0.126", "3 (+1 not ok)", "majority class 0.100", "log_loss", "units=16"):
         assert said in shown
         assert said in marked
     assert max(map(len, shown.splitlines())) <= 80
     assert "**lstm**" in marked
-    rows = list(csv.DictReader(io.StringIO(tables.csv(table))))
+    rows = list(csv.DictReader(io.StringIO(tables.to_csv(table))))
     assert float(rows[1]["mean"]) == pytest.approx(0.6166666)
     assert float(rows[1]["baseline/logistic regression"]) == 0.4
     assert "test/log_loss" not in rows[0]
-    assert "test/log_loss" in tables.csv(table, all_metrics=True)
+    assert "test/log_loss" in tables.to_csv(table, all_metrics=True)
 
 
 def test_the_table_of_the_reference_runs_is_current():
-    table = tables.summary(store.load(ROOT / "results/reference"))
-    assert (ROOT / "results/TABLE.md").read_text("utf-8") == tables.markdown(table)
+    table = tables.summarize_runs(store.load_runs(ROOT / "results/reference"))
+    assert (ROOT / "results/TABLE.md").read_text("utf-8") == tables.to_markdown(table)
 
 
 def test_the_example_of_the_results_guide_runs(monkeypatch):
@@ -145,10 +145,10 @@ def rows_of(right, **more):
 
 def test_runs_are_found_by_id_beginning_folder_and_score(folder):
     names = sorted(path.name for path in (folder / "runs").iterdir())
-    assert trained_model.find(names[1], folder).name == names[1]
-    assert trained_model.find(names[1][:15], folder).name == names[1]
-    assert trained_model.find(str(folder / "runs" / names[2]), folder).name == names[2]
-    assert trained_model.find("best:classification", folder).name == names[2]
+    assert trained_model.find_run(names[1], folder).name == names[1]
+    assert trained_model.find_run(names[1][:15], folder).name == names[1]
+    assert trained_model.find_run(str(folder / "runs" / names[2]), folder).name == names[2]
+    assert trained_model.find_run("best:classification", folder).name == names[2]
     for wrong, message in (
         ("2026", "beginning of 7 runs"),
         ("nothing", "Unknown run"),
@@ -156,9 +156,9 @@ def test_runs_are_found_by_id_beginning_folder_and_score(folder):
         ("best:nothing", "Unknown task"),
     ):
         with pytest.raises(UserError, match=message):
-            trained_model.find(wrong, folder)
+            trained_model.find_run(wrong, folder)
     with pytest.raises(UserError, match="no runs"):
-        trained_model.find("any", folder / "empty")
+        trained_model.find_run("any", folder / "empty")
 
 
 def test_two_runs_are_compared_on_the_same_examples(tmp_path):
@@ -171,7 +171,7 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
         )
         for n, row in enumerate(right)
     ]  # fmt: skip
-    found = compare.compare(*folders)
+    found = compare.compare_runs(*folders)
     assert found.settings == {"units": (8, 16)}
     assert found.difference == pytest.approx(right[0].mean() - right[1].mean())
     # The normal approximation of a mean of paired differences.
@@ -181,10 +181,10 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
         found.interval, [found.difference - half, found.difference + half], atol=0.015
     )
     text = io.StringIO()
-    compare.show(found, Console(file=text, width=100))
+    compare.print_comparison(found, Console(file=text, width=100))
     assert "more than chance" in text.getvalue()
     assert "--units" in text.getvalue()
-    same = compare.compare(folders[0], folders[0])
+    same = compare.compare_runs(folders[0], folders[0])
     assert (same.difference, same.interval) == (0.0, (0.0, 0.0))
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_compared_is_said(tmp_path):
         (bare, "no samples.jsonl"),
     ):
         with pytest.raises(UserError, match=message):
-            compare.compare(one, second)
+            compare.compare_runs(one, second)
 
 
 SENTENCES = [
@@ -255,11 +255,11 @@ def test_runs_that_all_failed_are_shown_too(tmp_path):
 
     write(tmp_path, 0, status="failed", model=None, data=None)
     write(tmp_path, 1, status="interrupted", config={"cell": "lstm"})
-    table = tables.summary(store.load(tmp_path))
+    table = tables.summarize_runs(store.load_runs(tmp_path))
     assert list(table["not_ok"]) == [1, 1]
     assert not table["best"].any()
     text = io.StringIO()
-    tables.show(table, Console(file=text, width=80))
+    tables.print_tables(table, Console(file=text, width=80))
     assert "0 (+1 not ok)" in text.getvalue()
-    assert "0 (+1 not ok)" in tables.markdown(table)
-    assert "2 of them failed" in page.write(tmp_path).read_text("utf-8")
+    assert "0 (+1 not ok)" in tables.to_markdown(table)
+    assert "2 of them failed" in page.write_report(tmp_path).read_text("utf-8")

@@ -58,11 +58,11 @@ def test_a_run_that_is_killed_goes_on(moment, tmp_path):
         *("--checkpoint-steps", "2", *places),
     )
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    assert not store.run_folders(tmp_path / "results")
+    assert not store.list_run_folders(tmp_path / "results")
     done = call(RUNNER, "--resume", "last", "--results-dir", tmp_path / "results", status=0)
     assert ("going on after" in done.stdout) == (moment != "data")
-    (folder,) = store.run_folders(tmp_path / "results")
-    record = store.read(folder)
+    (folder,) = store.list_run_folders(tmp_path / "results")
+    record = store.read_record(folder)
     assert (record.status, record.epochs_run) == ("ok", 2)
     assert os.listdir(tmp_path / "results/runs") == [folder.name]
     assert not (tmp_path / "results/unfinished").exists()
@@ -95,8 +95,8 @@ def test_one_signal_ends_a_run_well(tmp_path, data_dir, sent, status):
     _out, err = process.communicate(timeout=120)
     assert process.returncode == status
     assert "Traceback" not in err
-    (folder,) = store.run_folders(tmp_path / "results")
-    record = store.read(folder)
+    (folder,) = store.list_run_folders(tmp_path / "results")
+    record = store.read_record(folder)
     assert (record.status, record.error) == ("interrupted", f"stopped by {sent.name}")
     assert f"--resume {record.run_id}" in err
     assert (folder / store.WEIGHTS).is_file()
@@ -114,7 +114,7 @@ def test_a_second_signal_ends_a_run_now(tmp_path, data_dir):
     assert process.returncode in (130, 143)
     assert "Traceback" not in err
     assert len(checkpoint.names(tmp_path / "results")) == 1
-    store.load(tmp_path / "results")
+    store.load_runs(tmp_path / "results")
 
 
 @contextlib.contextmanager
@@ -141,10 +141,10 @@ def test_a_full_disk_loses_nothing(tmp_path, data_dir):
         assert "the state cannot be saved: No space left on device" in done.stdout
         assert done.stderr.count("\n") == 1
         assert "could not be written" in done.stderr
-        assert store.load(place).empty
+        assert store.load_runs(place).empty
         (folder,) = elsewhere.glob("rnn-topologies-*/runs/*")
         assert str(folder) in done.stderr
-    assert store.read(folder).status == "ok"
+    assert store.read_record(folder).status == "ok"
 
 
 @is_root
@@ -177,7 +177,7 @@ def test_a_results_folder_that_is_removed_meanwhile_comes_back(tmp_path, data_di
     record, folder = experiment.run(
         "translation", settings, results_dir=place, display=quiet(tmp_path)
     )
-    assert store.read(folder) == record
+    assert store.read_record(folder) == record
     assert record.status == "ok"
 
 
@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, data_dir,
     record, folder = experiment.run(
         "translation", settings, results_dir=tmp_path / "results", display=quiet(tmp_path)
     )
-    assert record.status == store.read(folder).status == "diverged"
+    assert record.status == store.read_record(folder).status == "diverged"
     assert re.search(rf"at step {record.diverged_step}\. Try a smaller", record.error)
     assert not checkpoint.names(tmp_path / "results")
 
@@ -298,6 +298,6 @@ def test_runs_that_start_together_prepare_their_data_once(tmp_path):
     errors = [process.communicate(timeout=600)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     assert sum("waiting for another run" in error for error in errors) <= 2
-    runs = store.load(tmp_path / "results")
+    runs = store.load_runs(tmp_path / "results")
     assert list(runs["status"]) == ["ok"] * 3
     assert not list((tmp_path / "data").rglob("incomplete.*"))

@@ -43,12 +43,12 @@ def end(*processes) -> None:
 
 
 def losses(place):
-    (folder,) = store.run_folders(place)
+    (folder,) = store.list_run_folders(place)
     with (folder / "epochs.csv").open(newline="") as file:
         # Not `loss`: for its mean over an epoch, Keras counts the rows that fill a batch up.
         names = ("cross_entropy", "val_cross_entropy")
         rows = [[float(row[name]) for name in names] for row in csv.DictReader(file)]
-    return store.read(folder), np.array(rows)
+    return store.read_record(folder), np.array(rows)
 
 
 def free_port() -> int:
@@ -102,4 +102,4 @@ def test_a_backend_that_cannot_spread_says_so(backend, monkeypatch):
     with pytest.raises(UserError, match=f"needs --backend jax, got {backend}"):
         strategy.enable_data_parallel()
     with pytest.raises(UserError, match="Unknown strategy: 'model_parallel'"):
-        app.begin(backend, deterministic=False, strategy="model_parallel")
+        app.set_up_keras(backend, deterministic=False, strategy="model_parallel")

@@ -163,14 +163,16 @@ def test_a_sweep_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     time.sleep(5)  # Ray's workers notice that they are alone
-    first = {f.name: (f / "record.json").stat().st_mtime_ns for f in store.run_folders(tmp_path)}
+    first = {
+        f.name: (f / "record.json").stat().st_mtime_ns for f in store.list_run_folders(tmp_path)
+    }
     assert 1 <= len(first) < 4
     done = subprocess.run(
         sweep("--resume", "last", tmp_path=tmp_path), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"({len(first)} were done before)" in done.stdout
-    runs = store.load(tmp_path)
+    runs = store.load_runs(tmp_path)
     assert sorted(runs["cell"]) == ["gru", "gru", "simple_rnn", "simple_rnn"]
     assert set(runs["status"]) == {"ok"}
     for name, when in first.items():
@@ -191,7 +193,7 @@ def test_optuna_proposes_and_hopeless_runs_are_stopped_and_recorded(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = store.load(tmp_path)
+    runs = store.load_runs(tmp_path)
     assert len(runs) == 5
     assert set(runs["status"]) <= {"ok", "stopped"}
     assert runs["config/units"].nunique() > 1
@@ -235,8 +237,8 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed: once more" in done.stdout
-    (folder,) = store.run_folders(place)
-    record = store.read(folder)
+    (folder,) = store.list_run_folders(place)
+    record = store.read_record(folder)
     assert (record.status, record.error) == ("failed", "the process died, twice")
     assert json.loads((folder / "record.json").read_text())["config"]["limit"] == 100
     assert not checkpoint.names(place)

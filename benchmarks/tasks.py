@@ -114,7 +114,7 @@ def translation_batches(manual_dir, limit):
     from rnn_topologies import tasks
 
     settings = {"dataset": "multi30k/de-en", "manual_dir": manual_dir, "limit": limit}
-    task = tasks.find("translation")(settings)
+    task = tasks.get_task("translation")(settings)
     data = task.load_data()
     train = task.batches(data.splits["train"], data, training=True)
     return task, data, train, task.batches(data.splits["validation"], data, training=False)
@@ -145,12 +145,12 @@ def epochs_of_torch(task, data, train, validation, count):
     from rnn_topologies.training.loop import learning_rate
 
     config = task.config
-    units, width, target_size = config.units, config.embedding_size, len(data.tools["target"])
+    units, width, target_size = config.units, config.embedding_size, len(data.preprocessors["target"])
 
     class EncoderDecoder(nn.Module):
         def __init__(self):
             super().__init__()
-            self.source = nn.Embedding(len(data.tools["source"]), width)
+            self.source = nn.Embedding(len(data.preprocessors["source"]), width)
             self.target = nn.Embedding(target_size, width)
             for embedding in (self.source, self.target):
                 nn.init.normal_(embedding.weight, std=width**-0.5)

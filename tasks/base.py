@@ -2,19 +2,17 @@
 
 import abc
 import dataclasses
-import difflib
 import enum
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from .errors import UserError
+from .errors import UserError, did_you_mean, unknown_name
 
 # Keys of `Task.datasets` for what has no name of its own there.
 FILES = "files"  # a user's own files, by their path
 PUBLIC = "tfds"  # any set of TensorFlow Datasets, by its name
-SPLITS = ("train", "validation", "test")  # which every data set has; some have more
 
 
 class Topology(enum.StrEnum):
@@ -110,7 +108,7 @@ def check_setting(field: dataclasses.Field, value: Any) -> None:
     if not _is_of(field.type, value):
         raise UserError(f"{name} must be {_kind(field.type)}, got {value!r}.")
     if get_origin(field.type) is Literal and value not in get_args(field.type):
-        raise UserError(unknown(f"value of {name}", value, get_args(field.type)))
+        raise UserError(unknown_name(f"value of {name}", value, get_args(field.type)))
     if "at_least" in limits and not value >= limits["at_least"]:
         raise UserError(f"{name} must be at least {limits['at_least']}, got {value}.")
     if "at_most" in limits and not value <= limits["at_most"]:
@@ -138,18 +136,6 @@ def _kind(kind) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
 
 
-def did_you_mean(value: str, known: Sequence[str]) -> str:
-    """Returns the end of a message that names what may have been meant; empty if nothing is."""
-    close = difflib.get_close_matches(str(value), known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def unknown(kind: str, value: str, known: Sequence[str]) -> str:
-    """Returns a message about a name that is none of `known`."""
-    hint = did_you_mean(value, known)
-    return f"Unknown {kind}: {value!r}. Available: {', '.join(known)}.{hint}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Data:
     """A data set ready to train on.
@@ -158,7 +144,7 @@ class Data:
         name: of the set, with its version.
         sha256: of its content, all splits.
         splits: `{"train", "validation", "test"}` and perhaps more, each a sequence of examples.
-        tools: whatever turns raw input into tensors and back, such as vocabularies; each with
+        preprocessors: whatever turns raw input into tensors and back, such as vocabularies; each with
             `to_json() -> str`, to be kept with the weights.
         notes: facts about the set for the record, JSON types only.
     """
@@ -166,7 +152,7 @@ class Data:
     name: str
     sha256: str
     splits: Mapping[str, Sequence]
-    tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preprocessors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -199,7 +185,9 @@ class Task(abc.ABC):
     summary: ClassVar[str]
     default_dataset: ClassVar[str]
     datasets: ClassVar[Mapping[str, DatasetFacts]]  # by the first part of their names
-    tools: ClassVar[Mapping[str, Callable[[str], Any]]] = {}  # how to read what `to_json` wrote
+    preprocessors: ClassVar[
+        Mapping[str, Callable[[str], Any]]
+    ] = {}  # how to read what `to_json` wrote
     Config: ClassVar[type[TaskConfig]] = TaskConfig
     watched_accuracy: ClassVar[str] = "accuracy"  # what to call it, of tokens or frames
 
@@ -264,7 +252,7 @@ class Task(abc.ABC):
     def build_model(self, data: Data):
         """Returns an uncompiled `keras.Model` with its weights, whose outputs are logits.
 
-        Of the data it needs tools and notes only, so that a run is rebuilt without its splits.
+        Of the data it needs preprocessors and notes only, so that a run is rebuilt without its splits.
         """
 
     @abc.abstractmethod

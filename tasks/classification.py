@@ -53,7 +53,7 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(base.TaskConfig):
+class ClassificationConfig(base.TaskConfig):
     """The settings of an image classification run.
 
     Raises:
@@ -92,31 +92,31 @@ class Config(base.TaskConfig):
             )
 
 
-def _digits(config: Config):
+def _digits(config: ClassificationConfig):
     from .data.sources import digits
 
     return digits.read(config)
 
 
-def _public(config: Config):
+def _public(config: ClassificationConfig):
     from .data.sources import public
 
     return public.read(config, image=public.IMAGE, label=public.LABEL)
 
 
-def _files(config: Config):
+def _files(config: ClassificationConfig):
     from .data.files import images
 
     return images.read_classes(config.dataset)
 
 
-class Task(base.Task):
+class ClassificationTask(base.Task):
     """Image classification: a convolution, one step of a cell, and a class."""
 
     topology = base.Topology.ONE_TO_ONE
     summary = "tell the class of an image"
     default_dataset = "digits"
-    Config = Config
+    Config = ClassificationConfig
     datasets: ClassVar = {
         "digits": base.DatasetFacts(
             form="digits",

@@ -46,6 +46,7 @@ import numpy as np
 
 from . import base
 from .data import vocabulary as text
+from .data.splits import SPLITS
 from .errors import UserError
 
 BLEU = base.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
@@ -81,7 +82,7 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(base.TaskConfig):
+class ImageCaptioningConfig(base.TaskConfig):
     """The settings of an image captioning run.
 
     Raises:
@@ -137,40 +138,40 @@ class Config(base.TaskConfig):
             )
 
 
-def _scenes(config: Config):
+def _scenes(config: ImageCaptioningConfig):
     from .data.sources import scenes
 
     return scenes.read(config)
 
 
-def _flickr8k(config: Config):
+def _flickr8k(config: ImageCaptioningConfig):
     from .data import store
     from .data.sources.flickr8k import flickr8k_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
-def _public(config: Config):
+def _public(config: ImageCaptioningConfig):
     from .data.sources import public
 
     return public.read(config, image=public.IMAGE, captions=public.CAPTIONS)
 
 
-def _files(config: Config):
+def _files(config: ImageCaptioningConfig):
     from .data.files import images
 
     return images.read_captions(config.dataset)
 
 
-class Task(base.Task):
+class ImageCaptioningTask(base.Task):
     """Image captioning: a convolution, and a decoder that looks at it."""
 
     topology = base.Topology.ONE_TO_MANY
     summary = "say what an image shows"
     watched_accuracy = "token_accuracy"
     default_dataset = "scenes"
-    tools: ClassVar = {"caption": text.Vocabulary.from_json}
-    Config = Config
+    preprocessors: ClassVar = {"caption": text.Vocabulary.from_json}
+    Config = ImageCaptioningConfig
     datasets: ClassVar = {
         "scenes": base.DatasetFacts(
             form="scenes",
@@ -228,7 +229,7 @@ class Task(base.Task):
             name=source.name,
             sha256=source.sha256,
             splits=splits,
-            tools={"caption": vocabulary},
+            preprocessors={"caption": vocabulary},
             notes={
                 **source.notes,
                 "image_shape": list(shape),
@@ -244,7 +245,7 @@ class Task(base.Task):
         return ImageCaptioner(
             cell=config.cell,
             image_shape=tuple(data.notes["image_shape"]),
-            vocabulary_size=len(data.tools["caption"]),
+            vocabulary_size=len(data.preprocessors["caption"]),
             units=config.units,
             depth=config.layers,
             attention=config.attention,
@@ -308,7 +309,7 @@ class Task(base.Task):
         metrics["cross_entropy"] = forced["cross_entropy"]
         metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
         metrics["token_accuracy"] = forced["token_accuracy"]
-        for other in set(data.splits) - set(base.SPLITS):
+        for other in set(data.splits) - set(SPLITS):
             apart, more = self._written(model, other, data)
             metrics |= {f"{other}/{name}": value for name, value in apart.items()}
             examples += more
@@ -321,7 +322,7 @@ class Task(base.Task):
         best = self._write(
             model, data, len(examples), lambda index: examples[index].image, self.config.beam_size
         )
-        outputs = [data.tools["caption"].decode(beams)[0] for beams in best]
+        outputs = [data.preprocessors["caption"].decode(beams)[0] for beams in best]
         rows = [
             {
                 "source": example.name,
@@ -348,21 +349,21 @@ class Task(base.Task):
         """Returns (beam_size, time) tokens for each image; `image(index)` is one of them."""
         from .data import batching
         from .models import compilation
-        from .models.encoder_decoder import Writer
+        from .models.encoder_decoder import Generator
 
-        writer = Writer(
+        generator = Generator(
             model,
             max_length=math.ceil(1.1 * data.notes["longest_caption"]) + 1,
             beam_size=beam_size,
             length_penalty=self.config.length_penalty,
         )
-        writer.compile(jit_compile=compilation.jit_compile())
+        generator.compile(jit_compile=compilation.jit_compile())
         images = batching.Batches(
             count,
             lambda indices, _: (np.stack([image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
-        return images.restore(writer.predict(images, verbose=0))
+        return images.restore(generator.predict(images, verbose=0))
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]
@@ -394,7 +395,7 @@ class Task(base.Task):
         """Returns `beam_size` captions of each image, best first."""
         images = self._fitted(raw_inputs, data)
         written = self._write(model, data, len(images), images.__getitem__, beam_size)
-        return [data.tools["caption"].decode(beams) for beams in written]
+        return [data.preprocessors["caption"].decode(beams) for beams in written]
 
     def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[np.ndarray]:
         from .data import images as pixels
@@ -409,7 +410,7 @@ class Task(base.Task):
     def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
         from .models import explanations
 
-        vocabulary, images = data.tools["caption"], self._fitted(raw_inputs, data)
+        vocabulary, images = data.preprocessors["caption"], self._fitted(raw_inputs, data)
         found = []
         beam_size = self.config.beam_size
         written = self._write(model, data, len(images), images.__getitem__, beam_size)
@@ -422,7 +423,7 @@ class Task(base.Task):
             }
             weights = explanations.attention(model, image, best)
             if weights is not None:
-                one |= {"attention": weights, "grid": list(model.places.grid)}
+                one |= {"attention": weights, "grid": list(model.position_embedding.grid)}
             found.append(one)
         return found
 

@@ -63,7 +63,7 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(base.TaskConfig):
+class TextClassificationConfig(base.TaskConfig):
     """The settings of a text classification run."""
 
     bidirectional: bool = base.setting(False, "Whether the text is read both ways.")
@@ -93,32 +93,32 @@ class Config(base.TaskConfig):
     )
 
 
-def _cldr_languages(config: Config):
+def _cldr_languages(config: TextClassificationConfig):
     from .data.sources import cldr_languages
 
     return cldr_languages.read(config)
 
 
-def _public(config: Config):
+def _public(config: TextClassificationConfig):
     from .data.sources import public
 
     return public.read(config, text=public.TEXT, label=public.LABEL)
 
 
-def _files(config: Config):
+def _files(config: TextClassificationConfig):
     from .data.files import texts
 
     return texts.read(config.dataset)
 
 
-class Task(base.Task):
+class TextClassificationTask(base.Task):
     """Text classification: a recurrence, pooling, and a class."""
 
     topology = base.Topology.MANY_TO_ONE
     summary = "tell the class of a text"
     default_dataset = "cldr_languages"
-    tools: ClassVar = {"text": text.Vocabulary.from_json}
-    Config = Config
+    preprocessors: ClassVar = {"text": text.Vocabulary.from_json}
+    Config = TextClassificationConfig
     datasets: ClassVar = {
         "cldr_languages": base.DatasetFacts(
             form="cldr_languages",
@@ -170,7 +170,7 @@ class Task(base.Task):
             name=source.name,
             sha256=source.sha256,
             splits=splits,
-            tools={"text": vocabulary},
+            preprocessors={"text": vocabulary},
             notes={
                 **source.notes,
                 "classes": list(source.classes),
@@ -192,7 +192,7 @@ class Task(base.Task):
         config = self.config
         return TextClassifier(
             cell=config.cell,
-            vocabulary_size=len(data.tools["text"]),
+            vocabulary_size=len(data.preprocessors["text"]),
             classes=len(data.notes["classes"]),
             units=config.units,
             depth=config.layers,
@@ -273,7 +273,7 @@ class Task(base.Task):
 
     def _asked(self, raw_inputs: Sequence[str], data: base.Data) -> list[Example]:
         rows = [{"text": raw, "label": 0} for raw in raw_inputs]
-        return self._examples(rows, data.tools["text"])
+        return self._examples(rows, data.preprocessors["text"])
 
     def explain(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[dict]:
         """Probabilities are those of the text up to each step, as if it ended there."""
@@ -292,7 +292,7 @@ class Task(base.Task):
                 {
                     "output": classes[shown[0]],
                     "steps": [
-                        self._piece(data.tools["text"], example.tokens[start:end])
+                        self._piece(data.preprocessors["text"], example.tokens[start:end])
                         for start, end in zip(starts, ends, strict=True)
                     ],
                     "classes": [classes[index] for index in shown],

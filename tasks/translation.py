@@ -43,7 +43,7 @@ import numpy as np
 
 from . import base
 from .data import vocabulary
-from .errors import UserError
+from .errors import UserError, did_you_mean, unknown_name
 
 BLEU = base.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
 SENTENCES = {  # settings for sentences in natural languages
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(base.TaskConfig):
+class TranslationConfig(base.TaskConfig):
     """The settings of a translation run."""
 
     bidirectional: bool = base.setting(True, "Whether the encoder reads both ways.")
@@ -100,7 +100,7 @@ class Config(base.TaskConfig):
     test_split: str = base.setting("", "Split to test on. Default: the data set's first.")
 
 
-def _cldr_dates(config: Config):
+def _cldr_dates(config: TranslationConfig):
     import babel
     from babel.localedata import locale_identifiers
 
@@ -111,24 +111,24 @@ def _cldr_dates(config: Config):
         try:
             babel.Locale.parse(locale)
         except (babel.UnknownLocaleError, ValueError) as error:
-            hint = base.did_you_mean(locale, locale_identifiers())
+            hint = did_you_mean(locale, locale_identifiers())
             hint = hint or " Locales are named like en, pt_BR, zh_Hant."
             raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
     return _prepared(config, builder.Builder, builder.config(source or "en", target or "de"))
 
 
-def _multi30k(config: Config):
+def _multi30k(config: TranslationConfig):
     from .data.sources.multi30k import multi30k_dataset_builder as builder
 
     source, target = _direction(config)
     pair = f"{source or 'de'}-{target or 'en'}"
     configs = builder.Builder.builder_configs
     if pair not in configs:
-        raise UserError(base.unknown("direction of multi30k", pair, sorted(configs)))
+        raise UserError(unknown_name("direction of multi30k", pair, sorted(configs)))
     return _prepared(config, builder.Builder, pair)
 
 
-def _direction(config: Config) -> tuple[str, str]:
+def _direction(config: TranslationConfig) -> tuple[str, str]:
     """Returns the two languages of `NAME/<source>-<target>`, both empty if none are named."""
     name, _, pair = config.dataset.partition("/")
     source, dash, target = pair.partition("-")
@@ -140,7 +140,7 @@ def _direction(config: Config) -> tuple[str, str]:
     return source, target
 
 
-def _prepared(config: Config, builder_class, builder_config):
+def _prepared(config: TranslationConfig, builder_class, builder_config):
     """Returns a data set of ours with one of its test splits."""
     from .data import store
     from .data.source import content_hash
@@ -149,7 +149,7 @@ def _prepared(config: Config, builder_class, builder_config):
     tests = [name for name in source.splits if name.startswith("test")]
     test = config.test_split or tests[0]
     if test not in source.splits:
-        raise UserError(base.unknown("value of --test-split", test, sorted(source.splits)))
+        raise UserError(unknown_name("value of --test-split", test, sorted(source.splits)))
     splits = {
         "train": source.splits["train"],
         "validation": source.splits["validation"],
@@ -160,27 +160,27 @@ def _prepared(config: Config, builder_class, builder_config):
     return dataclasses.replace(source, splits=splits, notes=notes, sha256=content_hash(splits))
 
 
-def _public(config: Config):
+def _public(config: TranslationConfig):
     from .data.sources import public
 
     return public.read(config, source=public.TEXT, target=public.TEXT)
 
 
-def _files(config: Config):
+def _files(config: TranslationConfig):
     from .data.files import texts
 
     return texts.read_pairs(config.dataset)
 
 
-class Task(base.Task):
+class TranslationTask(base.Task):
     """Translation by an encoder and a decoder, with attention unless it is turned off."""
 
     topology = base.Topology.MANY_TO_MANY_UNALIGNED
     summary = "translate a sentence"
     watched_accuracy = "token_accuracy"
     default_dataset = "cldr_dates/en-de"
-    tools: ClassVar = dict.fromkeys(("source", "target"), vocabulary.Vocabulary.from_json)
-    Config = Config
+    preprocessors: ClassVar = dict.fromkeys(("source", "target"), vocabulary.Vocabulary.from_json)
+    Config = TranslationConfig
     datasets: ClassVar = {
         "cldr_dates": base.DatasetFacts(
             form="cldr_dates/<source>-<target>",
@@ -215,21 +215,24 @@ class Task(base.Task):
     def load_data(self) -> base.Data:
         source = self.source()
         unit, size = self.config.tokens, self.config.vocabulary_size
-        tools = {
+        preprocessors = {
             side: vocabulary.build(unit, [row[side] for row in source.splits["train"]], size)
             for side in ("source", "target")
         }
-        splits = {name: _pairs(list(rows), tools) for name, rows in source.splits.items()}
+        splits = {name: _pairs(list(rows), preprocessors) for name, rows in source.splits.items()}
         return base.Data(
             name=source.name,
             sha256=source.sha256,
             splits=splits,
-            tools=tools,
+            preprocessors=preprocessors,
             notes={
                 **source.notes,
                 "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
                 "test_sources_seen_in_training": _repeated(splits),
-                **{f"{side}_vocabulary": vocabulary.summary(tool) for side, tool in tools.items()},
+                **{
+                    f"{side}_vocabulary": vocabulary.summary(preprocessor)
+                    for side, preprocessor in preprocessors.items()
+                },
             },
         )
 
@@ -239,8 +242,8 @@ class Task(base.Task):
         config = self.config
         return EncoderDecoder(
             cell=config.cell,
-            source_size=len(data.tools["source"]),
-            target_size=len(data.tools["target"]),
+            source_size=len(data.preprocessors["source"]),
+            target_size=len(data.preprocessors["target"]),
             units=config.units,
             depth=config.layers,
             bidirectional=config.bidirectional,
@@ -324,35 +327,35 @@ class Task(base.Task):
         self, model, raw_inputs: Sequence[str], data: base.Data, *, beam_size: int
     ) -> list[list[str]]:
         """Returns `beam_size` translations of each sentence, best first."""
-        tokens = data.tools["source"].encode(raw_inputs)
+        tokens = data.preprocessors["source"].encode(raw_inputs)
         written = self._write(model, tokens, data, beam_size)
-        return [data.tools["target"].decode(beams) for beams in written]
+        return [data.preprocessors["target"].decode(beams) for beams in written]
 
     def _write(self, model, tokens: Sequence[list[int]], data: base.Data, beam_size: int) -> list:
         """Returns (beam_size, time) tokens for each source, best first."""
         from .data import batching
         from .models import compilation
-        from .models.encoder_decoder import Writer
+        from .models.encoder_decoder import Generator
 
         longest = data.notes["longest_target"]  # in tokens
-        writer = Writer(
+        generator = Generator(
             model,
             max_length=math.ceil(1.1 * longest) + 1,
             beam_size=beam_size,
             length_penalty=self.config.length_penalty,
         )
-        writer.compile(jit_compile=compilation.jit_compile())
+        generator.compile(jit_compile=compilation.jit_compile())
         sources = batching.GroupedBatches(
             [len(row) for row in tokens],
             lambda indices, pad, _: (pad([tokens[index] for index in indices], vocabulary.PAD),),
             batch_size=self.config.batch_size,
         )
-        return sources.restore(writer.predict(sources, verbose=0))
+        return sources.restore(generator.predict(sources, verbose=0))
 
     def explain(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[dict]:
         from .models import explanations
 
-        source, target = data.tools["source"], data.tools["target"]
+        source, target = data.preprocessors["source"], data.preprocessors["target"]
         tokens = source.encode(raw_inputs)
         found = []
         written = self._write(model, tokens, data, self.config.beam_size)
@@ -368,9 +371,9 @@ class Task(base.Task):
         return found
 
 
-def _pairs(rows, tools) -> list[Pair]:
+def _pairs(rows, preprocessors) -> list[Pair]:
     sources, targets = ([row[side] for row in rows] for side in ("source", "target"))
-    encoded = tools["source"].encode(sources), tools["target"].encode(targets)
+    encoded = preprocessors["source"].encode(sources), preprocessors["target"].encode(targets)
     return [Pair(*fields) for fields in zip(sources, targets, *encoded, strict=True)]
 
 

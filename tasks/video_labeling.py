@@ -68,7 +68,7 @@ class Clip(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(base.TaskConfig):
+class VideoLabelingConfig(base.TaskConfig):
     """The settings of a video labelling run."""
 
     bidirectional: bool = base.setting(False, "Whether a label may depend on the frames after it.")
@@ -94,47 +94,47 @@ class Config(base.TaskConfig):
     )
 
 
-def _moving_shapes(config: Config):
+def _moving_shapes(config: VideoLabelingConfig):
     from .data.sources import moving_shapes
 
     return moving_shapes.read(config)
 
 
-def _gesture_phase(config: Config):
+def _gesture_phase(config: VideoLabelingConfig):
     from .data import store
     from .data.sources.gesture_phase import gesture_phase_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
-def _utkinect(config: Config):
+def _utkinect(config: VideoLabelingConfig):
     from .data import store
     from .data.sources.utkinect import utkinect_dataset_builder as builder
 
     return store.source(builder.Builder, config)
 
 
-def _public(config: Config):
+def _public(config: VideoLabelingConfig):
     from .data.sources import public
 
     return public.read(config, frames=public.VIDEO, labels=public.LABEL)
 
 
-def _files(config: Config):
+def _files(config: VideoLabelingConfig):
     from .data.files import clips
 
     return clips.read(config.dataset)
 
 
-class Task(base.Task):
+class VideoLabelingTask(base.Task):
     """Video labelling: a vector of each frame, a recurrence, a class for each frame."""
 
     topology = base.Topology.MANY_TO_MANY_ALIGNED
     summary = "label every frame of a clip"
     watched_accuracy = "frame_accuracy"
     default_dataset = "moving_shapes"
-    tools: ClassVar = {"scaler": Scaler.from_json}
-    Config = Config
+    preprocessors: ClassVar = {"scaler": Scaler.from_json}
+    Config = VideoLabelingConfig
     datasets: ClassVar = {
         "moving_shapes": base.DatasetFacts(
             form="moving_shapes",
@@ -192,7 +192,7 @@ class Task(base.Task):
             name=source.name,
             sha256=source.sha256,
             splits=splits,
-            tools={"scaler": scaler},
+            preprocessors={"scaler": scaler},
             notes={
                 **source.notes,
                 "classes": list(source.classes),
@@ -243,7 +243,7 @@ class Task(base.Task):
     def batches(self, examples: Sequence[Clip], data: base.Data, *, training: bool):
         from .data import batching
 
-        scaler = data.tools["scaler"]
+        scaler = data.preprocessors["scaler"]
         dtype = "uint8" if len(data.notes["frame_shape"]) == 3 else "float32"
         places = _pieces(examples, self.config.chunk_length if training else None)
 

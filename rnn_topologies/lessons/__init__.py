@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from rnn_topologies.tasks.base import unknown
 from rnn_topologies.tasks.data.filesystem import check_writable
-from rnn_topologies.tasks.errors import UserError
+from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from ..report import figures
 
@@ -32,7 +31,7 @@ def summary(name: str) -> str:
 
 def _module(name: str):
     if name not in names():
-        raise UserError(unknown("lesson", name, names()))
+        raise UserError(unknown_name("lesson", name, names()))
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
@@ -81,7 +80,7 @@ class Sheet:
 
     def picture(self, name: str, figure) -> None:
         """Writes a figure as `<name>.png`."""
-        figures.save(figure, self.folder / f"{name}.png")
+        figures.save_figure(figure, self.folder / f"{name}.png")
 
     def close(self) -> None:
         """Writes the figures."""

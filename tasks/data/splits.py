@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
+SPLITS = ("train", "validation", "test")  # every data set has these; some have more
 SHARES = {"test": 0.1, "validation": 0.1}
 
 

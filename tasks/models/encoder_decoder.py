@@ -101,7 +101,7 @@ class EncoderDecoder(keras.Model):
         return self.decoder(inputs["previous"], **start, training=training)
 
 
-class Writer(keras.Model):
+class Generator(keras.Model):
     """A trained model that writes freely: its `predict` returns tokens.
 
     A model of its own, so that Keras compiles the whole loop, encoder and search, on every
@@ -118,7 +118,7 @@ class Writer(keras.Model):
     """
 
     def __init__(self, model, *, max_length: int, beam_size: int = 1, length_penalty: float = 1.0):
-        super().__init__(name="writer")
+        super().__init__(name="generator")
         self.model = model
         self.max_length = max_length
         self.beam_size = beam_size

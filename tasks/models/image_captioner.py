@@ -12,7 +12,7 @@ from .image_encoder import ImageEncoder, doubling
 PLACES = 8  # a side at most, that the convolution leaves of an image
 
 
-class Places(keras.layers.Layer):
+class PositionEmbedding(keras.layers.Layer):
     """A map of features as a sequence, with a vector added that says which place each one is.
 
     Call arguments:
@@ -26,7 +26,7 @@ class Places(keras.layers.Layer):
         _, height, width, features = maps_shape
         self.grid = (height, width)
         self.sequence = (height * width, features)
-        self.places = self.add_weight(
+        self.embeddings = self.add_weight(
             name="places",
             shape=self.sequence,
             initializer=keras.initializers.RandomNormal(stddev=0.1),
@@ -34,7 +34,7 @@ class Places(keras.layers.Layer):
         self.built = True
 
     def call(self, maps):
-        return ops.reshape(maps, (-1, *self.sequence)) + self.places
+        return ops.reshape(maps, (-1, *self.sequence)) + self.embeddings
 
 
 class ImageCaptioner(keras.Model):
@@ -95,7 +95,7 @@ class ImageCaptioner(keras.Model):
             from .pretrained import PretrainedEncoder
 
             self.encoder = PretrainedEncoder(pretrained, image_shape, download=download)
-        self.places = Places(name="places")
+        self.position_embedding = PositionEmbedding(name="places")
         self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.decoder = layers.Decoder(
@@ -115,7 +115,7 @@ class ImageCaptioner(keras.Model):
 
     def encode(self, image, training=False) -> dict:
         """Returns what the decoder starts from, as keyword arguments of its methods."""
-        memory = self.places(self.encoder(image, training=training))
+        memory = self.position_embedding(self.encoder(image, training=training))
         whole = ops.reshape(memory, (-1, memory.shape[1] * memory.shape[2]))
         vector = self.drop(self.vector(whole), training=training)
         start = {"initial_state": self.initial_state(vector)}

@@ -6,8 +6,7 @@ import warnings
 import keras
 from keras import ops
 
-from ..base import unknown
-from ..errors import UserError
+from ..errors import UserError, unknown_name
 
 
 def names() -> list[str]:
@@ -46,7 +45,7 @@ class PretrainedEncoder(keras.layers.Layer):
     ):
         super().__init__(name=name)
         if model not in names():
-            raise UserError(unknown("value of --encoder", model, names()))
+            raise UserError(unknown_name("value of --encoder", model, names()))
         make = getattr(keras.applications, model)
         weights, shape = "imagenet" if download else None, (*image_shape[:2], 3)
         try:

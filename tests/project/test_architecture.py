@@ -76,7 +76,7 @@ def test_layers_import_keras_and_nothing_of_ours():
 
 
 def test_tasks_import_no_other_task_and_nothing_of_the_runner():
-    names = {f"rnn_topologies.tasks.{name}" for name in tasks.names()}
+    names = {f"rnn_topologies.tasks.{name}" for name in tasks.task_names()}
     for path, package in files("tasks"):
         for name in imports(path, package):
             assert not any(name.startswith(task) for task in names), f"{path.name} imports {name}"

@@ -12,7 +12,9 @@ from ..support import every_cell
 
 def make(**settings):
     keras.utils.set_random_seed(0)
-    task = classification.Task({"units": 8, "feature_size": 12, "limit": 96, **settings})
+    task = classification.ClassificationTask(
+        {"units": 8, "feature_size": 12, "limit": 96, **settings}
+    )
     data = task.load_data()
     return task, data, task.build_model(data)
 
@@ -53,7 +55,7 @@ def test_rows_and_pixels_come_in_reading_order(view, shape):
 
 def test_both_ways_makes_no_sense_in_one_step():
     with pytest.raises(UserError, match="--bidirectional needs a sequence.*Add --view rows"):
-        classification.Task({"bidirectional": True})
+        classification.ClassificationTask({"bidirectional": True})
 
 
 def test_scores_are_of_the_test_split_in_its_order():
@@ -71,14 +73,14 @@ def test_scores_are_of_the_test_split_in_its_order():
 
 
 def test_logistic_regression_is_the_strong_opponent():
-    task = classification.Task({})
+    task = classification.ClassificationTask({})
     baselines = task.baseline(task.load_data())
     assert baselines["majority class"]["accuracy"] < 0.2
     assert baselines["logistic regression on pixels"]["accuracy"] > 0.9
 
 
 def test_no_image_is_in_two_splits():
-    data = classification.Task({}).load_data()
+    data = classification.ClassificationTask({}).load_data()
     seen = [{e.image.tobytes() for e in rows} for rows in data.splits.values()]
     assert sum(map(len, seen)) == len(set().union(*seen))
     assert sum(map(len, data.splits.values())) == 1797

@@ -253,5 +253,5 @@ def test_a_vocabulary_of_the_training_split_has_the_asked_size():
 )
 def test_a_wrong_data_set_is_named(dataset, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        translation.Task({"dataset": dataset, "data_dir": str(tmp_path)}).load_data()
+        translation.TranslationTask({"dataset": dataset, "data_dir": str(tmp_path)}).load_data()
     assert not list(tmp_path.iterdir())

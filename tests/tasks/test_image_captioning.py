@@ -34,7 +34,7 @@ def few_scenes(monkeypatch):
 def make(**settings):
     keras.utils.set_random_seed(0)
     small = {"units": 8, "embedding_size": 6, "feature_size": 10, "batch_size": 8}
-    task = image_captioning.Task({**small, **settings})
+    task = image_captioning.ImageCaptioningTask({**small, **settings})
     data = task.load_data()
     return task, data, task.build_model(data)
 
@@ -153,7 +153,7 @@ def test_the_nearest_image_of_a_training_image_is_itself():
 
 def test_both_ways_makes_no_sense_for_a_writer():
     with pytest.raises(UserError, match="--bidirectional cannot be had in image_captioning"):
-        image_captioning.Task({"bidirectional": True})
+        image_captioning.ImageCaptioningTask({"bidirectional": True})
 
 
 def test_every_caption_is_true_and_names_all():
@@ -304,7 +304,7 @@ def tiny_flickr8k(folder, *, zipped):
 
 
 def flickr(tmp_path):
-    return image_captioning.Task(
+    return image_captioning.ImageCaptioningTask(
         {
             "dataset": "flickr8k",
             "image_size": 16,
@@ -338,7 +338,7 @@ def test_a_damaged_or_missing_image_of_flickr8k_is_named(tmp_path):
 
 
 def test_flickr8k_itself_is_read_whole(tmp_path, manual_dir):
-    task = image_captioning.Task(
+    task = image_captioning.ImageCaptioningTask(
         {
             "dataset": "flickr8k",
             "data_dir": str(tmp_path),

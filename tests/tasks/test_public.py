@@ -69,7 +69,9 @@ def mocked(monkeypatch, tmp_path):
 
 
 def source_of(task, dataset, tmp_path, **settings):
-    return tasks.find(task)({"dataset": dataset, "data_dir": str(tmp_path), **settings}).source()
+    return tasks.get_task(task)(
+        {"dataset": dataset, "data_dir": str(tmp_path), **settings}
+    ).source()
 
 
 @pytest.mark.parametrize(("task", "dataset", "splits", "reads"), SETS)
@@ -95,7 +97,7 @@ def test_a_set_is_read_and_says_what_of_it(mocked, tmp_path, task, dataset, spli
 
 def test_data_of_a_public_set_reach_the_model(mocked, tmp_path):
     mocked(("train", "test"))
-    task = tasks.find("classification")({"dataset": "cifar10", "data_dir": str(tmp_path)})
+    task = tasks.get_task("classification")({"dataset": "cifar10", "data_dir": str(tmp_path)})
     data = task.load_data()
     assert data.notes["image_shape"] == [32, 32, 3]
     images, labels = task.batches(data.splits["train"], data, training=True)[0]

@@ -16,7 +16,7 @@ POOLINGS = ("last", "mean", "max", "attention")
 def make(**settings):
     keras.utils.set_random_seed(0)
     small = {"units": 8, "embedding_size": 6, "limit": 200}
-    task = text_classification.Task({**small, **settings})
+    task = text_classification.TextClassificationTask({**small, **settings})
     data = task.load_data()
     return task, data, task.build_model(data)
 
@@ -115,7 +115,9 @@ def test_scores_are_of_the_test_split_in_its_order():
 def test_the_opponents_read_the_same_units(tmp_path, tokens):
     lines = "".join(f"the {'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(80))
     (tmp_path / "films.csv").write_text("text,label\n" + lines)
-    task = text_classification.Task({"dataset": str(tmp_path / "films.csv"), "tokens": tokens})
+    task = text_classification.TextClassificationTask(
+        {"dataset": str(tmp_path / "films.csv"), "tokens": tokens}
+    )
     baselines = task.baseline(task.load_data())
     unit = tokens.removesuffix("s")
     assert baselines[f"{unit} n-gram logistic regression"]["accuracy"] == 1.0

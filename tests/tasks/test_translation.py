@@ -10,7 +10,7 @@ from rnn_topologies.tasks.data import vocabulary
 from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import translation as scores
-from rnn_topologies.tasks.models.encoder_decoder import ATTENTIONS, EncoderDecoder, Writer
+from rnn_topologies.tasks.models.encoder_decoder import ATTENTIONS, EncoderDecoder, Generator
 
 from ..support import every_cell
 
@@ -29,7 +29,7 @@ def make(data_dir, monkeypatch):
 
     def built(**settings):
         keras.utils.set_random_seed(0)
-        task = translation.Task(
+        task = translation.TranslationTask(
             {"data_dir": data_dir, "units": 12, "embedding_size": 8, **settings}
         )
         data = task.load_data()
@@ -117,8 +117,8 @@ def test_a_beam_and_a_greedy_writer_have_one_shape(make):
     _, data, model = make()
     source = np.array([data.splits["test"][0].source_tokens])
     for beam_size in (1, 3):
-        writer = Writer(model, max_length=5, beam_size=beam_size)
-        assert keras.ops.shape(writer(source)) == (1, beam_size, 5)
+        generator = Generator(model, max_length=5, beam_size=beam_size)
+        assert keras.ops.shape(generator(source)) == (1, beam_size, 5)
 
 
 def test_baselines_are_scored_like_the_model(make):
@@ -181,15 +181,18 @@ def test_the_same_seed_trains_the_same_model(make):
 )
 def test_a_wrong_setting_is_named_by_its_flag(settings, message):
     with pytest.raises(UserError, match=message):
-        translation.Task(settings)
+        translation.TranslationTask(settings)
 
 
 def test_a_data_set_brings_its_own_settings_and_the_user_has_the_last_word():
-    task = translation.Task({"dataset": "multi30k/de-en"})
+    task = translation.TranslationTask({"dataset": "multi30k/de-en"})
     assert (task.config.tokens, task.config.beam_size) == ("byte_pairs", 5)
-    assert translation.Task({"dataset": "multi30k/de-en", "beam_size": 2}).config.beam_size == 2
-    names = {field.name for field in dataclasses.fields(translation.Config)}
-    for facts in translation.Task.datasets.values():
+    assert (
+        translation.TranslationTask({"dataset": "multi30k/de-en", "beam_size": 2}).config.beam_size
+        == 2
+    )
+    names = {field.name for field in dataclasses.fields(translation.TranslationConfig)}
+    for facts in translation.TranslationTask.datasets.values():
         assert set(facts.settings) <= names
 
 

@@ -27,7 +27,7 @@ def make(monkeypatch):
     def built(**settings):
         keras.utils.set_random_seed(0)
         small = {"units": 8, "feature_size": 6, "batch_size": 8}
-        task = video_labeling.Task({**small, **settings})
+        task = video_labeling.VideoLabelingTask({**small, **settings})
         data = task.load_data()
         return task, data, task.build_model(data)
 
@@ -173,29 +173,29 @@ def test_the_clips_are_the_same_every_time():
 
 def test_features_are_scaled_by_training_and_differences_look_back(tmp_path):
     settings = {"dataset": features(tmp_path), "delta_features": True, "units": 4}
-    task = video_labeling.Task(settings)
+    task = video_labeling.VideoLabelingTask(settings)
     data = task.load_data()
     assert data.notes["frame_shape"] == [4]
     clip = data.splits["train"][0]
     np.testing.assert_array_equal(clip.frames[1:, 2:], np.diff(clip.frames[:, :2], axis=0))
     assert (clip.frames[0, 2:] == 0).all()
-    scaled = data.tools["scaler"](np.concatenate([c.frames for c in data.splits["train"]]))
+    scaled = data.preprocessors["scaler"](np.concatenate([c.frames for c in data.splits["train"]]))
     np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
-    again = Scaler.from_json(data.tools["scaler"].to_json())
-    np.testing.assert_array_equal(again(clip.frames), data.tools["scaler"](clip.frames))
+    again = Scaler.from_json(data.preprocessors["scaler"].to_json())
+    np.testing.assert_array_equal(again(clip.frames), data.preprocessors["scaler"](clip.frames))
     raw = [clip.frames[:, :2]]
     assert len(task.predict(task.build_model(data), raw, data)[0]) == len(clip.labels)
 
 
 def test_a_window_of_frames_sees_what_one_frame_does_not(tmp_path):
-    task = video_labeling.Task({"dataset": features(tmp_path, 30)})
+    task = video_labeling.VideoLabelingTask({"dataset": features(tmp_path, 30)})
     baselines = task.baseline(task.load_data())
     window = baselines["gradient boosting on frames -8 to +0"]
     assert window["frame_accuracy"] > 0.95
     assert baselines["gradient boosting on one frame"]["frame_accuracy"] < 0.75
     assert set(window) >= {"macro_f1", "segment_f1_50", "edit_score"}
-    both = video_labeling.Task({"dataset": str(tmp_path), "bidirectional": True})
+    both = video_labeling.VideoLabelingTask({"dataset": str(tmp_path), "bidirectional": True})
     assert "gradient boosting on frames -8 to +8" in both.baseline(both.load_data())
 
 
@@ -238,7 +238,7 @@ def test_the_recordings_of_people_are_read_whole(
     tmp_path, manual_dir, dataset, counts, frames, width
 ):
     settings = {"dataset": dataset, "data_dir": str(tmp_path), "manual_dir": str(manual_dir)}
-    data = video_labeling.Task({**settings, "delta_features": False}).load_data()
+    data = video_labeling.VideoLabelingTask({**settings, "delta_features": False}).load_data()
     assert tuple(len(data.splits[name]) for name in ("train", "validation", "test")) == counts
     assert sum(data.notes["frames"].values()) == frames
     assert data.notes["frame_shape"] == [width]
@@ -251,7 +251,7 @@ def test_the_recordings_of_people_are_read_whole(
 def test_without_the_originals_it_is_told_how_to_get_them(tmp_path, dataset):
     from rnn_topologies import tasks
 
-    task = tasks.find("image_captioning" if dataset == "flickr8k" else "video_labeling")
+    task = tasks.get_task("image_captioning" if dataset == "flickr8k" else "video_labeling")
     settings = {"dataset": dataset, "data_dir": str(tmp_path / "data")}
     with pytest.raises(UserError, match=rf"{dataset} cannot be downloaded.*--manual-dir"):
         task(settings).load_data()

@@ -5,10 +5,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...base import SPLITS
 from ...errors import UserError
 from ..source import Source
-from ..splits import SHARES, by_group, share
+from ..splits import SHARES, SPLITS, by_group, share
 
 NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

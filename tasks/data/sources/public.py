@@ -9,11 +9,10 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ...base import SPLITS, unknown
-from ...errors import UserError
+from ...errors import UserError, unknown_name
 from .. import store
 from ..source import Lazy, Source
-from ..splits import SHARES, split_of
+from ..splits import SHARES, SPLITS, split_of
 
 # What other names of these splits there are.
 ALSO = {"validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
@@ -109,7 +108,7 @@ def _builder(dataset: str):
     builder_class = tfds.builder_cls(name)
     known = sorted(builder_class.builder_configs)
     if config and config not in known:
-        raise UserError(unknown(f"config of {name}", config, known or ["none"]))
+        raise UserError(unknown_name(f"config of {name}", config, known or ["none"]))
     return builder_class, config or None
 
 

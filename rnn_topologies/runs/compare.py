@@ -12,8 +12,8 @@ from rnn_topologies.tasks.base import Data, flag
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap
 
-from . import record as records
 from . import store
+from .record import Record
 from .tables import format_number
 
 
@@ -28,8 +28,8 @@ class Comparison(NamedTuple):
         interval: 95 % of the paired bootstrap.
     """
 
-    first: records.Record
-    second: records.Record
+    first: Record
+    second: Record
     settings: dict[str, tuple[Any, Any]]
     examples: int
     difference: float

@@ -11,8 +11,8 @@ from rnn_topologies import layers, tasks
 from rnn_topologies.tasks.base import Data
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
-from . import record as records
 from . import store
+from .record import NOT_RECORDED, Record
 
 
 def check_cell(cell: str) -> None:
@@ -111,13 +111,13 @@ def check_sizes(config, preprocessors: Mapping[str, Any], arrays: Mapping[str, A
             )
 
 
-def restore_task(record: records.Record, settings: Mapping[str, Any]):
+def restore_task(record: Record, settings: Mapping[str, Any]):
     """Returns the task of a record, with some settings changed.
 
     Raises:
         UserError: it has settings that no run has, such as a folder.
     """
-    if place := next((name for name in records.NOT_RECORDED if name in record.config), None):
+    if place := next((name for name in NOT_RECORDED if name in record.config), None):
         raise UserError(f"The record of {record.run_id} has {place}, which no record has.")
     if record.data is None:
         raise UserError(f"{record.run_id} is {record.status}: it came to no model.")

@@ -121,7 +121,7 @@ def new_run_id(task: str, cell: str, seed: int) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{task}-{cell}-seed{seed}-{secrets.token_hex(2)}"
 
 
-def timestamp() -> str:
+def utc_timestamp() -> str:
     """Returns the time in UTC as ISO-8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 

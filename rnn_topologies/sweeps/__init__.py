@@ -17,15 +17,15 @@ from rnn_topologies import tasks
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
-from ..runs import record as records
 from ..runs import store
+from ..runs.record import FINAL_STATUSES, Record
 from ..training import environment
 from . import plan, search, worker
 from .board import Board
 from .search import LOSS
 
 
-def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[records.Record]:
+def run(asked: plan.Asked, results_dir: str | pathlib.Path) -> list[Record]:
     """Runs what a sweep was asked to, as far as it has not been done, and returns all records.
 
     Args:
@@ -108,7 +108,7 @@ def connect(asked: plan.Asked):
     return ray
 
 
-def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Record]:
+def finished(asked: plan.Asked, planned, results_dir) -> dict[str, Record]:
     """Returns the records of those runs of a sweep that came to an end, by their ids.
 
     Args:
@@ -125,7 +125,7 @@ def finished(asked: plan.Asked, planned, results_dir) -> dict[str, records.Recor
     found = {}
     for name in names:
         record = store.find_record(results_dir, name)
-        if record is not None and record.status in (*records.FINAL_STATUSES, "failed"):
+        if record is not None and record.status in (*FINAL_STATUSES, "failed"):
             found[name] = record
     return found
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from rnn_topologies import tasks
 
-from ..runs import record as records
 from ..runs import store
+from ..runs.record import Status, new_record, utc_timestamp
 from ..training import checkpoint
 from . import plan
 
@@ -80,7 +80,7 @@ class Board(tune.Callback):
     def _run_of(self, trial) -> str:
         return plan.of(self.asked, trial.config).run_id
 
-    def _record(self, trial, status: records.Status, error: str) -> None:
+    def _record(self, trial, status: Status, error: str) -> None:
         """Writes the record of a run that did not come to write one."""
         run_id = self._run_of(trial)
         folder = store.runs_folder(self.results_dir) / run_id
@@ -99,11 +99,11 @@ class Board(tune.Callback):
         asked = plan.of(self.asked, trial.config)
         task = tasks.get_task(asked.task)(asked.settings)
         begun = checkpoint.known(self.results_dir, run_id)
-        record = records.new_record(
+        record = new_record(
             task,
             asked.task,
             run_id=run_id,
-            started_at=begun.started_at if begun else records.timestamp(),
+            started_at=begun.started_at if begun else utc_timestamp(),
             environment=begun.environment if begun else {"backend": self.asked.backend},
             git=begun.git if begun else None,
         )

@@ -61,12 +61,12 @@ def begin(backend: str, cores: int) -> None:
 
 def work(trial: Trial, results_dir: pathlib.Path, report):
     """Runs a trial, or goes on where another process was cut off, and returns its record."""
-    from ..runs import record as records
     from ..runs import store
+    from ..runs.record import FINAL_STATUSES
     from ..training import checkpoint, environment
 
     record = store.find_record(results_dir, trial.run_id)
-    if record is not None and record.status in records.FINAL_STATUSES:
+    if record is not None and record.status in FINAL_STATUSES:
         return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])

@@ -26,8 +26,8 @@ import filelock
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
-from ..runs import record as records
 from ..runs import store
+from ..runs.record import FINAL_STATUSES
 
 LAST = "last"
 RUN, CHECKPOINT, LOCK = "run.json", "checkpoint.npz", "lock"
@@ -148,7 +148,7 @@ def _folders(results_dir: str | pathlib.Path) -> list[str]:
 
 def _has_ended(results_dir: str | pathlib.Path, run_id: str) -> bool:
     record = store.find_record(results_dir, run_id)
-    return record is not None and record.status in records.FINAL_STATUSES
+    return record is not None and record.status in FINAL_STATUSES
 
 
 def known(results_dir: str | pathlib.Path, run_id: str) -> Asked | None:

@@ -18,7 +18,7 @@ from rnn_topologies.tasks.data.batching import Batches
 from rnn_topologies.tasks.errors import NotWrittenError, UserError
 
 from ..runs import model_io, store
-from ..runs import record as records
+from ..runs.record import Status, new_record, new_run_id, utc_timestamp
 from . import checkpoint, environment, interruption, loop, strategy
 
 EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
@@ -58,8 +58,8 @@ def run(
         results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # for its state, while it helps
     filesystem.check_writable(results_dir, "--results-dir")
     asked = checkpoint.Asked(
-        run_id=run_id or records.new_run_id(task_name, task.config.cell, task.config.seed),
-        started_at=records.timestamp(),
+        run_id=run_id or new_run_id(task_name, task.config.cell, task.config.seed),
+        started_at=utc_timestamp(),
         task=task_name,
         settings={**settings, **task.places()},
         backend=keras.backend.backend(),
@@ -139,7 +139,7 @@ class _Run:
         self.model = self.data = self.training = self.folder = None
         self.examples, self.explained, self.seconds = [], [], {}
         asked = state.asked
-        self.record = records.new_record(
+        self.record = new_record(
             task,
             asked.task,
             run_id=asked.run_id,
@@ -223,7 +223,7 @@ class _Run:
         self.training.restore(progress, arrays)
         self.seconds = facts["seconds"]
         place = {name: progress[name] for name in ("epoch", "step")}
-        self.record.resumed = [*facts["resumed"], {"at": records.timestamp(), **place}]
+        self.record.resumed = [*facts["resumed"], {"at": utc_timestamp(), **place}]
         self.display.note(f"going on after epoch {place['epoch']}, step {place['step']}")
 
     def _evaluate(self):
@@ -276,7 +276,7 @@ class _Run:
         explained = self.task.explain(self.model, raw, self.data)
         return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
 
-    def end(self, status: records.Status, error: str | None = None) -> None:
+    def end(self, status: Status, error: str | None = None) -> None:
         """Writes what there is of the run.
 
         Raises:
@@ -299,7 +299,9 @@ class _Run:
                 )
             }
         preprocessors = (
-            {name: preprocessor.to_json() for name, preprocessor in self.data.preprocessors.items()} if self.data else {}
+            {name: preprocessor.to_json() for name, preprocessor in self.data.preprocessors.items()}
+            if self.data
+            else {}
         )
         has_weights = status != "failed" and self.model is not None
         write = functools.partial(

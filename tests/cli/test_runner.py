@@ -14,7 +14,7 @@ from rich.console import Console
 from rnn_topologies import tasks
 from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import model_io, store
-from rnn_topologies.runs import record as records
+from rnn_topologies.runs.record import SCHEMA, Record, new_run_id, utc_timestamp
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.errors import UserError
@@ -63,7 +63,7 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
     fields = json.loads((folder / "record.json").read_text("utf-8"))
     assert set(fields) >= FIELDS
     assert fields["status"] == "ok"
-    assert fields["schema"] == records.SCHEMA
+    assert fields["schema"] == SCHEMA
     assert fields["data"]["examples"] == {"train": 64, "validation": 16, "test": 16}
     assert fields["config"]["seed"] == 3
     assert fields["epochs_run"] == 2
@@ -168,9 +168,9 @@ def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_
 
 
 def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
-    record = records.Record(
+    record = Record(
         run_id="r",
-        started_at=records.timestamp(),
+        started_at=utc_timestamp(),
         status="ok",
         task="t",
         topology="o",
@@ -204,7 +204,7 @@ def test_a_record_that_cannot_be_read_is_refused(tmp_path, content, message):
 
 
 def test_run_ids_differ_even_within_a_second():
-    assert len({records.new_run_id("t", "c", 0) for _ in range(50)}) == 50
+    assert len({new_run_id("t", "c", 0) for _ in range(50)}) == 50
 
 
 def command(*arguments, **environment):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rnn_topologies.report import page as report
-from rnn_topologies.runs import record as records
 from rnn_topologies.runs import store
+from rnn_topologies.runs.record import Record
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models import explanations
 
@@ -23,7 +23,7 @@ def write_run(folder, task, cell, seed, *, samples, explained, status="ok", tabl
     """Writes a run as `experiment.run` would."""
     run_id = f"20260101T00000{seed}Z-{task}-{cell}-seed{seed}-abcd"
     ok = status == "ok"
-    record = records.Record(
+    record = Record(
         run_id=run_id,
         started_at="2026-01-01T00:00:00+00:00",
         status=status,

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from rnn_topologies.runs import compare, store, tables, trained_model
-from rnn_topologies.runs import record as records
+from rnn_topologies.runs.record import Record
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap, captions, translation
 
@@ -19,7 +19,7 @@ def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
     """Writes the record of a run of `classification`; `fields` go over what it is by default."""
     ok = status == "ok"
     config = {"cell": "gru", "seed": 0, "units": 8, "dataset": "digits"} | fields.pop("config", {})
-    record = records.Record(
+    record = Record(
         **{
             "run_id": f"20260101T0000{number:02d}Z-classification-{config['cell']}",
             "started_at": "2026-01-01T00:00:00+00:00",

@@ -1,4 +1,7 @@
-"""What a task is: four facts and a few methods. The runner knows no more of it."""
+"""What a task is: attributes that describe it, and methods that load data, build and score a model.
+
+The runner knows nothing else about a task.
+"""
 
 import abc
 import dataclasses
@@ -6,17 +9,24 @@ import enum
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 from .errors import UserError, did_you_mean, unknown_name
 
-# Keys of `Task.datasets` for what has no name of its own there.
-FILES = "files"  # a user's own files, by their path
-PUBLIC = "tfds"  # any set of TensorFlow Datasets, by its name
+if TYPE_CHECKING:  # these modules import keras
+    import keras
+
+    from .data.batching import Batches
+    from .data.source import Source
+    from .metrics.bootstrap import Parts
+
+# Keys of `Task.datasets` for data sets that have no entry of their own.
+FILES = "files"  # your own files, by path
+TFDS = "tfds"  # any data set of TensorFlow Datasets, by name
 
 
 class Topology(enum.StrEnum):
-    """How a recurrent network maps what it reads to what it writes."""
+    """How a recurrent network maps an input sequence to an output sequence."""
 
     ONE_TO_ONE = "one-to-one"
     ONE_TO_MANY = "one-to-many"
@@ -27,7 +37,13 @@ class Topology(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Headline:
-    """The one figure by which runs of a task are compared, and how to read it."""
+    """The metric that runs of a task are compared by.
+
+    Attributes:
+        name: its key in `Evaluation.metrics`.
+        higher_is_better: whether the best run has the highest value.
+        meaning: its unit, denominator and range in one line.
+    """
 
     name: str
     higher_is_better: bool
@@ -35,118 +51,136 @@ class Headline:
 
 
 @dataclasses.dataclass(frozen=True)
-class DatasetFacts:
-    """What `list` says about a data set, and the settings that suit it.
+class DatasetSpec:
+    """A data set of a task: what `runner.py list` shows, its default settings, how to read it.
 
     Attributes:
-        form: how it is named, such as `cldr_dates/<source>-<target>`.
-        text: one line about it.
-        settings: values for the fields of `Config` that the user leaves open.
-        headline: the figure to compare runs by.
-        read: `(config) -> Source`, the raw examples; raises `UserError` for what a user can mend.
+        usage: what to pass to `--dataset`, such as `cldr_dates/<source>-<target>`.
+        description: one line about the data.
+        settings: defaults of `Task.Config` fields for this data set.
+        headline: the metric to compare runs by.
+        read_source: `(config) -> Source`, reads the raw examples. Raises `UserError` for problems
+            that the user can fix.
     """
 
-    form: str
-    text: str
+    usage: str
+    description: str
     settings: Mapping[str, Any]
     headline: Headline
-    read: Callable[[Any], Any]
+    read_source: Callable[[Any], "Source"]
 
 
-def setting(default: Any, text: str, **metadata) -> Any:
-    """A field of a `TaskConfig`: its default, the help of its flag, and its limits."""
-    return dataclasses.field(default=default, metadata={"help": text, **metadata})
+def setting(default: Any, help_text: str, **limits: float) -> Any:
+    """Returns a field of a `TaskConfig`.
+
+    Args:
+        default: value if neither the user nor the data set sets it.
+        help_text: shown by `--help`.
+        limits: any of `at_least`, `at_most`, `above` and `below`.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, **limits})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """The settings that every task has. Every field is a flag of the command line.
+    """The settings that all tasks have. Each field is also a command line flag.
 
     Raises:
-        UserError: a value is out of its limits.
+        UserError: a value has the wrong type or is out of range.
     """
 
-    dataset: str = setting("", "Data set: a name, see `list`, or the path of your own files.")
-    cell: str = setting("gru", "Recurrent cell; see `list`.")
+    dataset: str = setting("", "Data set: a name (see `list`) or a path to your own files.")
+    cell: str = setting("gru", "Recurrent cell (see `list`).")
     units: int = setting(128, "Size of the recurrent state.", at_least=1)
-    epochs: int = setting(10, "Passes over the training data, at most.", at_least=1)
-    batch_size: int = setting(64, "Examples a step.", at_least=1)
-    learning_rate: float = setting(1e-3, "Highest step size of Adam.", above=0)
+    epochs: int = setting(10, "Maximum number of training epochs.", at_least=1)
+    batch_size: int = setting(64, "Examples per batch.", at_least=1)
+    learning_rate: float = setting(1e-3, "Peak learning rate of Adam.", above=0)
     patience: int = setting(
-        3, "Stop after this many epochs without a better validation loss.", at_least=1
+        3, "Stop after this many epochs without a lower validation loss.", at_least=1
     )
     label_smoothing: float = setting(
-        0.0, "Share of the target's probability spread over all classes.", at_least=0, below=1
+        0.0, "Fraction of the target probability spread over all classes.", at_least=0, below=1
     )
-    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
-    limit: int | None = setting(None, "Use the first N training examples only.", at_least=1)
+    seed: int = setting(0, "Random seed.", at_least=0)
+    limit: int | None = setting(None, "Train on the first N examples only.", at_least=1)
     deterministic: bool = setting(
-        False, "Same seed, same machine: same figures to the last bit, on a CPU."
+        False, "Make runs with the same seed on the same machine bit-identical (CPU only)."
     )
     data_dir: str | None = setting(
-        None, "Folder of prepared data sets. Default: the one of TensorFlow Datasets."
+        None, "Folder for prepared data sets. Default: that of TensorFlow Datasets."
     )
     manual_dir: str | None = setting(
-        None, "Folder with original files that you have, instead of downloading them."
+        None, "Folder with original files to use instead of downloading them."
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None:
                 check_setting(field, value)
 
 
-def flag(name: str) -> str:
-    """Returns the flag of a field: `batch_size` is set by `--batch-size`."""
-    return "--" + name.replace("_", "-")
+def flag_name(field_name: str) -> str:
+    """Returns the command line flag of a field.
+
+    Example:
+        >>> flag_name("batch_size")
+        '--batch-size'
+    """
+    return "--" + field_name.replace("_", "-")
 
 
 def check_setting(field: dataclasses.Field, value: Any) -> None:
-    """Checks a value against the limits in its field's metadata."""
-    name, limits = flag(field.name), field.metadata
-    if not _is_of(field.type, value):
-        raise UserError(f"{name} must be {_kind(field.type)}, got {value!r}.")
+    """Checks a value against the type of a field and the limits in its metadata.
+
+    Raises:
+        UserError: the value has the wrong type or is out of range.
+    """
+    flag, limits = flag_name(field.name), field.metadata
+    if not _has_type(value, field.type):
+        raise UserError(f"{flag} must be {_describe_type(field.type)}, got {value!r}.")
     if get_origin(field.type) is Literal and value not in get_args(field.type):
-        raise UserError(unknown_name(f"value of {name}", value, get_args(field.type)))
+        raise UserError(unknown_name(f"value of {flag}", value, get_args(field.type)))
     if "at_least" in limits and not value >= limits["at_least"]:
-        raise UserError(f"{name} must be at least {limits['at_least']}, got {value}.")
+        raise UserError(f"{flag} must be at least {limits['at_least']}, got {value}.")
     if "at_most" in limits and not value <= limits["at_most"]:
-        raise UserError(f"{name} must be at most {limits['at_most']}, got {value}.")
+        raise UserError(f"{flag} must be at most {limits['at_most']}, got {value}.")
     if "above" in limits and not value > limits["above"]:
-        raise UserError(f"{name} must be above {limits['above']}, got {value}.")
+        raise UserError(f"{flag} must be above {limits['above']}, got {value}.")
     if "below" in limits and not value < limits["below"]:
-        raise UserError(f"{name} must be below {limits['below']}, got {value}.")
+        raise UserError(f"{flag} must be below {limits['below']}, got {value}.")
 
 
-def _is_of(kind, value) -> bool:
-    """Whether a value, perhaps from a record that somebody has changed, is of a field's type."""
-    if get_origin(kind) is Literal:
+def _has_type(value: Any, field_type: Any) -> bool:
+    # Settings also come from records, which are untrusted input.
+    if get_origin(field_type) is Literal:
         return isinstance(value, str)
-    if isinstance(kind, types.UnionType):
-        return any(_is_of(part, value) for part in get_args(kind))
+    if isinstance(field_type, types.UnionType):
+        return any(_has_type(value, member) for member in get_args(field_type))
     if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+        return field_type is bool
+    return isinstance(value, int | float if field_type is float else field_type)
 
 
-def _kind(kind) -> str:
-    if isinstance(kind, types.UnionType):
-        kind = get_args(kind)[0]
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
+def _describe_type(field_type: Any) -> str:
+    if isinstance(field_type, types.UnionType):
+        field_type = get_args(field_type)[0]
+    descriptions = {int: "an integer", float: "a number", bool: "true or false"}
+    return descriptions.get(field_type, "a string")
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A data set ready to train on.
+    """A data set, ready to train on.
 
     Attributes:
-        name: of the set, with its version.
-        sha256: of its content, all splits.
-        splits: `{"train", "validation", "test"}` and perhaps more, each a sequence of examples.
-        preprocessors: whatever turns raw input into tensors and back, such as vocabularies; each with
-            `to_json() -> str`, to be kept with the weights.
-        notes: facts about the set for the record, JSON types only.
+        name: name and version of the data set.
+        sha256: hash of the content of all splits.
+        splits: `{"train": ..., "validation": ..., "test": ...}` and possibly more, each a
+            sequence of examples.
+        preprocessors: objects that turn raw input into tensors and back, such as vocabularies.
+            Each has a method `to_json() -> str` and is saved with the weights.
+        notes: facts about the data set for the record, JSON types only.
     """
 
     name: str
@@ -158,14 +192,14 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a model scores on a split.
+    """The results of a model on a split.
 
     Attributes:
-        metrics: flat, without the name of the split.
-        examples: one row for each example, JSON types only: `source`, `output` and `target` as
-            text to be read, whether the output is `right`, and what else a task has to tell.
-        signatures: how a library describes its own figures.
-        tables: figures with rows and columns, JSON types only, such as a confusion matrix.
+        metrics: value of each metric; the names do not include the split.
+        examples: one row per example, JSON types only: `source`, `output` and `target` as
+            readable text, `right` (whether the output is correct), and more at the task's choice.
+        signatures: settings of metrics in their library's notation, such as sacreBLEU's.
+        tables: results with rows and columns, such as a confusion matrix, JSON types only.
     """
 
     metrics: Mapping[str, float]
@@ -175,150 +209,173 @@ class Evaluation:
 
 
 class Task(abc.ABC):
-    """One topology, on one kind of data.
+    """One topology, applied to one kind of data.
 
     A task never calls `fit` and never writes a file. It imports keras only where it builds a
-    model, so that `list` and `--help` answer at once.
+    model, so that `runner.py list` and `--help` start quickly.
+
+    Args:
+        settings: settings chosen by the user. Those of the data set, then the defaults of
+            `Config`, fill in the rest.
+
+    Attributes:
+        topology: how inputs map to outputs.
+        summary: what the task does, in a few words.
+        default_dataset: the data set to use if the user names none.
+        datasets: a `DatasetSpec` per data set, by its name up to the first slash; `FILES` and
+            `TFDS` stand for all data sets that have no entry of their own.
+        preprocessors: for each entry of `Data.preprocessors`, the function that reads its JSON.
+        Config: the class of the settings.
+        accuracy_name: name of the accuracy that is logged during training.
+        config: all settings, resolved.
+        dataset_key: key of the chosen data set in `datasets`.
+        dataset_spec: its entry in `datasets`.
+
+    Raises:
+        UserError: a setting or the data set is invalid.
     """
 
     topology: ClassVar[Topology]
     summary: ClassVar[str]
     default_dataset: ClassVar[str]
-    datasets: ClassVar[Mapping[str, DatasetFacts]]  # by the first part of their names
-    preprocessors: ClassVar[
-        Mapping[str, Callable[[str], Any]]
-    ] = {}  # how to read what `to_json` wrote
+    datasets: ClassVar[Mapping[str, DatasetSpec]]
+    preprocessors: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
     Config: ClassVar[type[TaskConfig]] = TaskConfig
-    watched_accuracy: ClassVar[str] = "accuracy"  # what to call it, of tokens or frames
+    accuracy_name: ClassVar[str] = "accuracy"
+
+    config: Any  # an instance of `Config`; subclasses declare its class
 
     def __init__(self, settings: Mapping[str, Any]):
-        """Takes the settings that the user chose; the data set's own fill the rest."""
         dataset = settings.get("dataset") or self.default_dataset
-        self.kind = self._kind_of(dataset)
-        self.facts = self.datasets[self.kind]
-        self.config = self.Config(**{**self.facts.settings, **settings, "dataset": dataset})
+        self.dataset_key = self._find_dataset_key(dataset)
+        self.dataset_spec = self.datasets[self.dataset_key]
+        self.config = self.Config(**{**self.dataset_spec.settings, **settings, "dataset": dataset})
 
     @property
     def dataset(self) -> str:
-        """The data set as a record names it: of a path the last part only."""
+        """Name of the data set in records; a path is reduced to its last component."""
         name = self.config.dataset
-        return f"{FILES}/{pathlib.Path(name).name}" if self.kind == FILES else name
+        return f"{FILES}/{pathlib.Path(name).name}" if self.dataset_key == FILES else name
 
-    def places(self) -> dict[str, str]:
-        """Returns the settings that name places on this machine, whatever folder one stands in."""
-        names = ["data_dir", "manual_dir", *(["dataset"] if self.kind == FILES else [])]
-        values = {name: getattr(self.config, name) for name in names}
+    def local_paths(self) -> dict[str, str]:
+        """Returns the settings that are paths, made absolute.
+
+        With these, a run can be resumed from any working directory.
+        """
+        names = ["data_dir", "manual_dir", *(["dataset"] if self.dataset_key == FILES else [])]
+        paths = {name: getattr(self.config, name) for name in names}
         return {
-            name: str(pathlib.Path(value).expanduser().absolute())
-            for name, value in values.items()
-            if value is not None
+            name: str(pathlib.Path(path).expanduser().absolute())
+            for name, path in paths.items()
+            if path is not None
         }
 
-    def _kind_of(self, dataset: str) -> str:
+    def _find_dataset_key(self, dataset: str) -> str:
         name = dataset.partition("/")[0]
-        if name in self.datasets and name not in (FILES, PUBLIC):
+        if name in self.datasets and name not in (FILES, TFDS):
             return name
         path = pathlib.Path(dataset).expanduser()
-        # A record says `files/<name>`, and a run is rebuilt without the files.
+        # Records name files `files/<name>`: models are rebuilt from them without the files.
         if path.exists() or name == FILES:
             return FILES
         if path.suffix in (".csv", ".tsv") or dataset[0] in "./~":
-            raise UserError(f"--dataset {dataset}: there is no such file or folder.")
+            raise UserError(f"--dataset {dataset}: no such file or folder.")
         from .data.sources import public
 
         if public.is_known(name):
-            return PUBLIC
-        known = [facts.form for facts in self.datasets.values()]
+            return TFDS
+        usages = ", ".join(spec.usage for spec in self.datasets.values())
         hint = did_you_mean(name, [*self.datasets, *public.names()])
-        raise UserError(f"Unknown data set: {dataset!r}. Available: {', '.join(known)}.{hint}")
+        raise UserError(f"Unknown data set: {dataset!r}. Available: {usages}.{hint}")
 
-    def source(self):
-        """Returns the raw data, of the training examples as many as asked for.
+    def load_source(self) -> "Source":
+        """Returns the raw data, with only the first `limit` training examples if that is set.
 
         Raises:
-            UserError: it cannot be had or read, or a split is empty.
+            UserError: the data cannot be obtained or read, or a split is empty.
         """
         from .data.source import check_splits
 
-        found = self.facts.read(self.config).limited(self.config.limit)
-        check_splits(self.dataset, found.splits)
-        return found
+        source = self.dataset_spec.read_source(self.config).limited(self.config.limit)
+        check_splits(self.dataset, source.splits)
+        return source
 
     @abc.abstractmethod
     def load_data(self) -> Data:
-        """Returns the data; the test split is the one that scores are reported on."""
+        """Returns the data, ready to train on. Final scores are computed on its test split."""
 
     @abc.abstractmethod
-    def build_model(self, data: Data):
-        """Returns an uncompiled `keras.Model` with its weights, whose outputs are logits.
+    def build_model(self, data: Data) -> "keras.Model":
+        """Returns a model with initialized weights, not compiled, that outputs logits.
 
-        Of the data it needs preprocessors and notes only, so that a run is rebuilt without its splits.
+        Uses only the preprocessors and notes of `data`: a saved model is rebuilt without splits.
         """
 
     @abc.abstractmethod
-    def batches(self, examples: Sequence, data: Data, *, training: bool):
-        """Returns `batches.Batches` of (inputs, targets, weights), to fit and evaluate on.
+    def batches(self, examples: Sequence, data: Data, *, training: bool) -> "Batches":
+        """Returns batches of (inputs, targets, weights), for `fit` and `evaluate`.
 
-        With `training`, order and draws follow from seed, epoch and step alone: so a run that was
-        cut off goes on as if it had not been.
+        In training, their order and all random draws depend on the seed, the epoch and the step
+        alone, so that a resumed run continues as if it had never been interrupted.
         """
 
-    def loss(self):
-        """Returns the loss to train with: cross entropy, with the label smoothing asked for."""
+    def loss(self) -> "keras.losses.Loss":
+        """Returns the training loss: cross entropy with the configured label smoothing."""
         from .models.losses import CrossEntropy
 
         return CrossEntropy(self.config.label_smoothing)
 
-    def metrics(self) -> list:
-        """Returns metrics to watch, weighted by the batches' weights."""
-        from .models.losses import watched
+    def metrics(self) -> "list[keras.metrics.Metric]":
+        """Returns the metrics to log in training, weighted by the weights in the batches."""
+        from .models.losses import training_metrics
 
-        return watched(self.watched_accuracy)
+        return training_metrics(self.accuracy_name)
 
     @abc.abstractmethod
-    def evaluate(self, model, split: str, data: Data) -> Evaluation:
-        """Scores the model as its user would run it: what it writes is decoded freely."""
+    def evaluate(self, model: Any, split: str, data: Data) -> Evaluation:
+        """Scores the model the way it is used: decoders read their own output."""
 
     @abc.abstractmethod
     def baseline(self, data: Data) -> dict[str, dict[str, float]]:
-        """Returns the scores on test of a trivial opponent and a strong classical one.
+        """Returns the test scores of a trivial and of a strong classical baseline.
 
-        Each has the figures of `evaluate` that do not need probabilities, the headline among them.
+        Each has those metrics of `evaluate` that need no probabilities, including the headline.
         """
 
-    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data):
-        """Takes the headline figure apart by test examples, see `resampling.Parts`.
+    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data) -> "Parts":
+        """Returns what each test example contributes to the headline, see `bootstrap.Parts`.
 
         Args:
-            examples: those of `evaluate`, of the test split alone.
-            data: needs notes only.
+            examples: the rows of `Evaluation.examples` for the test split.
+            data: only its notes are used.
         """
         from .metrics.bootstrap import mean_of
 
         return mean_of([example["right"] for example in examples])
 
     @abc.abstractmethod
-    def predict(self, model, raw_inputs: Sequence, data: Data) -> list:
-        """Raw input in, readable output out."""
+    def predict(self, model: Any, raw_inputs: Sequence, data: Data) -> list:
+        """Returns a readable output for each raw input."""
 
-    def explain(self, model, raw_inputs: Sequence, data: Data) -> list[dict[str, Any]]:
-        """Returns what the model did with each raw input, JSON types only, to be drawn.
+    def explain(self, model: Any, raw_inputs: Sequence, data: Data) -> list[dict[str, Any]]:
+        """Returns how the model arrived at each output, as plain data to plot, JSON types only.
 
-        Keys, those that there are:
+        Keys, all but the first optional:
             output: what `predict` returns.
-            image: the input as a PNG file in base64; of a clip its frames side by side.
-            steps: what was read, piece by piece.
-            classes, probabilities: some classes, and (steps, classes) after each step.
-            written: what was written, piece by piece.
-            attention: (written, steps), or (written, places of the image).
-            grid: rows and columns of those places.
+            image: the input as a PNG file in base64; the frames of a clip are side by side.
+            steps: the input, step by step.
+            classes, probabilities: some classes, and their probabilities after each step
+                (steps, classes).
+            written: the generated tokens.
+            attention: weights (written, steps), or (written, positions in the image).
+            grid: number of rows and columns of those positions.
         """
         return [{"output": output} for output in self.predict(model, raw_inputs, data)]
 
-    def raw(self, example) -> Any:
-        """Returns the raw input of an example: a tuple's first field, or the example itself."""
+    def raw_input(self, example: Any) -> Any:
+        """Returns the raw input of an example: the first field of a tuple, or the example."""
         return example[0] if isinstance(example, tuple) else example
 
-    def read_input(self, given: str) -> Any:
-        """Returns the raw input that a user means by what stands on the command line."""
-        return given
+    def read_input(self, argument: str) -> Any:
+        """Returns the raw input that a command line argument denotes, such as a path."""
+        return argument

@@ -118,23 +118,23 @@ class ClassificationTask(base.Task):
     default_dataset = "digits"
     Config = ClassificationConfig
     datasets: ClassVar = {
-        "digits": base.DatasetFacts(
-            form="digits",
-            text="1,797 handwritten digits of 8 x 8 pixels",
+        "digits": base.DatasetSpec(
+            usage="digits",
+            description="1,797 handwritten digits of 8 x 8 pixels",
             settings={"epochs": 40, "batch_size": 32, "dropout": 0.4, "patience": 10},
             headline=ACCURACY,
-            read=_digits,
+            read_source=_digits,
         ),
-        "mnist": base.DatasetFacts(
-            form="mnist",
-            text="70,000 handwritten digits of 28 x 28 pixels",
+        "mnist": base.DatasetSpec(
+            usage="mnist",
+            description="70,000 handwritten digits of 28 x 28 pixels",
             settings={"random_translation": 2, "batch_size": 128},
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        "fashion_mnist": base.DatasetFacts(
-            form="fashion_mnist",
-            text="70,000 pictures of clothes of 28 x 28 pixels",
+        "fashion_mnist": base.DatasetSpec(
+            usage="fashion_mnist",
+            description="70,000 pictures of clothes of 28 x 28 pixels",
             settings={
                 "epochs": 20,
                 "random_translation": 2,
@@ -142,11 +142,11 @@ class ClassificationTask(base.Task):
                 "batch_size": 128,
             },
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        "cifar10": base.DatasetFacts(
-            form="cifar10",
-            text="60,000 photographs of 32 x 32 pixels",
+        "cifar10": base.DatasetSpec(
+            usage="cifar10",
+            description="60,000 photographs of 32 x 32 pixels",
             settings={
                 "epochs": 20,
                 "random_translation": 3,
@@ -154,21 +154,21 @@ class ClassificationTask(base.Task):
                 "batch_size": 128,
             },
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        base.PUBLIC: base.DatasetFacts(
-            form="NAME of a TFDS set",
-            text="any with an image and a class: cmaterdb, kmnist, tf_flowers, ...",
+        base.TFDS: base.DatasetSpec(
+            usage="NAME of a TFDS set",
+            description="any with an image and a class: cmaterdb, kmnist, tf_flowers, ...",
             settings={"image_size": 64},
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        base.FILES: base.DatasetFacts(
-            form="PATH",
-            text="a folder of images, a sub-folder a class, perhaps under train/, test/",
+        base.FILES: base.DatasetSpec(
+            usage="PATH",
+            description="a folder of images, a sub-folder a class, perhaps under train/, test/",
             settings={"image_size": 64},
             headline=ACCURACY,
-            read=_files,
+            read_source=_files,
         ),
     }
 
@@ -176,7 +176,7 @@ class ClassificationTask(base.Task):
         from .data import images as pixels
         from .data.source import ROOM, Lazy
 
-        source = self.source()
+        source = self.load_source()
         fit = pixels.Fit(self.config.image_size)
         splits = {
             name: Lazy(range(len(rows)), functools.partial(_example, fit, rows, name), ROOM)
@@ -276,7 +276,7 @@ class ClassificationTask(base.Task):
         pairs = zip(pixels.names(raw_inputs), raw_inputs, strict=True)
         return [Example(name, fit(image, name), 0) for name, image in pairs]
 
-    def raw(self, example: Example) -> np.ndarray:
+    def raw_input(self, example: Example) -> np.ndarray:
         return example.image
 
     def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:

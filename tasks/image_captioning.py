@@ -168,14 +168,14 @@ class ImageCaptioningTask(base.Task):
 
     topology = base.Topology.ONE_TO_MANY
     summary = "say what an image shows"
-    watched_accuracy = "token_accuracy"
+    accuracy_name = "token_accuracy"
     default_dataset = "scenes"
     preprocessors: ClassVar = {"caption": text.Vocabulary.from_json}
     Config = ImageCaptioningConfig
     datasets: ClassVar = {
-        "scenes": base.DatasetFacts(
-            form="scenes",
-            text="rendered pictures of coloured shapes, five captions each; unseen combinations",
+        "scenes": base.DatasetSpec(
+            usage="scenes",
+            description="rendered pictures of coloured shapes, five captions each; unseen combinations",
             settings={
                 "attention": "additive",
                 "layers": 2,
@@ -187,28 +187,28 @@ class ImageCaptioningTask(base.Task):
             headline=base.Headline(
                 "exact_meaning", True, "fraction of test captions that are true and complete"
             ),
-            read=_scenes,
+            read_source=_scenes,
         ),
-        "flickr8k": base.DatasetFacts(
-            form="flickr8k",
-            text="8,000 photographs with five captions each",
+        "flickr8k": base.DatasetSpec(
+            usage="flickr8k",
+            description="8,000 photographs with five captions each",
             settings=PHOTOGRAPHS,
             headline=BLEU,
-            read=_flickr8k,
+            read_source=_flickr8k,
         ),
-        base.PUBLIC: base.DatasetFacts(
-            form="NAME of a TFDS set",
-            text="any with an image and captions: coco_captions, ...",
+        base.TFDS: base.DatasetSpec(
+            usage="NAME of a TFDS set",
+            description="any with an image and captions: coco_captions, ...",
             settings=PHOTOGRAPHS,
             headline=BLEU,
-            read=_public,
+            read_source=_public,
         ),
-        base.FILES: base.DatasetFacts(
-            form="PATH",
-            text="a folder of images and captions.csv with image,caption",
+        base.FILES: base.DatasetSpec(
+            usage="PATH",
+            description="a folder of images and captions.csv with image,caption",
             settings=PHOTOGRAPHS,
             headline=BLEU,
-            read=_files,
+            read_source=_files,
         ),
     }
 
@@ -216,7 +216,7 @@ class ImageCaptioningTask(base.Task):
         from .data import images as pixels
         from .data.source import ROOM, Lazy
 
-        source, config = self.source(), self.config
+        source, config = self.load_source(), self.config
         captions = [caption for row in source.splits["train"] for caption in row["captions"]]
         vocabulary = text.build(config.tokens, captions, config.vocabulary_size)
         read = functools.partial(_example, pixels.Fit(config.image_size), vocabulary)
@@ -378,7 +378,7 @@ class ImageCaptioningTask(base.Task):
         from .metrics import bootstrap
         from .metrics import captions as caption_scores
 
-        if self.facts.headline is not BLEU:
+        if self.dataset_spec.headline is not BLEU:
             return super().score_parts(examples, data)
         outputs = [caption_scores.plain(example["output"]) for example in examples]
         references = [[caption_scores.plain(c) for c in e["references"]] for e in examples]
@@ -404,7 +404,7 @@ class ImageCaptioningTask(base.Task):
         pairs = zip(raw_inputs, pixels.names(raw_inputs), strict=True)
         return [fit(image, name) for image, name in pairs]
 
-    def raw(self, example: Example) -> np.ndarray:
+    def raw_input(self, example: Example) -> np.ndarray:
         return example.image
 
     def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:

@@ -120,9 +120,9 @@ class TextClassificationTask(base.Task):
     preprocessors: ClassVar = {"text": text.Vocabulary.from_json}
     Config = TextClassificationConfig
     datasets: ClassVar = {
-        "cldr_languages": base.DatasetFacts(
-            form="cldr_languages",
-            text="16,000 names of places, languages, moneys, scripts: in which of 20 languages?",
+        "cldr_languages": base.DatasetSpec(
+            usage="cldr_languages",
+            description="16,000 names of places, languages, moneys, scripts: in which of 20 languages?",
             settings={
                 "tokens": "characters",
                 "bidirectional": True,
@@ -135,33 +135,33 @@ class TextClassificationTask(base.Task):
                 "crop": 0.5,
             },
             headline=ACCURACY,
-            read=_cldr_languages,
+            read_source=_cldr_languages,
         ),
-        "imdb_reviews": base.DatasetFacts(
-            form="imdb_reviews",
-            text="50,000 film reviews, for or against",
+        "imdb_reviews": base.DatasetSpec(
+            usage="imdb_reviews",
+            description="50,000 film reviews, for or against",
             settings=TEXTS,
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        base.PUBLIC: base.DatasetFacts(
-            form="NAME of a TFDS set",
-            text="any with a text and a class: ag_news_subset, glue/sst2, trec, ...",
+        base.TFDS: base.DatasetSpec(
+            usage="NAME of a TFDS set",
+            description="any with a text and a class: ag_news_subset, glue/sst2, trec, ...",
             settings=TEXTS,
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        base.FILES: base.DatasetFacts(
-            form="PATH",
-            text="a folder of .txt files, a sub-folder a class; or .csv, .tsv with text,label",
+        base.FILES: base.DatasetSpec(
+            usage="PATH",
+            description="a folder of .txt files, a sub-folder a class; or .csv, .tsv with text,label",
             settings=TEXTS,
             headline=ACCURACY,
-            read=_files,
+            read_source=_files,
         ),
     }
 
     def load_data(self) -> base.Data:
-        source = self.source()
+        source = self.load_source()
         rows = {name: list(split) for name, split in source.splits.items()}
         texts = [row["text"] for row in rows["train"]]
         vocabulary = text.build(self.config.tokens, texts, self.config.vocabulary_size)

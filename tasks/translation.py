@@ -177,43 +177,43 @@ class TranslationTask(base.Task):
 
     topology = base.Topology.MANY_TO_MANY_UNALIGNED
     summary = "translate a sentence"
-    watched_accuracy = "token_accuracy"
+    accuracy_name = "token_accuracy"
     default_dataset = "cldr_dates/en-de"
     preprocessors: ClassVar = dict.fromkeys(("source", "target"), vocabulary.Vocabulary.from_json)
     Config = TranslationConfig
     datasets: ClassVar = {
-        "cldr_dates": base.DatasetFacts(
-            form="cldr_dates/<source>-<target>",
-            text="dates and times in any two locales, made in seconds (default: en-de)",
+        "cldr_dates": base.DatasetSpec(
+            usage="cldr_dates/<source>-<target>",
+            description="dates and times in any two locales, made in seconds (default: en-de)",
             settings={"epochs": 6, "learning_rate": 3e-3},
             headline=base.Headline("exact_match", True, "fraction right to the letter"),
-            read=_cldr_dates,
+            read_source=_cldr_dates,
         ),
-        "multi30k": base.DatasetFacts(
-            form="multi30k/<source>-<target>",
-            text="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
+        "multi30k": base.DatasetSpec(
+            usage="multi30k/<source>-<target>",
+            description="29,000 captions in cs, de, en, fr; test sets of 2016 and 2017",
             settings=SENTENCES,
             headline=BLEU,
-            read=_multi30k,
+            read_source=_multi30k,
         ),
-        base.PUBLIC: base.DatasetFacts(
-            form="NAME of a TFDS set",
-            text="any with two texts: ted_hrlr_translate/pt_to_en, ...",
+        base.TFDS: base.DatasetSpec(
+            usage="NAME of a TFDS set",
+            description="any with two texts: ted_hrlr_translate/pt_to_en, ...",
             settings=SENTENCES,
             headline=BLEU,
-            read=_public,
+            read_source=_public,
         ),
-        base.FILES: base.DatasetFacts(
-            form="PATH",
-            text="a .tsv file, source and target in its first two columns",
+        base.FILES: base.DatasetSpec(
+            usage="PATH",
+            description="a .tsv file, source and target in its first two columns",
             settings=SENTENCES,
             headline=BLEU,
-            read=_files,
+            read_source=_files,
         ),
     }
 
     def load_data(self) -> base.Data:
-        source = self.source()
+        source = self.load_source()
         unit, size = self.config.tokens, self.config.vocabulary_size
         preprocessors = {
             side: vocabulary.build(unit, [row[side] for row in source.splits["train"]], size)
@@ -313,7 +313,7 @@ class TranslationTask(base.Task):
     def score_parts(self, examples, data: base.Data):
         from .metrics import bootstrap, translation
 
-        if self.facts.headline is not BLEU:
+        if self.dataset_spec.headline is not BLEU:
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
         references = [[example["target"]] for example in examples]

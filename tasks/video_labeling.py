@@ -131,46 +131,46 @@ class VideoLabelingTask(base.Task):
 
     topology = base.Topology.MANY_TO_MANY_ALIGNED
     summary = "label every frame of a clip"
-    watched_accuracy = "frame_accuracy"
+    accuracy_name = "frame_accuracy"
     default_dataset = "moving_shapes"
     preprocessors: ClassVar = {"scaler": Scaler.from_json}
     Config = VideoLabelingConfig
     datasets: ClassVar = {
-        "moving_shapes": base.DatasetFacts(
-            form="moving_shapes",
-            text="rendered clips: what does the shape do? ten answers, one needs a long memory",
+        "moving_shapes": base.DatasetSpec(
+            usage="moving_shapes",
+            description="rendered clips: what does the shape do? ten answers, one needs a long memory",
             settings={"epochs": 16, "batch_size": 16, "learning_rate": 3e-3},
             headline=ACCURACY,
-            read=_moving_shapes,
+            read_source=_moving_shapes,
         ),
-        "gesture_phase": base.DatasetFacts(
-            form="gesture_phase",
-            text="7 Kinect recordings of people who tell stories; five phases of gestures",
+        "gesture_phase": base.DatasetSpec(
+            usage="gesture_phase",
+            description="7 Kinect recordings of people who tell stories; five phases of gestures",
             settings=RECORDINGS,
             headline=MACRO_F1,
-            read=_gesture_phase,
+            read_source=_gesture_phase,
         ),
-        "utkinect": base.DatasetFacts(
-            form="utkinect",
-            text="20 Kinect recordings of 10 people; ten actions and background",
+        "utkinect": base.DatasetSpec(
+            usage="utkinect",
+            description="20 Kinect recordings of 10 people; ten actions and background",
             settings=RECORDINGS,
             headline=MACRO_F1,
-            read=_utkinect,
+            read_source=_utkinect,
         ),
-        base.PUBLIC: base.DatasetFacts(
-            form="NAME of a TFDS set",
-            text="any with a video and a class, which is then that of every frame: ucf101, ...",
+        base.TFDS: base.DatasetSpec(
+            usage="NAME of a TFDS set",
+            description="any with a video and a class, which is then that of every frame: ucf101, ...",
             settings={"batch_size": 8, "image_size": 32, "chunk_length": 50},
             headline=ACCURACY,
-            read=_public,
+            read_source=_public,
         ),
-        base.FILES: base.DatasetFacts(
-            form="PATH",
-            text="a folder of clips (folders of images) and labels.csv with clip,frame,label; or "
+        base.FILES: base.DatasetSpec(
+            usage="PATH",
+            description="a folder of clips (folders of images) and labels.csv with clip,frame,label; or "
             "one .csv a clip with columns of numbers and label",
             settings={"batch_size": 8, "image_size": 32},
             headline=ACCURACY,
-            read=_files,
+            read_source=_files,
         ),
     }
 
@@ -178,7 +178,7 @@ class VideoLabelingTask(base.Task):
         from .data import images
         from .data.source import ROOM, Lazy
 
-        source = self.source()
+        source = self.load_source()
         fit = images.Fit(self.config.image_size)
         splits = {
             name: Lazy(range(len(rows)), functools.partial(self._clip, fit, rows), ROOM)
@@ -341,7 +341,7 @@ class VideoLabelingTask(base.Task):
         from .metrics import bootstrap
 
         labels, predicted = ([e[name] for e in examples] for name in ("labels", "predicted"))
-        if self.facts.headline is MACRO_F1:
+        if self.dataset_spec.headline is MACRO_F1:
             return bootstrap.macro_f1(labels, predicted, len(data.notes["classes"]))
         right = [
             sum(a == b for a, b in zip(*pair, strict=True))
@@ -378,13 +378,13 @@ class VideoLabelingTask(base.Task):
             clips.append(Clip("", prepared, np.zeros(len(frames), "int32")))
         return clips
 
-    def read_input(self, given: str):
+    def read_input(self, argument: str):
         """Returns the clip in a folder of images, or in a .csv file."""
         from .data.files import clips
 
-        return clips.read_clip(given)
+        return clips.read_clip(argument)
 
-    def raw(self, example: Clip) -> np.ndarray:
+    def raw_input(self, example: Clip) -> np.ndarray:
         if example.frames.ndim == 2 and self.config.delta_features:
             return example.frames[:, : example.frames.shape[1] // 2]
         return example.frames

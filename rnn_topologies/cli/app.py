@@ -17,7 +17,7 @@ from typing import Annotated, Literal, get_args, get_origin
 import typer
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import TaskConfig, flag
+from rnn_topologies.tasks.base import TaskConfig, flag_name
 from rnn_topologies.tasks.errors import NotWrittenError, UserError, unknown_name
 
 from ..training import environment
@@ -165,7 +165,7 @@ def _option(name, kind, default, text, **settings) -> inspect.Parameter:
 
 
 def _declarations(name, kind) -> tuple[str, ...]:
-    return (f"{flag(name)}/--no-{flag(name)[2:]}",) if kind is bool else (flag(name),)
+    return (f"{flag_name(name)}/--no-{flag_name(name)[2:]}",) if kind is bool else (flag_name(name),)
 
 
 def _option_of(field: dataclasses.Field) -> inspect.Parameter:

@@ -39,8 +39,8 @@ def _tasks(found) -> Table:
 def _datasets(found) -> Table:
     table = _table("Data sets", "--task", "--dataset", "what it holds", "headline")
     for name, task in found.items():
-        for facts in task.datasets.values():
-            table.add_row(name, f"[bold]{facts.form}[/bold]", facts.text, facts.headline.name)
+        for spec in task.datasets.values():
+            table.add_row(name, f"[bold]{spec.usage}[/bold]", spec.description, spec.headline.name)
             name = ""
         table.add_section()
     return table

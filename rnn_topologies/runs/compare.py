@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import Data, flag
+from rnn_topologies.tasks.base import Data, flag_name
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap
 
@@ -111,7 +111,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         console.print(f"[bold]{number_}[/bold]  {escape(record.run_id)}", soft_wrap=True)
     console.print(f"\n{escape(one.task)} · {escape(one.dataset)}, {found.examples} test examples\n")
     for name, (left, right) in found.settings.items():
-        table.add_row(flag(name), str(left), str(right), style="cyan")
+        table.add_row(flag_name(name), str(left), str(right), style="cyan")
     for name in [n for n in one.metrics if n in other.metrics]:
         table.add_row(
             escape(name), format_number(one.metrics[name]), format_number(other.metrics[name])

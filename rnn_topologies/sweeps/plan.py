@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import flag
+from rnn_topologies.tasks.base import flag_name
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
@@ -169,7 +169,7 @@ def _value(field: dataclasses.Field, kind, text: str):
         return kind(text) if kind in (int, float) else text
     except (KeyError, ValueError):
         wanted = "true or false" if kind is bool else f"a {kind.__name__}"
-        raise UserError(f"{flag(field.name)} must be {wanted}, got {text!r}.") from None
+        raise UserError(f"{flag_name(field.name)} must be {wanted}, got {text!r}.") from None
 
 
 def place(results_dir: str | pathlib.Path, sweep_id: str) -> pathlib.Path:

@@ -61,7 +61,7 @@ def run(
         run_id=run_id or new_run_id(task_name, task.config.cell, task.config.seed),
         started_at=utc_timestamp(),
         task=task_name,
-        settings={**settings, **task.places()},
+        settings={**settings, **task.local_paths()},
         backend=keras.backend.backend(),
         checkpoint_steps=checkpoint_steps,
         environment=environment.describe_environment() | strategy.describe_strategy(),
@@ -241,7 +241,7 @@ class _Run:
         record.metrics = {**validation, **test}
         record.signatures = evaluation.signatures
         record.tables = evaluation.tables
-        headline = task.facts.headline
+        headline = task.dataset_spec.headline
         record.headline = {
             "name": headline.name,
             "value": evaluation.metrics[headline.name],
@@ -272,7 +272,7 @@ class _Run:
         ]
         if not chosen:
             return []
-        raw = [self.task.raw(test[index]) for index in chosen]
+        raw = [self.task.raw_input(test[index]) for index in chosen]
         explained = self.task.explain(self.model, raw, self.data)
         return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
 

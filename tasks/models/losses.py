@@ -66,6 +66,6 @@ def _is_right(targets, logits):
     return ops.cast(ops.equal(found, ops.cast(targets, found.dtype)), "float32")
 
 
-def watched(accuracy: str = "accuracy") -> list:
+def training_metrics(accuracy: str = "accuracy") -> list:
     """Returns the metrics to watch: cross entropy without smoothing, and accuracy, 0 to 1."""
     return [Average(CrossEntropy().call, "cross_entropy"), Average(_is_right, accuracy)]

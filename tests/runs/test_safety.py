@@ -175,9 +175,9 @@ def test_a_record_edited_by_hand_is_refused(folder, fields, message):
     ("settings", "message"),
     [
         ({"units": 1 << 40}, "The weights do not fit the model"),
-        ({"units": "4"}, "--units must be a whole number, got '4'"),
-        ({"units": 4.5}, "--units must be a whole number"),
-        ({"layers": True}, "--layers must be a whole number"),
+        ({"units": "4"}, "--units must be an integer, got '4'"),
+        ({"units": 4.5}, "--units must be an integer"),
+        ({"layers": True}, "--layers must be an integer"),
         ({"learning_rate": "high"}, "--learning-rate must be a number"),
         ({"layers": 100_000}, "--layers must be at most"),
         ({"cell": "__class__"}, "Unknown cell|does not describe a model"),

@@ -121,7 +121,7 @@ def test_padding_does_not_change_the_loss():
 
 def test_metrics_count_every_target_once_whatever_its_batch():
     random = np.random.default_rng(0)
-    watched = losses.watched()
+    watched = losses.training_metrics()
     right = total = count = 0
     for width in (3, 11):
         logits = random.normal(size=(2, width, 5)).astype("float32")

@@ -345,7 +345,7 @@ def test_flickr8k_itself_is_read_whole(tmp_path, manual_dir):
             "manual_dir": str(manual_dir),
         }
     )
-    source = task.source()
+    source = task.load_source()
     assert {name: len(rows) for name, rows in source.splits.items()} == {
         "train": 6000,
         "validation": 1000,

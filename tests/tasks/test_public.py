@@ -71,7 +71,7 @@ def mocked(monkeypatch, tmp_path):
 def source_of(task, dataset, tmp_path, **settings):
     return tasks.get_task(task)(
         {"dataset": dataset, "data_dir": str(tmp_path), **settings}
-    ).source()
+    ).load_source()
 
 
 @pytest.mark.parametrize(("task", "dataset", "splits", "reads"), SETS)

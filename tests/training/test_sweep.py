@@ -87,7 +87,7 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
     [
         ({"given": ["units"]}, "expected NAME=VALUE"),
         ({"given": ["unit=3"]}, "Unknown setting of classification: 'unit'.*Did you mean 'units'"),
-        ({"given": ["units=big"]}, "--units must be a int|whole number"),
+        ({"given": ["units=big"]}, "--units must be an? int"),
         ({"given": ["units=0"]}, "--units must be at least 1"),
         ({"given": ["units=1", "units=2"]}, "given twice"),
         ({"given": ["horizontal_flip=perhaps"]}, "--horizontal-flip must be true or false"),

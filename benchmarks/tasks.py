@@ -53,7 +53,7 @@ def run_task(name, kind, settings):
             layers.CELLS[cell] = layers.CELLS[cell]._replace(layer=theirs)
         layers.Bidirectional = keras.layers.Bidirectional
     with tempfile.TemporaryDirectory() as folder:
-        _, place = experiment.run(name, settings, results_dir=folder, display=Display())
+        _, place = experiment.run_experiment(name, settings, results_dir=folder, display=Display())
         with (place / "epochs.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
@@ -142,7 +142,7 @@ def epochs_of_torch(task, data, train, validation, count):
     import torch
     from torch import nn
 
-    from rnn_topologies.training.loop import learning_rate
+    from rnn_topologies.training.loop import learning_rate_schedule
 
     config = task.config
     units, width, target_size = config.units, config.embedding_size, len(data.preprocessors["target"])
@@ -185,7 +185,7 @@ def epochs_of_torch(task, data, train, validation, count):
     torch.manual_seed(0)
     model = EncoderDecoder()
     optimizer = torch.optim.Adam(model.parameters(), eps=1e-7)
-    rate = learning_rate(config.learning_rate, len(train) * count)
+    rate = learning_rate_schedule(config.learning_rate, len(train) * count)
     loss_of = nn.CrossEntropyLoss(ignore_index=0, label_smoothing=config.label_smoothing)
     step = 0
     for epoch in range(count):

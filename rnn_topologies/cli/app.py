@@ -187,7 +187,7 @@ def train(
     """Settles the backend, runs the tasks, and returns the exit status.
 
     Args:
-        options: `results_dir` and `checkpoint_steps`, see `experiment.run`.
+        options: `results_dir` and `checkpoint_steps`, see `experiment.run_experiment`.
     """
     backend = check_backend(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     for name in names:
@@ -201,7 +201,7 @@ def train(
     for name in names:
         if len(names) > 1:
             display.show_heading(name)
-        record, _ = experiment.run(name, settings, display=display, **options)
+        record, _ = experiment.run_experiment(name, settings, display=display, **options)
         records.append(record)
         if record.status == "interrupted":
             break
@@ -214,14 +214,14 @@ def resume_run(run: str, results_dir: str) -> int:
     """Goes on with a run that has not ended, and returns the exit status."""
     from ..training import checkpoint
 
-    state = checkpoint.find(run, results_dir)
-    deterministic = state.asked.settings.get("deterministic", False)
-    backend = check_backend(state.asked.backend)
-    display = set_up_keras(backend, deterministic=deterministic, strategy=state.asked.strategy)
-    display.note(f"resuming {state.asked.run_id}")
+    state = checkpoint.find_checkpoint(run, results_dir)
+    deterministic = state.request.settings.get("deterministic", False)
+    backend = check_backend(state.request.backend)
+    display = set_up_keras(backend, deterministic=deterministic, strategy=state.request.strategy)
+    display.note(f"resuming {state.request.run_id}")
     from ..training import experiment
 
-    record, _ = experiment.resume(state, display=display)
+    record, _ = experiment.resume_experiment(state, display=display)
     return _status([record])
 
 

@@ -55,7 +55,7 @@ def table(
     from ..runs import store, tables
     from ..training import checkpoint
 
-    if left := checkpoint.names(results_dir):
+    if left := checkpoint.unfinished_runs(results_dir):
         print(f"{len(left)} unfinished, such as {left[-1]}: see --resume", file=sys.stderr)
     runs = store.load_runs(results_dir)
     for column, wanted in (("task", task), ("dataset", dataset)):
@@ -293,9 +293,9 @@ def lesson(
     environment.silence_tensorflow()
     if name is None:
         with environment.hide_native_output(sys.stderr):
-            for one in lessons.names():
-                print(f"{one:15} {lessons.summary(one)}")
+            for one in lessons.lesson_names():
+                print(f"{one:15} {lessons.lesson_summary(one)}")
         return
     with environment.hide_native_output(sys.stderr):
         import keras  # noqa: F401 - TensorFlow's notes about its build
-    lessons.run(name, results_dir, seed=seed)
+    lessons.run_lesson(name, results_dir, seed=seed)

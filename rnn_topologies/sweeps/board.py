@@ -92,13 +92,13 @@ class Board(tune.Callback):
         record, rows = self._known(trial, run_id)
         record.status, record.error, record.epochs_run = status, error, len(rows)
         store.write_run(self.results_dir, record, epochs=rows)
-        checkpoint.discard(self.results_dir, run_id)
+        checkpoint.discard_checkpoint(self.results_dir, run_id)
 
     def _known(self, trial, run_id: str):
         """Returns what is known of a run: its settings, and the epochs that it saved."""
         asked = plan.of(self.asked, trial.config)
         task = tasks.get_task(asked.task)(asked.settings)
-        begun = checkpoint.known(self.results_dir, run_id)
+        begun = checkpoint.read_request(self.results_dir, run_id)
         record = new_record(
             task,
             asked.task,
@@ -107,7 +107,7 @@ class Board(tune.Callback):
             environment=begun.environment if begun else {"backend": self.asked.backend},
             git=begun.git if begun else None,
         )
-        return record, checkpoint.rows(self.results_dir, run_id)
+        return record, checkpoint.saved_epochs(self.results_dir, run_id)
 
     def _end(self, trial, status: str) -> None:
         self.running.pop(trial.trial_id, None)

@@ -74,10 +74,10 @@ def work(trial: Trial, results_dir: pathlib.Path, report):
         from ..training import experiment
 
     display = Reporter(report)
-    if trial.run_id in checkpoint.names(results_dir):
-        state = checkpoint.find(trial.run_id, results_dir)
-        return experiment.resume(state, display=display)[0]
-    return experiment.run(
+    if trial.run_id in checkpoint.unfinished_runs(results_dir):
+        state = checkpoint.find_checkpoint(trial.run_id, results_dir)
+        return experiment.resume_experiment(state, display=display)[0]
+    return experiment.run_experiment(
         trial.task,
         trial.settings,
         results_dir=results_dir,

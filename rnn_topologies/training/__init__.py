@@ -1,1 +1,1 @@
-"""Training a run: experiment, loop, checkpoints, strategy, environment."""
+"""Training: one run from its data to its record, with checkpoints and data parallelism."""

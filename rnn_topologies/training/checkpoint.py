@@ -1,14 +1,14 @@
-"""Runs that have not ended: what is needed to go on with them. Imports no keras.
+"""Checkpoints: what it takes to resume a run that has not finished. Imports no keras.
 
-`<results>/unfinished/<run id>/` holds, from the beginning of a run until its folder in `runs/` is
-complete,
+`<results>/unfinished/<run id>/` exists from the start of a run until its folder in `runs/` is
+complete, and holds
 
-    run.json        what was asked, with the folders of data that a record leaves out
-    checkpoint.npz  the state of training after the last epoch, or step, that was saved
-    lock            held by the process that works on the run, and let go when it dies
+    run.json        the `RunRequest`, with the data folders that a record leaves out
+    checkpoint.npz  the state of training at the last checkpoint
+    lock            held by the process that works on the run, released when it dies
 
-A checkpoint is written beside its place and renamed: however a process ends, there is the last
-whole one. It names folders of this machine, so it is not to be passed on.
+A checkpoint is written to a temporary file and renamed: however a process dies, the last complete
+checkpoint remains. It names folders of this machine, so do not pass it on.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import pathlib
 import shutil
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
@@ -29,14 +29,17 @@ from rnn_topologies.tasks.errors import UserError, unknown_name
 from ..runs import store
 from ..runs.record import FINAL_STATUSES
 
+if TYPE_CHECKING:
+    import numpy as np
+
 LAST = "last"
-RUN, CHECKPOINT, LOCK = "run.json", "checkpoint.npz", "lock"
-FACTS = "facts"  # the array of a checkpoint that holds its JSON
+REQUEST, CHECKPOINT, LOCK = "run.json", "checkpoint.npz", "lock"
+METADATA = "facts"  # the array of a checkpoint that holds its metadata as JSON
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a run was asked to do, in JSON types: enough to do it again."""
+class RunRequest:
+    """Everything needed to start a run again, in JSON types."""
 
     run_id: str
     started_at: str
@@ -49,75 +52,78 @@ class Asked:
     strategy: str | None = None
 
 
-class Unfinished:
-    """A run that has not ended.
+class CheckpointManager:
+    """Saves and loads the checkpoint of one run, and locks the run for this process.
 
     Args:
-        folder: `<results>/unfinished/<run id>`.
-        asked: what it was asked to do.
+        folder: `<results>/unfinished/<run id>`, created if missing.
+        request: how to start the run again.
 
     Raises:
-        UserError: another process works on it.
+        UserError: another process is working on the run.
     """
 
-    def __init__(self, folder: pathlib.Path, asked: Asked):
-        self.folder, self.asked = folder, asked
+    def __init__(self, folder: pathlib.Path, request: RunRequest):
+        self.folder, self.request = folder, request
         filesystem.make(folder)
         self._lock = filelock.FileLock(folder / LOCK)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(f"{asked.run_id} is still running.") from None
-        self._write_asked()
+            raise UserError(f"{request.run_id} is still running.") from None
+        self._write_request()
 
     @property
     def results_dir(self) -> pathlib.Path:
         return self.folder.parent.parent
 
-    def _write_asked(self) -> None:
-        text = json.dumps(dataclasses.asdict(self.asked), indent=2, ensure_ascii=False)
-        with filesystem.replacing(self.folder / RUN) as beside:
-            beside.write_text(text + "\n", "utf-8")
+    def _write_request(self) -> None:
+        text = json.dumps(dataclasses.asdict(self.request), indent=2, ensure_ascii=False)
+        with filesystem.replacing(self.folder / REQUEST) as temporary:
+            temporary.write_text(text + "\n", "utf-8")
 
-    def save(self, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-        """Keeps the state of training in place of the one before.
+    def save(self, metadata: Mapping[str, Any], arrays: Mapping[str, "np.ndarray"]) -> None:
+        """Replaces the checkpoint.
 
         Raises:
-            OSError: it cannot be written; the one before is kept.
+            OSError: it cannot be written; the previous one is kept.
         """
         import numpy as np
 
-        text = json.dumps(facts, allow_nan=False).encode()
-        if not (self.folder / RUN).is_file():  # somebody removed the results folder
+        text = json.dumps(metadata, allow_nan=False).encode()
+        if not (self.folder / REQUEST).is_file():  # somebody deleted the results folder
             filesystem.make(self.folder)
-            self._write_asked()
-        with filesystem.replacing(self.folder / CHECKPOINT) as beside, beside.open("wb") as file:
-            np.savez(file, **{FACTS: np.frombuffer(text, "uint8")}, **arrays)
+            self._write_request()
+        with (
+            filesystem.replacing(self.folder / CHECKPOINT) as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.savez(file, **{METADATA: np.frombuffer(text, "uint8")}, **arrays)
             file.flush()
             os.fsync(file.fileno())
 
-    def saved(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Returns the facts and arrays of the last checkpoint, or None if there is none.
+    def load(self) -> tuple[dict[str, Any], dict[str, "np.ndarray"]] | None:
+        """Returns the metadata and arrays of the checkpoint, or None if there is none yet.
 
         Raises:
             UserError: it cannot be read.
         """
-        return _saved(self.folder / CHECKPOINT)
+        return _load(self.folder / CHECKPOINT)
 
     def has_checkpoint(self) -> bool:
         return (self.folder / CHECKPOINT).is_file()
 
     def close(self, *, keep: bool) -> None:
-        """Lets go of the run; unless it is kept, removes its folder."""
+        """Unlocks the run, and deletes its folder unless `keep`."""
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # there is more in one of them
+            with contextlib.suppress(OSError):  # one of them is not empty
                 self.folder.parent.rmdir()
                 self.results_dir.rmdir()
         self._lock.release()
 
 
-def _saved(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, "np.ndarray"]] | None:
     import numpy as np
 
     if not path.is_file():
@@ -125,95 +131,98 @@ def _saved(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        facts = json.loads(arrays.pop(FACTS).tobytes())
+        metadata = json.loads(arrays.pop(METADATA).tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path} cannot be read: {error}. Remove it, and --resume starts anew."
+            f"Cannot read {path}: {error}. Delete it, and --resume starts the run from scratch."
         ) from error
-    return facts, arrays
+    return metadata, arrays
 
 
-def place(results_dir: str | pathlib.Path, run_id: str) -> pathlib.Path:
+def checkpoint_folder(results_dir: str | pathlib.Path, run_id: str) -> pathlib.Path:
     return pathlib.Path(results_dir) / "unfinished" / run_id
 
 
-def names(results_dir: str | pathlib.Path) -> list[str]:
-    """Returns the ids of runs that have not ended, oldest first, those that go on among them."""
-    return [name for name in _folders(results_dir) if not _has_ended(results_dir, name)]
+def unfinished_runs(results_dir: str | pathlib.Path) -> list[str]:
+    """Returns the ids of runs that have not finished, oldest first, including running ones."""
+    return [name for name in _folder_names(results_dir) if not _has_finished(results_dir, name)]
 
 
-def _folders(results_dir: str | pathlib.Path) -> list[str]:
-    return sorted(path.parent.name for path in place(results_dir, "").glob(f"*/{RUN}"))
+def _folder_names(results_dir: str | pathlib.Path) -> list[str]:
+    requests = checkpoint_folder(results_dir, "").glob(f"*/{REQUEST}")
+    return sorted(path.parent.name for path in requests)
 
 
-def _has_ended(results_dir: str | pathlib.Path, run_id: str) -> bool:
+def _has_finished(results_dir: str | pathlib.Path, run_id: str) -> bool:
     record = store.find_record(results_dir, run_id)
     return record is not None and record.status in FINAL_STATUSES
 
 
-def known(results_dir: str | pathlib.Path, run_id: str) -> Asked | None:
-    """Returns what an unfinished run was asked, or None if there is no such run."""
-    path = place(results_dir, run_id) / RUN
-    return _read(path) if path.is_file() else None
+def read_request(results_dir: str | pathlib.Path, run_id: str) -> RunRequest | None:
+    """Returns the request of an unfinished run, or None if there is no such run."""
+    path = checkpoint_folder(results_dir, run_id) / REQUEST
+    return _read_request(path) if path.is_file() else None
 
 
-def rows(results_dir: str | pathlib.Path, run_id: str) -> list[dict]:
-    """Returns the epochs of an unfinished run, as far as it has saved them."""
-    saved = _saved(place(results_dir, run_id) / CHECKPOINT)
-    return saved[0]["progress"]["rows"] if saved else []
+def saved_epochs(results_dir: str | pathlib.Path, run_id: str) -> list[dict[str, Any]]:
+    """Returns the rows of `epochs.csv` that an unfinished run has saved so far."""
+    checkpoint = _load(checkpoint_folder(results_dir, run_id) / CHECKPOINT)
+    if checkpoint is None:
+        return []
+    metadata, _ = checkpoint
+    return metadata["progress"]["rows"]
 
 
-def discard(results_dir: str | pathlib.Path, run_id: str) -> None:
-    """Removes the state of a run that nobody will go on with."""
-    shutil.rmtree(place(results_dir, run_id), ignore_errors=True)
+def discard_checkpoint(results_dir: str | pathlib.Path, run_id: str) -> None:
+    """Deletes the checkpoint of a run that will not be resumed."""
+    shutil.rmtree(checkpoint_folder(results_dir, run_id), ignore_errors=True)
 
 
 def is_running(results_dir: str | pathlib.Path, run_id: str) -> bool:
-    """Whether a process works on it."""
-    if not (place(results_dir, run_id) / LOCK).exists():
+    """Whether a process is working on the run."""
+    path = checkpoint_folder(results_dir, run_id) / LOCK
+    if not path.exists():
         return False
-    lock = filelock.FileLock(place(results_dir, run_id) / LOCK)
     try:
-        with lock.acquire(timeout=0):
+        with filelock.FileLock(path).acquire(timeout=0):
             return False
     except filelock.Timeout:
         return True
 
 
-def find(run: str, results_dir: str | pathlib.Path) -> Unfinished:
-    """Returns a run to go on with.
+def find_checkpoint(run: str, results_dir: str | pathlib.Path) -> CheckpointManager:
+    """Returns the checkpoint of an interrupted run, locked for this process.
 
     Args:
-        run: its id, the beginning of its id if no other begins so, or `last`: the one that began
-            last, of those that no process works on.
-        results_dir: where runs are.
+        run: run id, a unique prefix of one, or `last`: the most recent run that is not running.
+        results_dir: folder of results.
 
     Raises:
-        UserError: there is none, there are several, or a process works on it.
+        UserError: no run matches, several do, or it is still running.
     """
-    known = names(results_dir)
-    for name in set(_folders(results_dir)) - set(known):  # it ended, and then its process died
-        discard(results_dir, name)
+    unfinished = unfinished_runs(results_dir)
+    for name in set(_folder_names(results_dir)) - set(unfinished):
+        discard_checkpoint(results_dir, name)  # its process died right after finishing the run
     if run == LAST:
-        found = [name for name in known if not is_running(results_dir, name)][-1:]
+        matches = [name for name in unfinished if not is_running(results_dir, name)][-1:]
     else:
-        found = [name for name in known if name == run] or [
-            name for name in known if name.startswith(run)
+        matches = [name for name in unfinished if name == run] or [
+            name for name in unfinished if name.startswith(run)
         ]
-    if len(found) > 1:
-        raise UserError(f"{run!r} is the beginning of {len(found)} runs: {', '.join(found[:5])}.")
-    if not found:
-        if not known:
-            raise UserError(f"There is no unfinished run in {results_dir}.")
+    if len(matches) > 1:
+        raise UserError(f"{run!r} matches {len(matches)} runs: {', '.join(matches[:5])}.")
+    if not matches:
+        if not unfinished:
+            raise UserError(f"No interrupted run in {results_dir}.")
         if run == LAST:
             raise UserError(f"All unfinished runs in {results_dir} are still running.")
-        raise UserError(unknown_name("unfinished run", run, known[-5:]))
-    folder = place(results_dir, found[0])
-    return Unfinished(folder, _read(folder / RUN))
+        raise UserError(unknown_name("interrupted run", run, unfinished[-5:]))
+    folder = checkpoint_folder(results_dir, matches[0])
+    return CheckpointManager(folder, _read_request(folder / REQUEST))
 
 
-def _read(path: pathlib.Path) -> Asked:
+def _read_request(path: pathlib.Path) -> RunRequest:
     try:
-        return Asked(**json.loads(path.read_text("utf-8")))
+        return RunRequest(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {path}: {error}.") from error

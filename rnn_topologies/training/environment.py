@@ -39,7 +39,7 @@ def describe_environment() -> dict[str, Any]:
     backend = keras.backend.backend()
     device = _device_kind(backend)
     try:
-        kernel = native.instruction_set() if device == "cpu" and not native.obstacle() else None
+        kernel = native.instruction_set() if device == "cpu" and not native.fallback_reason() else None
     except ValueError as error:
         raise UserError(str(error)) from error
     return {

@@ -1,244 +1,283 @@
-"""One run: data, model, training, scores, record."""
+"""Experiments: one run from data, model and training to its scores and its record."""
 
 import contextlib
 import functools
 import math
+import pathlib
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorboard.summary  # noqa: F401 - were it missing, that shall be told before training
+import numpy as np
+import tensorboard.summary  # noqa: F401 - if it is missing, fail before training, not after
 
 from rnn_topologies import tasks
+from rnn_topologies.tasks.base import Data, Task
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.data.batching import Batches
 from rnn_topologies.tasks.errors import NotWrittenError, UserError
 
 from ..runs import model_io, store
-from ..runs.record import Status, new_record, new_run_id, utc_timestamp
-from . import checkpoint, environment, interruption, loop, strategy
+from ..runs.record import Record, Status, new_record, new_run_id, utc_timestamp
+from . import strategy
+from .callbacks import DivergedError
+from .checkpoint import CheckpointManager, RunRequest, checkpoint_folder
+from .display import RunDisplay
+from .environment import (
+    describe_environment,
+    describe_reproducibility,
+    git_state,
+)
+from .interruption import StopRequest
+from .loop import Trainer, compile_model
 
-EXPLAINED = 4  # test examples, of those that went right and of those that went wrong
+EXPLAINED = 4  # number of right, and of wrong, test examples to explain
 
 
-def run(
+def run_experiment(
     task_name: str,
     settings: Mapping[str, Any],
     *,
-    results_dir,
-    display,
+    results_dir: str | pathlib.Path,
+    display: RunDisplay,
     checkpoint_steps: int = 200,
     run_id: str | None = None,
-):
+) -> tuple[Record, pathlib.Path]:
     """Runs a task and writes its record, also if it fails, diverges or is interrupted.
 
     Args:
         task_name: name of a task.
-        settings: the fields of its `Config` that the user chose.
+        settings: values for fields of the task's `Config`; the rest keep their defaults.
         results_dir: folder under which `runs/<run id>/` is written.
-        display: see `Display`.
-        checkpoint_steps: training steps after which the state is saved, beside every epoch.
-        run_id: by default a new one.
+        display: receives the events of the run.
+        checkpoint_steps: steps between checkpoints; one is saved after every epoch, too.
+        run_id: id of the run. Default: a new one.
 
     Returns:
-        `(record, folder)`.
+        `(record, folder)`. In a distributed run, only the chief's folder exists.
 
     Raises:
-        UserError: a setting is wrong, or something is missing that the user must provide; no
-            folder is written.
-        NotWrittenError: the results folder cannot be written any more.
-        Exception: whatever broke the run, after a record of status `failed` was written.
+        UserError: a setting is invalid, or something that the user must provide is missing;
+            nothing is written.
+        NotWrittenError: the results folder is no longer writable.
+        Exception: whatever made the run fail, after a record of status `failed` was written.
     """
     task = tasks.get_task(task_name)(settings)
     model_io.check_cell(task.config.cell)
     if not strategy.is_chief():
-        results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # for its state, while it helps
+        results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # deleted at the end
     filesystem.check_writable(results_dir, "--results-dir")
-    asked = checkpoint.Asked(
+    request = RunRequest(
         run_id=run_id or new_run_id(task_name, task.config.cell, task.config.seed),
         started_at=utc_timestamp(),
         task=task_name,
         settings={**settings, **task.local_paths()},
         backend=keras.backend.backend(),
         checkpoint_steps=checkpoint_steps,
-        environment=environment.describe_environment() | strategy.describe_strategy(),
-        git=environment.git_state(),
+        environment=describe_environment() | strategy.describe_strategy(),
+        git=git_state(),
         strategy="data_parallel" if strategy.is_distributed() else None,
     )
-    place = checkpoint.place(results_dir, asked.run_id)
-    return _carry_out(task, checkpoint.Unfinished(place, asked), display)
+    folder = checkpoint_folder(results_dir, request.run_id)
+    return _execute(task, CheckpointManager(folder, request), display)
 
 
-def resume(state: checkpoint.Unfinished, *, display):
-    """Goes on with a run that has not ended, to what it would have come to.
+def resume_experiment(
+    checkpoint: CheckpointManager, *, display: RunDisplay
+) -> tuple[Record, pathlib.Path]:
+    """Resumes an interrupted run; it ends as it would have without the interruption.
 
     Args:
-        state: see `unfinished.find`; of the backend that Keras runs on.
-        display: see `Display`.
+        checkpoint: see `checkpoint.find_checkpoint`; Keras must use its backend.
+        display: receives the events of the run.
 
     Returns:
         `(record, folder)`.
 
     Raises:
-        UserError, NotWrittenError, Exception: as `run`.
+        UserError, NotWrittenError, Exception: as `run_experiment`.
     """
-    asked = state.asked
-    task = tasks.get_task(asked.task)(asked.settings)
-    for what, then, now in (
-        (
-            "environment",
-            asked.environment,
-            environment.describe_environment() | strategy.describe_strategy(),
-        ),
-        ("commit", asked.git, environment.git_state()),
+    request = checkpoint.request
+    task = tasks.get_task(request.task)(request.settings)
+    environment = describe_environment() | strategy.describe_strategy()
+    for name, before, now in (
+        ("environment", request.environment, environment),
+        ("commit", request.git, git_state()),
     ):
-        if then != now:
-            display.note(f"the {what} has changed: figures may differ in their last digits")
-    return _carry_out(task, state, display)
+        if before != now:
+            display.note(
+                f"the {name} has changed since the run started: figures may differ in their last "
+                "digits"
+            )
+    return _execute(task, checkpoint, display)
 
 
-def _carry_out(task, state: checkpoint.Unfinished, display):
-    Batches.mistake = None  # of an earlier run of this process
-    stop = interruption.StopRequest()
-    run = _Run(task, state, display, stop)
+def _execute(
+    task: Task, checkpoint: CheckpointManager, display: RunDisplay
+) -> tuple[Record, pathlib.Path]:
+    Batches.mistake = None  # it may be left from an earlier run of this process
+    stop = StopRequest()
+    run = _Run(task, checkpoint, display, stop)
     with stop.handle_signals():
         try:
-            run.go()
+            run.train_and_evaluate()
         except KeyboardInterrupt:
-            run.end("interrupted", stop.signal and f"stopped by {stop.signal.name}")
-        except loop.DivergedError as error:
+            run.finish("interrupted", f"stopped by {stop.signal.name}" if stop.signal else None)
+        except DivergedError as error:
             run.record.diverged_step = error.step
-            run.end("diverged", _said(error))
+            run.finish("diverged", _describe(error))
         except Exception as error:
-            # A mistake that a batch met, which TensorFlow wraps in an error of its own.
+            # TensorFlow wraps what a batch raises in an error of its own.
             error = Batches.mistake or error
             if run.model is None and isinstance(error, UserError):
-                state.close(keep=state.has_checkpoint())
+                checkpoint.close(keep=checkpoint.has_checkpoint())
             else:
-                run.end("failed", _said(error))
+                run.finish("failed", _describe(error))
             raise error from None
         else:
-            run.end("ok")
-    if run.folder is not None:
+            run.finish("ok")
+    if strategy.is_chief():
         display.show_result(run.record, run.examples, run.folder)
     return run.record, run.folder
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
 class _Run:
-    """The state of a run, so that what there is of it can be written whenever it ends."""
+    """The state of a run, which `finish` can write whenever the run ends."""
 
-    def __init__(self, task, state: checkpoint.Unfinished, display, stop: interruption.StopRequest):
-        self.task, self.state, self.display, self.stop = task, state, display, stop
-        self.model = self.data = self.training = self.folder = None
-        self.examples, self.explained, self.seconds = [], [], {}
-        asked = state.asked
+    def __init__(
+        self, task: Task, checkpoint: CheckpointManager, display: RunDisplay, stop: StopRequest
+    ):
+        self.task, self.checkpoint, self.display, self.stop = task, checkpoint, display, stop
+        self.data: Data | None = None
+        self.model: keras.Model | None = None
+        self.trainer: Trainer | None = None
+        self.examples: Sequence[Mapping[str, Any]] = []
+        self.explained: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+        request = checkpoint.request
+        self.folder = store.runs_folder(checkpoint.results_dir) / request.run_id
         self.record = new_record(
             task,
-            asked.task,
-            run_id=asked.run_id,
-            started_at=asked.started_at,
-            environment=asked.environment,
-            git=asked.git,
+            request.task,
+            run_id=request.run_id,
+            started_at=request.started_at,
+            environment=request.environment,
+            git=request.git,
         )
 
-    def go(self):
-        task, record = self.task, self.record
-        saved = self.state.saved()
-        record.reproducible = environment.describe_reproducibility(task.config.deterministic)
-        stage = self.display.stage(f"data {task.dataset}", has_bars=True)
+    def train_and_evaluate(self) -> None:
+        task = self.task
+        saved = self.checkpoint.load()
+        self.record.reproducible = describe_reproducibility(task.config.deterministic)
+        data = self.data = self._load_data()
+        started_at = time.perf_counter()
+        # After loading: TFDS draws from Python's generator when it prepares a data set, and Keras
+        # takes the seeds of initializers from that generator.
+        keras.utils.set_random_seed(task.config.seed)
+        model = self.model = task.build_model(data)
+        trainer = self.trainer = Trainer(
+            model,
+            task,
+            data,
+            self.display,
+            checkpoint_steps=self.checkpoint.request.checkpoint_steps,
+            save=functools.partial(self._save_checkpoint, data),
+            stop=self.stop,
+        )
+        if saved is not None:
+            self._restore_checkpoint(trainer, data, *saved)
+        self._train(trainer, started_at)
+        if strategy.is_distributed():
+            if not strategy.is_chief():
+                return
+            model = self.model = self._rebuild_locally(model, data)
+        with self.display.stage("test"), self._timed("evaluate"):
+            self._evaluate(trainer, model, data)
+
+    def _load_data(self) -> Data:
+        stage = self.display.stage(f"data {self.task.dataset}", has_bars=True)
         with stage, self._timed("data"):
-            self.data = data = task.load_data()
-        record.data = {
+            data = self.task.load_data()
+        self.record.data = {
             "name": data.name,
             "examples": {name: len(split) for name, split in data.splits.items()},
             "sha256": data.sha256,
             **data.notes,
         }
-        began = time.perf_counter()
-        # After the data: TFDS draws from Python's generator when it prepares a set, and Keras
-        # takes the seeds of first weights from it.
-        keras.utils.set_random_seed(task.config.seed)
-        self.model = model = task.build_model(data)
-        self.training = loop.Training(
-            model,
-            task,
-            data,
-            self.display,
-            checkpoint_steps=self.state.asked.checkpoint_steps,
-            save=self._save,
-            stop=self.stop,
-        )
-        if saved is not None:
-            self._restore(*saved)
+        return data
+
+    def _train(self, trainer: Trainer, started_at: float) -> None:
+        """Trains the model; the time until the first step ends counts as compilation."""
         before = dict(self.seconds)
         try:
-            with self.display.training(task.config.epochs):
-                self.training.run()
+            with self.display.training(self.task.config.epochs):
+                trainer.train_model()
         finally:
-            ended = time.perf_counter()
-            first = self.training.first_step_at or ended
-            for name, spent in (("compile", first - began), ("fit", ended - first)):
-                self.seconds[name] = before.get(name, 0.0) + spent
-        record.best_epoch = self.training.progress.best_epoch
-        if strategy.is_distributed():
-            if not strategy.is_chief():
-                return
-            strategy.disable_data_parallel()
-            arrays = list(model_io.weights_by_name(model).values())
-            self.model = task.build_model(data)
-            self.model.set_weights(arrays)
-            loop.compile_model(self.model, task, 1, task.metrics())
-        with self.display.stage("test"), self._timed("evaluate"):
-            self._evaluate()
+            ended_at = time.perf_counter()
+            first_step_at = trainer.first_step_at or ended_at
+            self.seconds["compile"] = before.get("compile", 0.0) + first_step_at - started_at
+            self.seconds["fit"] = before.get("fit", 0.0) + ended_at - first_step_at
+        self.record.best_epoch = trainer.progress.best_epoch
 
-    def _save(self, progress, arrays) -> None:
-        """Keeps the state of training; if it cannot be kept, says so and goes on."""
-        facts = {
+    def _rebuild_locally(self, model: keras.Model, data: Data) -> keras.Model:
+        """Returns a copy of a distributed model that runs in this process alone."""
+        strategy.disable_data_parallel()
+        arrays = list(model_io.weights_by_name(model).values())
+        model = self.task.build_model(data)
+        model.set_weights(arrays)
+        compile_model(model, self.task, 1, self.task.metrics())
+        return model
+
+    def _save_checkpoint(
+        self, data: Data, progress: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        metadata = {
             "progress": progress,
             "seconds": self.seconds,
             "resumed": self.record.resumed,
-            "sha256": self.data.sha256,
+            "sha256": data.sha256,
         }
         try:
-            self.state.save(facts, arrays)
+            self.checkpoint.save(metadata, arrays)
         except OSError as error:
             self.display.note(
-                f"the state cannot be saved: {error.strerror}; training goes on without"
+                f"cannot save a checkpoint: {error.strerror}; training continues without it"
             )
 
-    def _restore(self, facts, arrays) -> None:
-        if facts["sha256"] != self.data.sha256:
+    def _restore_checkpoint(
+        self,
+        trainer: Trainer,
+        data: Data,
+        metadata: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        if metadata["sha256"] != data.sha256:
             raise UserError(
-                f"{self.task.dataset} has changed since {self.record.run_id} began. Start a new "
-                "run, or bring the data back."
+                f"{self.task.dataset} has changed since {self.record.run_id} started. Start a new "
+                "run, or restore the original data."
             )
-        progress = facts["progress"]
-        self.training.restore(progress, arrays)
-        self.seconds = facts["seconds"]
-        place = {name: progress[name] for name in ("epoch", "step")}
-        self.record.resumed = [*facts["resumed"], {"at": utc_timestamp(), **place}]
-        self.display.note(f"going on after epoch {place['epoch']}, step {place['step']}")
+        progress = metadata["progress"]
+        trainer.restore(progress, arrays)
+        self.seconds = metadata["seconds"]
+        epoch, step = progress["epoch"], progress["step"]
+        resumption = {"at": utc_timestamp(), "epoch": epoch, "step": step}
+        self.record.resumed = [*metadata["resumed"], resumption]
+        self.display.note(f"resuming after epoch {epoch}, step {step}")
 
-    def _evaluate(self):
-        task, data, record = self.task, self.data, self.record
-        best = self.training.progress.rows[record.best_epoch - 1]
-        validation = {
-            name.replace("val_", "validation/"): value
-            for name, value in best.items()
-            if name.startswith("val_")
-        }
-        evaluation = task.evaluate(self.model, "test", data)
-        test = {f"test/{name}": value for name, value in evaluation.metrics.items()}
+    def _evaluate(self, trainer: Trainer, model: keras.Model, data: Data) -> None:
+        task, record = self.task, self.record
+        evaluation = task.evaluate(model, "test", data)
         self.examples = evaluation.examples
-        self.explained = self._explain(data.splits["test"])
-        record.metrics = {**validation, **test}
+        self.explained = self._explain(model, data)
+        test = {f"test/{name}": value for name, value in evaluation.metrics.items()}
+        record.metrics = {**_best_validation_metrics(trainer), **test}
         record.signatures = evaluation.signatures
         record.tables = evaluation.tables
         headline = task.dataset_spec.headline
@@ -253,83 +292,89 @@ class _Run:
             name: metrics[headline.name] for name, metrics in record.baseline_metrics.items()
         }
 
+    def _explain(self, model: keras.Model, data: Data) -> list[dict[str, Any]]:
+        """Returns explanations of a few test examples, right and wrong ones."""
+        test = data.splits["test"]
+        outcomes = [bool(example["right"]) for example in self.examples[: len(test)]]
+        right = [index for index, is_right in enumerate(outcomes) if is_right]
+        wrong = [index for index, is_right in enumerate(outcomes) if not is_right]
+        indices = [*right[:EXPLAINED], *wrong[:EXPLAINED]]
+        if not indices:
+            return []
+        raw_inputs = [self.task.raw_input(test[index]) for index in indices]
+        explanations = self.task.explain(model, raw_inputs, data)
+        return [
+            {"index": index, **explanation}
+            for index, explanation in zip(indices, explanations, strict=True)
+        ]
+
     @contextlib.contextmanager
-    def _timed(self, name):
-        began = time.perf_counter()
+    def _timed(self, name: str) -> Iterator[None]:
+        started_at = time.perf_counter()
         try:
             yield
         finally:
-            spent = time.perf_counter() - began
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            seconds = time.perf_counter() - started_at
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
-    def _explain(self, test) -> list[dict]:
-        """Returns what the model did with a few test examples, right and wrong ones."""
-        outcomes = [bool(example["right"]) for example in self.examples[: len(test)]]
-        chosen = [
-            index
-            for outcome in (True, False)
-            for index in [i for i, right in enumerate(outcomes) if right is outcome][:EXPLAINED]
-        ]
-        if not chosen:
-            return []
-        raw = [self.task.raw_input(test[index]) for index in chosen]
-        explained = self.task.explain(self.model, raw, self.data)
-        return [{"index": i, **one} for i, one in zip(chosen, explained, strict=True)]
-
-    def end(self, status: Status, error: str | None = None) -> None:
-        """Writes what there is of the run.
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Writes the run as far as it got, and deletes its checkpoint unless it can be resumed.
 
         Raises:
-            NotWrittenError: that is not possible where it belongs.
+            NotWrittenError: the results folder is not writable.
         """
         if not strategy.is_chief():
-            self.state.close(keep=False)
-            shutil.rmtree(self.state.results_dir, ignore_errors=True)
+            self.checkpoint.close(keep=False)
+            shutil.rmtree(self.checkpoint.results_dir, ignore_errors=True)
             return
-        record = self.record
-        record.status = status
-        record.error = error
-        record.seconds = {name: round(value, 3) for name, value in self.seconds.items()}
-        rows = self.training.progress.rows if self.training else []
-        record.epochs_run = len(rows)
-        if self.model is not None and self.model.built:
-            record.model = {
-                "trainable_parameters": sum(
-                    math.prod(weight.shape) for weight in self.model.trainable_weights
-                )
-            }
-        preprocessors = (
-            {name: preprocessor.to_json() for name, preprocessor in self.data.preprocessors.items()}
-            if self.data
-            else {}
-        )
+        rows = self.trainer.progress.rows if self.trainer else []
+        self._complete_record(status, error, epochs_run=len(rows))
+        preprocessors = self.data.preprocessors if self.data else {}
         has_weights = status != "failed" and self.model is not None
         write = functools.partial(
             store.write_run,
-            record=record,
+            record=self.record,
             epochs=rows,
             examples=self.examples,
             explained=self.explained,
-            preprocessors=preprocessors,
+            preprocessors={name: one.to_json() for name, one in preprocessors.items()},
             weights=model_io.weights_by_name(self.model) if has_weights else None,
         )
         try:
-            self.folder = write(self.state.results_dir)
-        except OSError as error:
-            self._rescue(write, error)
-        has_failed = status == "failed" and self.state.has_checkpoint()
-        self.state.close(keep=status == "interrupted" or has_failed)
+            write(self.checkpoint.results_dir)
+        except OSError as os_error:
+            self._write_elsewhere(write, os_error)
+        has_failed = status == "failed" and self.checkpoint.has_checkpoint()
+        self.checkpoint.close(keep=status == "interrupted" or has_failed)
 
-    def _rescue(self, write, error: OSError) -> None:
-        """Writes the run elsewhere, and breaks off with a message that says where."""
-        place = self.state.results_dir
-        message = f"The run could not be written into {place}: {error.strerror}."
+    def _complete_record(self, status: Status, error: str | None, *, epochs_run: int) -> None:
+        record = self.record
+        record.status, record.error, record.epochs_run = status, error, epochs_run
+        record.seconds = {name: round(value, 3) for name, value in self.seconds.items()}
+        if self.model is not None and self.model.built:
+            sizes = (math.prod(weight.shape) for weight in self.model.trainable_weights)
+            record.model = {"trainable_parameters": sum(sizes)}
+
+    def _write_elsewhere(self, write: Callable[[str], pathlib.Path], error: OSError) -> None:
+        """Writes the run to a temporary folder, keeps the checkpoint, and says where both are."""
+        results_dir = self.checkpoint.results_dir
+        message = f"The run could not be written to {results_dir}: {error.strerror}."
         try:
-            elsewhere = write(tempfile.mkdtemp(prefix="rnn-topologies-"))
-            message += f" It is in {elsewhere}: move it into {store.runs_folder(place)}."
-        except OSError as second:
-            message += f" Nor could it elsewhere: {second.strerror}."
-        if self.state.has_checkpoint():
-            message += f" Or make room and write it again: --resume {self.record.run_id}."
-        self.state.close(keep=True)
+            folder = write(tempfile.mkdtemp(prefix="rnn-topologies-"))
+            message += f" It is in {folder}: move it to {store.runs_folder(results_dir)}."
+        except OSError as second_error:
+            message += f" A temporary folder failed, too: {second_error.strerror}."
+        if self.checkpoint.has_checkpoint():
+            message += f" Or free disk space and write it again: --resume {self.record.run_id}."
+        self.checkpoint.close(keep=True)
         raise NotWrittenError(message) from error
+
+
+def _best_validation_metrics(trainer: Trainer) -> dict[str, float]:
+    progress = trainer.progress
+    row = next(row for row in progress.rows if row["epoch"] == progress.best_epoch)
+    return {
+        name.replace("val_", "validation/"): value
+        for name, value in row.items()
+        if name.startswith("val_")
+    }

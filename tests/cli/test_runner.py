@@ -18,7 +18,7 @@ from rnn_topologies.runs.record import SCHEMA, Record, new_run_id, utc_timestamp
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.errors import UserError
-from rnn_topologies.training import experiment, loop
+from rnn_topologies.training import callbacks, experiment
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {"units": 8, "embedding_size": 4, "epochs": 2, "batch_size": 16}
@@ -41,7 +41,7 @@ def run(tmp_path, data_dir, monkeypatch):
 
     def ran(**settings):
         shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
-        record, folder = experiment.run(
+        record, folder = experiment.run_experiment(
             "translation",
             {**SMALL, "data_dir": data_dir, **settings},
             results_dir=tmp_path / "results",
@@ -116,20 +116,20 @@ def test_a_run_is_rebuilt_from_its_folder_alone(run):
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
     record, folder, output = run(learning_rate=1e38)
     assert record.status == "diverged"
-    assert "not finite any more at step" in record.error
+    assert "became NaN or infinite at step" in record.error
     assert "--learning-rate" in record.error
     assert store.read_record(folder).status == "diverged"
     assert "diverged" in output
 
 
 def test_ctrl_c_keeps_what_there_is(run, monkeypatch):
-    original = loop.Saver.on_epoch_end
+    original = callbacks.CheckpointSaver.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
         original(self, epoch, logs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Saver, "on_epoch_end", interrupt)
+    monkeypatch.setattr(callbacks.CheckpointSaver, "on_epoch_end", interrupt)
     record, folder, output = run()
     assert record.status == "interrupted"
     assert record.epochs_run == 1
@@ -162,7 +162,7 @@ def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="Choose another folder with --results-dir"):
-        experiment.run(
+        experiment.run_experiment(
             "translation", {"data_dir": data_dir}, results_dir=blocked, display=progress.Display()
         )
 
@@ -371,7 +371,7 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
     path.write_text("text,label\n" + rows, "utf-8")
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     settings = {"dataset": str(path), "units": 4, "epochs": 2}
-    record, folder = experiment.run(
+    record, folder = experiment.run_experiment(
         "text_classification", settings, results_dir=tmp_path / "results", display=shown
     )
     assert record.dataset == record.config["dataset"] == "files/films.csv"
@@ -389,7 +389,7 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
 def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     settings = {"units": 4, "epochs": 1, "limit": 30}
-    _, folder = experiment.run(name, settings, results_dir=tmp_path / "results", display=shown)
+    _, folder = experiment.run_experiment(name, settings, results_dir=tmp_path / "results", display=shown)
     task, model, data = model_io.load_model(folder)
     again = tasks.get_task(name)(settings).load_data()
     place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
@@ -417,7 +417,7 @@ def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     assert "parity" in tasks.task_names()
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
-    record, folder = experiment.run(
+    record, folder = experiment.run_experiment(
         "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=shown
     )
     assert record.status == "ok"

@@ -20,7 +20,7 @@ ARTEFACTS = pathlib.Path(__file__).parents[2] / "build"
 
 
 def write_run(folder, task, cell, seed, *, samples, explained, status="ok", tables=None, value=0.5):
-    """Writes a run as `experiment.run` would."""
+    """Writes a run as `experiment.run_experiment` would."""
     run_id = f"20260101T00000{seed}Z-{task}-{cell}-seed{seed}-abcd"
     ok = status == "ok"
     record = Record(

@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
     shown = progress.Display(Console(file=(place / "output.txt").open("w")))
     settings = {**SMALL, "data_dir": str(place / "data")}
     found = {
-        task: experiment.run(task, settings | own, results_dir=place, display=shown)[1]
+        task: experiment.run_experiment(task, settings | own, results_dir=place, display=shown)[1]
         for task, own in TASKS.items()
     }
     yield place, found

@@ -39,7 +39,9 @@ def good(tmp_path_factory):
     films.write_text("text,label\n" + "".join(f"film {n},{n % 2}\n" for n in range(60)), "utf-8")
     shown = progress.Display(Console(file=io.StringIO()))
     settings = {"dataset": str(films), "units": 4, "epochs": 1}
-    return experiment.run("text_classification", settings, results_dir=place, display=shown)[1]
+    return experiment.run_experiment(
+        "text_classification", settings, results_dir=place, display=shown
+    )[1]
 
 
 @pytest.fixture
@@ -82,9 +84,9 @@ def test_the_folder_is_good_before_it_is_damaged(folder):
 def test_a_pickle_among_the_weights_is_not_opened(folder, tmp_path):
     touched = tmp_path / "touched"
     np.savez(folder / "weights.npz", **{"000.x": np.array([Touch(touched)], object)})
-    refused(folder, "does not hold weights")
+    refused(folder, "is not a weights file")
     (folder / "weights.npz").write_bytes(pickle.dumps(Touch(touched)))
-    refused(folder, "does not hold weights")
+    refused(folder, "is not a weights file")
     assert not touched.exists()
 
 
@@ -101,7 +103,7 @@ def test_a_keras_file_with_a_lambda_layer_is_not_opened(folder, tmp_path):
     model.save(tmp_path / "model.keras")
     touched.unlink(missing_ok=True)
     shutil.copy(tmp_path / "model.keras", folder / "weights.npz")
-    refused(folder, "does not hold weights")
+    refused(folder, "is not a weights file")
     assert not touched.exists()
 
 
@@ -109,14 +111,14 @@ def test_an_hdf5_file_with_an_external_link_is_not_followed(folder, tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file["000.x"] = h5py.ExternalLink("/etc/passwd", "/")
     shutil.copy(tmp_path / "weights.h5", folder / "weights.npz")
-    refused(folder, "does not hold weights")
+    refused(folder, "is not a weights file")
 
 
 @pytest.mark.parametrize("name", ["../000.x.npy", "/etc/000.x.npy", "000.x/../../y.npy", "x.exe"])
 def test_an_archive_that_leads_out_of_its_folder_is_refused(folder, tmp_path, name):
     before = set(tmp_path.rglob("*"))
     npz(folder / "weights.npz", {name: npy([1.0])})
-    refused(folder, "is not the name of an array")
+    refused(folder, "is not a valid array name")
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -139,9 +141,9 @@ def test_weights_that_would_grow_in_memory_are_refused(folder):
     header = npy(np.zeros(4))
     huge = header.replace(b"(4,), ", b"(4000000000000,), ")[: len(header)]
     npz(folder / "weights.npz", {"000.x.npy": huge})
-    refused(folder, "does not hold weights")
+    refused(folder, "is not a weights file")
     npz(folder / "weights.npz", {"000.x.npy": npy(np.array(["text"]))})
-    refused(folder, "is not a plain array of numbers")
+    refused(folder, "is not a plain numeric array")
 
 
 def change(folder, **fields):
@@ -162,7 +164,7 @@ def change(folder, **fields):
         ({"metrics": {"test/x": "high"}}, "metrics.test/x: Input should be a valid number"),
         ({"surprise": 1}, "surprise: Unexpected"),
         ({"seconds": None}, "seconds: Input should be"),
-        ({"data": None}, "came to no model"),
+        ({"data": None}, "has no model"),
         ({"data": {"name": "x"}}, "does not describe a model"),
     ],
 )
@@ -181,7 +183,7 @@ def test_a_record_edited_by_hand_is_refused(folder, fields, message):
         ({"learning_rate": "high"}, "--learning-rate must be a number"),
         ({"layers": 100_000}, "--layers must be at most"),
         ({"cell": "__class__"}, "Unknown cell|does not describe a model"),
-        ({"manual_dir": "/etc"}, "has manual_dir, which no record has"),
+        ({"manual_dir": "/etc"}, "has manual_dir, which is never recorded"),
         ({"surprise": 1}, "Unknown setting of text_classification"),
     ],
 )
@@ -200,10 +202,10 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
             kept = path.read_bytes()
             path.unlink()
         path.symlink_to(secret)
-        with pytest.raises(UserError, match=f"{name} is not a plain file"):
+        with pytest.raises(UserError, match=f"{name} is not a regular file"):
             store.find_file(folder, name)
         if name in ("record.json", "weights.npz"):
-            refused(folder, "is not a plain file")
+            refused(folder, "is not a regular file")
             path.unlink()
             path.write_bytes(kept)
 
@@ -211,7 +213,7 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder):
     (folder / "record.json").unlink()
     os.mkfifo(folder / "record.json")
-    refused(folder, "is not a plain file")
+    refused(folder, "is not a regular file")
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(folder):
@@ -283,7 +285,7 @@ def test_damaged_runs_among_good_ones_are_named_and_skipped(good, folder, tmp_pa
     place = tmp_path / "results"
     shutil.copytree(good, place / "runs/another")
     (folder / "record.json").write_text("{", "utf-8")
-    with pytest.warns(UserWarning, match=f"{folder.name} is left out.*damaged"):
+    with pytest.warns(UserWarning, match=f"skipping .*{folder.name}: .*damaged"):
         status, shown = tell(capfd, "table", "--results-dir", place)
     assert not status
     assert "accuracy" in shown.out
@@ -291,7 +293,7 @@ def test_damaged_runs_among_good_ones_are_named_and_skipped(good, folder, tmp_pa
         path = place / "runs/another" / name
         kept = path.read_bytes()
         path.write_bytes(b'{"\xff')
-        with pytest.warns(UserWarning, match="is left out"):
+        with pytest.warns(UserWarning, match="skipping"):
             status, _ = tell(capfd, "report", "--results-dir", place)
         assert not status
         path.write_bytes(kept)

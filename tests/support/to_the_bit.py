@@ -28,16 +28,16 @@ SETTINGS = {"limit": 150, "epochs": 3, "units": 6, "batch_size": 16, "determinis
 def main(task: str, place: pathlib.Path) -> None:
     shown = progress.Display()
     settings = {**SETTINGS, "data_dir": str(place / "data")}
-    whole, folder = experiment.run(task, settings, results_dir=place / "whole", display=shown)
+    whole, folder = experiment.run_experiment(task, settings, results_dir=place / "whole", display=shown)
     for stops in ([1], [6, 11]):  # steps of the whole training at which to stop
         parts = place / f"parts{len(stops)}"
         stop_at(stops)
-        record, _ = experiment.run(
+        record, _ = experiment.run_experiment(
             task, settings, results_dir=parts, display=shown, checkpoint_steps=4
         )
         while record.status == "interrupted":
-            state = checkpoint.find(checkpoint.LAST, parts)
-            record, resumed = experiment.resume(state, display=shown)
+            state = checkpoint.find_checkpoint(checkpoint.LAST, parts)
+            record, resumed = experiment.resume_experiment(state, display=shown)
         assert record.status == "ok"
         assert len(record.resumed) == len(stops), record.resumed
         compare(folder, whole, resumed, record)
@@ -56,7 +56,7 @@ def stop_at(steps: list[int]) -> None:
             left.pop(0)
             stops[-1].signal = signal.SIGTERM
 
-    loop.Watch.on_train_batch_end = watched
+    callbacks.ProgressReporter.on_train_batch_end = watched
 
 
 class Stop(interruption.StopRequest):
@@ -85,6 +85,6 @@ def epochs(folder) -> list[dict]:
 
 if __name__ == "__main__":
     stops = []
-    Watch = loop.Watch
+    Watch = callbacks.ProgressReporter
     interruption.StopRequest = Stop
     main(sys.argv[1], pathlib.Path(sys.argv[2]))

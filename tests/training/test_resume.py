@@ -18,7 +18,7 @@ from rnn_topologies import tasks
 from rnn_topologies.cli import progress
 from rnn_topologies.runs import store
 from rnn_topologies.tasks.errors import UserError
-from rnn_topologies.training import checkpoint, experiment, loop
+from rnn_topologies.training import callbacks, checkpoint, experiment
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "support"
 RUNNER = pathlib.Path(__file__).parents[2] / "runner.py"
@@ -60,7 +60,7 @@ def test_a_run_that_is_killed_goes_on(moment, tmp_path):
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     assert not store.list_run_folders(tmp_path / "results")
     done = call(RUNNER, "--resume", "last", "--results-dir", tmp_path / "results", status=0)
-    assert ("going on after" in done.stdout) == (moment != "data")
+    assert ("resuming after" in done.stdout) == (moment != "data")
     (folder,) = store.list_run_folders(tmp_path / "results")
     record = store.read_record(folder)
     assert (record.status, record.epochs_run) == ("ok", 2)
@@ -100,7 +100,7 @@ def test_one_signal_ends_a_run_well(tmp_path, data_dir, sent, status):
     assert (record.status, record.error) == ("interrupted", f"stopped by {sent.name}")
     assert f"--resume {record.run_id}" in err
     assert (folder / store.WEIGHTS).is_file()
-    assert checkpoint.names(tmp_path / "results") == [record.run_id]
+    assert checkpoint.unfinished_runs(tmp_path / "results") == [record.run_id]
 
 
 def test_a_second_signal_ends_a_run_now(tmp_path, data_dir):
@@ -113,7 +113,7 @@ def test_a_second_signal_ends_a_run_now(tmp_path, data_dir):
     _, err = process.communicate(timeout=120)
     assert process.returncode in (130, 143)
     assert "Traceback" not in err
-    assert len(checkpoint.names(tmp_path / "results")) == 1
+    assert len(checkpoint.unfinished_runs(tmp_path / "results")) == 1
     store.load_runs(tmp_path / "results")
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_loses_nothing(tmp_path, data_dir):
             TMPDIR=str(elsewhere),
             status=1,
         )
-        assert "the state cannot be saved: No space left on device" in done.stdout
+        assert "cannot save a checkpoint: No space left on device" in done.stdout
         assert done.stderr.count("\n") == 1
         assert "could not be written" in done.stderr
         assert store.load_runs(place).empty
@@ -165,16 +165,16 @@ def quiet(tmp_path):
 
 def test_a_results_folder_that_is_removed_meanwhile_comes_back(tmp_path, data_dir, monkeypatch):
     place = tmp_path / "results"
-    original = loop.Best.on_epoch_end
+    original = callbacks.BestWeights.on_epoch_end
 
     def remove(self, epoch, logs=None):
         original(self, epoch, logs)
         if epoch == 0:
             shutil.rmtree(place)
 
-    monkeypatch.setattr(loop.Best, "on_epoch_end", remove)
+    monkeypatch.setattr(callbacks.BestWeights, "on_epoch_end", remove)
     settings = {"limit": 100, "epochs": 2, "units": 8, "data_dir": data_dir}
-    record, folder = experiment.run(
+    record, folder = experiment.run_experiment(
         "translation", settings, results_dir=place, display=quiet(tmp_path)
     )
     assert store.read_record(folder) == record
@@ -184,21 +184,21 @@ def test_a_results_folder_that_is_removed_meanwhile_comes_back(tmp_path, data_di
 @pytest.mark.parametrize("name", ["loss", "val_loss"])
 def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, data_dir, monkeypatch, name):
     settings = {"limit": 100, "epochs": 2, "units": 8, "data_dir": data_dir}
-    original = loop.Watch.on_epoch_end
+    original = callbacks.ProgressReporter.on_epoch_end
     if name == "loss":
         settings["learning_rate"] = 1e38
     else:
         monkeypatch.setattr(
-            loop.Watch,
+            callbacks.ProgressReporter,
             "on_epoch_end",
             lambda self, epoch, logs: original(self, epoch, {**logs, "val_loss": float("inf")}),
         )
-    record, folder = experiment.run(
+    record, folder = experiment.run_experiment(
         "translation", settings, results_dir=tmp_path / "results", display=quiet(tmp_path)
     )
     assert record.status == store.read_record(folder).status == "diverged"
     assert re.search(rf"at step {record.diverged_step}\. Try a smaller", record.error)
-    assert not checkpoint.names(tmp_path / "results")
+    assert not checkpoint.unfinished_runs(tmp_path / "results")
 
 
 def test_a_damaged_image_is_named_when_training_meets_it(tmp_path):
@@ -214,7 +214,7 @@ def test_a_damaged_image_is_named_when_training_meets_it(tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:150])
     settings = {"dataset": str(tmp_path / "photos"), "epochs": 1, "units": 4}
     with pytest.raises(UserError, match="7.png cannot be read as an image"):
-        experiment.run(
+        experiment.run_experiment(
             "classification", settings, results_dir=tmp_path / "results", display=quiet(tmp_path)
         )
 
@@ -222,29 +222,33 @@ def test_a_damaged_image_is_named_when_training_meets_it(tmp_path):
 def test_data_that_have_changed_are_not_trained_on(tmp_path, monkeypatch):
     films = tmp_path / "films.csv"
     films.write_text("text,label\n" + "".join(f"film {n},{n % 2}\n" for n in range(60)), "utf-8")
-    original = loop.Saver.on_epoch_end
+    original = callbacks.CheckpointSaver.on_epoch_end
 
     def stop(self, epoch, logs=None):
         original(self, epoch, logs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Saver, "on_epoch_end", stop)
+    monkeypatch.setattr(callbacks.CheckpointSaver, "on_epoch_end", stop)
     settings = {"dataset": str(films), "epochs": 2, "units": 4}
     place = tmp_path / "results"
-    experiment.run("text_classification", settings, results_dir=place, display=quiet(tmp_path))
+    experiment.run_experiment(
+        "text_classification", settings, results_dir=place, display=quiet(tmp_path)
+    )
     films.write_text(films.read_text("utf-8").replace("film 7,1", "film 7,0"), "utf-8")
     with pytest.raises(UserError, match="has changed since"):
-        experiment.resume(checkpoint.find("last", place), display=quiet(tmp_path))
-    assert checkpoint.names(place)
+        experiment.resume_experiment(
+            checkpoint.find_checkpoint("last", place), display=quiet(tmp_path)
+        )
+    assert checkpoint.unfinished_runs(place)
 
 
 def test_runs_to_resume_are_found(tmp_path):
     place = tmp_path / "results"
-    with pytest.raises(UserError, match="There is no unfinished run"):
-        checkpoint.find("last", place)
+    with pytest.raises(UserError, match="No interrupted run"):
+        checkpoint.find_checkpoint("last", place)
     states = []
     for number in range(3):
-        asked = checkpoint.Asked(
+        asked = checkpoint.RunRequest(
             run_id=f"2026010{number}-run",
             started_at="",
             task="translation",
@@ -254,32 +258,34 @@ def test_runs_to_resume_are_found(tmp_path):
             environment={},
             git=None,
         )
-        state = checkpoint.Unfinished(checkpoint.place(place, asked.run_id), asked)
+        state = checkpoint.CheckpointManager(
+            checkpoint.checkpoint_folder(place, asked.run_id), asked
+        )
         state.save({"number": number}, {"a": np.arange(3)})
         states.append(state)
     with pytest.raises(UserError, match="All unfinished runs .* still running"):
-        checkpoint.find("last", place)
+        checkpoint.find_checkpoint("last", place)
     with pytest.raises(UserError, match="20260101-run is still running"):
-        checkpoint.find("20260101", place)
+        checkpoint.find_checkpoint("20260101", place)
     for state in states[:2]:
         state.close(keep=True)
-    found = checkpoint.find("last", place)
-    assert found.asked == states[1].asked
-    facts, arrays = found.saved()
+    found = checkpoint.find_checkpoint("last", place)
+    assert found.request == states[1].request
+    facts, arrays = found.load()
     assert facts == {"number": 1}
     np.testing.assert_array_equal(arrays["a"], np.arange(3))
     found.close(keep=True)
-    with pytest.raises(UserError, match="is the beginning of"):
-        checkpoint.find("2026", place)
-    with pytest.raises(UserError, match="Unknown unfinished run"):
-        checkpoint.find("2027", place)
+    with pytest.raises(UserError, match="matches"):
+        checkpoint.find_checkpoint("2026", place)
+    with pytest.raises(UserError, match="Unknown interrupted run"):
+        checkpoint.find_checkpoint("2027", place)
     damaged = place / "runs/20260100-run"
     damaged.mkdir(parents=True)
     (damaged / "record.json").write_text("{")
-    assert "20260100-run" in checkpoint.names(place)  # nobody can say that it has ended
-    (checkpoint.place(place, "20260100-run") / checkpoint.CHECKPOINT).write_bytes(b"PK")
-    with pytest.raises(UserError, match="cannot be read.*Remove it"):
-        checkpoint.find("20260100", place).saved()
+    assert "20260100-run" in checkpoint.unfinished_runs(place)  # nobody can say that it has ended
+    (checkpoint.checkpoint_folder(place, "20260100-run") / checkpoint.CHECKPOINT).write_bytes(b"PK")
+    with pytest.raises(UserError, match="Cannot read .*Delete it"):
+        checkpoint.find_checkpoint("20260100", place).load()
 
 
 def test_runs_that_start_together_prepare_their_data_once(tmp_path):

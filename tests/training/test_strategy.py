@@ -89,7 +89,7 @@ def test_two_devices_or_processes_give_the_losses_of_one(task, spread, processes
     assert record.environment["devices"] == 2
     assert record.environment["processes"] == processes
     assert set(record.metrics) > {"validation/loss"}
-    assert not checkpoint.names(tmp_path / "two")
+    assert not checkpoint.unfinished_runs(tmp_path / "two")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])

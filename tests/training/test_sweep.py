@@ -177,7 +177,7 @@ def test_a_sweep_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path):
     assert set(runs["status"]) == {"ok"}
     for name, when in first.items():
         assert (tmp_path / "runs" / name / "record.json").stat().st_mtime_ns == when
-    assert not checkpoint.names(tmp_path)
+    assert not checkpoint.unfinished_runs(tmp_path)
 
 
 def test_optuna_proposes_and_hopeless_runs_are_stopped_and_recorded(tmp_path):
@@ -197,7 +197,7 @@ def test_optuna_proposes_and_hopeless_runs_are_stopped_and_recorded(tmp_path):
     assert len(runs) == 5
     assert set(runs["status"]) <= {"ok", "stopped"}
     assert runs["config/units"].nunique() > 1
-    assert not checkpoint.names(tmp_path)
+    assert not checkpoint.unfinished_runs(tmp_path)
     for _, run in runs[runs["status"] == "stopped"].iterrows():
         assert "not among the best after epoch" in run["error"]
         assert run["epochs_run"] >= 1
@@ -241,7 +241,7 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
     record = store.read_record(folder)
     assert (record.status, record.error) == ("failed", "the process died, twice")
     assert json.loads((folder / "record.json").read_text())["config"]["limit"] == 100
-    assert not checkpoint.names(place)
+    assert not checkpoint.unfinished_runs(place)
 
 
 def test_what_ended_a_run_is_told():

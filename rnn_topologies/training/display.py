@@ -1,0 +1,42 @@
+"""What an experiment reports while it runs; the command line and Ray workers implement it."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ..runs.record import Record
+
+
+class RunDisplay(Protocol):
+    """Receives the events of a run, in this order."""
+
+    def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
+        """Wraps a stage that is not training; `has_bars` if it draws its own progress bars."""
+        ...
+
+    def training(self, epochs: int) -> AbstractContextManager[None]:
+        """Wraps training."""
+        ...
+
+    def start_epoch(self, number: int) -> None:
+        """Starts an epoch, counted from 1."""
+        ...
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Ends a training step."""
+        ...
+
+    def show_epoch(self, row: Mapping[str, Any]) -> None:
+        """Ends an epoch with a row of `epochs.csv`."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Shows one line about the run as a whole."""
+        ...
+
+    def show_result(
+        self, record: Record, examples: Sequence[Mapping[str, Any]], folder: pathlib.Path
+    ) -> None:
+        """Shows the result: test examples with their outputs, and where the run is stored."""
+        ...

@@ -67,7 +67,7 @@ def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | Non
             try:
                 epochs = store.read_epochs(run["folder"])
             except UserError as error:
-                warnings.warn(f"the epochs of {run['folder']} are left out: {error}", stacklevel=2)
+                warnings.warn(f"skipping the epochs of {run['folder']}: {error}", stacklevel=2)
                 continue
             for epoch in epochs[:: max(1, len(epochs) // MOST_CURVES)]:
                 for part, column in (("training", "loss"), ("validation", "val_loss")):

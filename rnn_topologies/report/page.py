@@ -101,13 +101,13 @@ class Shown:
         try:
             self._look_at(folder)
         except (UserError, *MISMATCHES) as error:
-            warnings.warn(f"what {folder} shows is left out: {error!r}", stacklevel=2)
+            warnings.warn(f"skipping the details of {folder}: {error!r}", stacklevel=2)
 
     def _look_at(self, folder: pathlib.Path) -> None:
         confusion = store.read_record(folder).tables.get("confusion")
         if confusion:
             self.confusion = charts.confusion_matrix(confusion)
-        samples = store.read_json_lines(folder, "samples.jsonl")
+        samples = store.read_json_lines(folder, store.SAMPLES)
         self.examples = [
             _example(samples[one["index"]], one)
             for one in store.read_json_lines(folder, store.EXPLANATIONS)

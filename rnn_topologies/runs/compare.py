@@ -1,6 +1,8 @@
-"""Two runs side by side: what differs, and whether the difference could be chance."""
+"""Compares two runs: their settings, their metrics, and whether the difference is significant."""
 
+import math
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -13,19 +15,20 @@ from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap
 
 from . import store
-from .record import Record
-from .tables import format_number
+from .record import Headline, Record
+from .tables import format_count, format_number
 
 
 class Comparison(NamedTuple):
-    """What `compare` finds.
+    """The result of `compare_runs`.
 
     Attributes:
-        first, second: the records.
-        settings: `{name: (first, second)}` of those that differ.
-        examples: number of test examples.
-        difference: of the headline, first - second.
-        interval: 95 % of the paired bootstrap.
+        first: the record of the first run.
+        second: the record of the second run.
+        settings: `{name: (first, second)}` for the settings that differ.
+        examples: the number of test examples.
+        difference: the headline metric of the first run minus that of the second.
+        interval: 95 % confidence interval of `difference`, from the paired bootstrap.
     """
 
     first: Record
@@ -40,92 +43,109 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> Comparison:
     """Compares the runs in two folders on the same test examples.
 
     Raises:
-        UserError: they are not of the same test data, or one has no scores or samples.
+        UserError: the runs have different test examples, or one has no scores or samples.
     """
     try:
         return _compare(first, second)
     except (KeyError, TypeError) as error:
-        raise UserError(f"One of the records lacks what a comparison needs: {error!r}.") from error
+        raise UserError(f"One of the records is incomplete: {error!r}.") from error
 
 
 def _compare(*folders: pathlib.Path) -> Comparison:
     records = [store.read_record(folder) for folder in folders]
-    one, other = records
     for record in records:
         if record.status != "ok":
-            raise UserError(f"{record.run_id} is {record.status}: there is nothing to compare.")
+            raise UserError(f"{record.run_id} is {record.status} and cannot be compared.")
+    first, second = records
     for name in ("task", "dataset"):
-        if getattr(one, name) != getattr(other, name):
+        if getattr(first, name) != getattr(second, name):
             raise UserError(
-                f"The runs are of different {name}s: {getattr(one, name)} and "
-                f"{getattr(other, name)}."
+                f"The runs have different {name}s: {getattr(first, name)} and "
+                f"{getattr(second, name)}."
             )
-    samples = [_samples(*pair) for pair in zip(folders, records, strict=True)]
-    asked = [[(row["source"], row["target"]) for row in rows] for rows in samples]
-    if asked[0] != asked[1]:
-        raise UserError("The runs were tested on different examples, and cannot be paired.")
-    parts = [_parts(record, rows) for record, rows in zip(records, samples, strict=True)]
-    everything = {**one.config, **other.config, "backend": None}
-    values = [{**r.config, "backend": r.environment["backend"]} for r in records]
+    samples = [_read_samples(*pair) for pair in zip(folders, records, strict=True)]
+    questions = [[(row["source"], row["target"]) for row in rows] for rows in samples]
+    if questions[0] != questions[1]:
+        raise UserError("The runs were tested on different examples and cannot be compared.")
+    parts = [_score_parts(record, rows) for record, rows in zip(records, samples, strict=True)]
     return Comparison(
-        one,
-        other,
-        {
-            name: (values[0].get(name), values[1].get(name))
-            for name in everything
-            if values[0].get(name) != values[1].get(name)
-        },
+        first,
+        second,
+        _different_settings(first, second),
         len(samples[0]),
-        one.headline["value"] - other.headline["value"],
+        _headline(first)["value"] - _headline(second)["value"],
         bootstrap.difference(*parts),
     )
 
 
-def _samples(folder: pathlib.Path, record) -> list[dict]:
-    rows = store.read_json_lines(folder, "samples.jsonl")
+def _different_settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
+    settings = [{**r.config, "backend": r.environment["backend"]} for r in (first, second)]
+    values = {
+        name: (settings[0].get(name), settings[1].get(name))
+        for name in {**settings[0], **settings[1]}
+    }
+    return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+
+
+def _headline(record: Record) -> Headline:
+    if record.headline is None:
+        raise UserError(f"{record.run_id} has no headline metric.")
+    return record.headline
+
+
+def _read_samples(folder: pathlib.Path, record: Record) -> list[dict[str, Any]]:
+    rows = store.read_json_lines(folder, store.SAMPLES)
     if not rows:
-        raise UserError(f"{record.run_id} has no samples.jsonl: its test examples are not there.")
-    return rows[: record.data["examples"]["test"]]
+        raise UserError(f"{record.run_id} has no {store.SAMPLES}: its test examples are missing.")
+    return rows[: _data_facts(record)["examples"]["test"]]
 
 
-def _parts(record, rows):
+def _data_facts(record: Record) -> Mapping[str, Any]:
+    return record.data or {}
+
+
+def _score_parts(record: Record, rows: Sequence[Mapping[str, Any]]) -> bootstrap.Parts:
+    """Returns the headline metric by test example, after checking it against the record."""
     task = tasks.get_task(record.task)(record.config)
-    data = Data(name=record.data["name"], sha256="", splits={}, notes=record.data)
+    facts = _data_facts(record)
+    data = Data(name=facts["name"], sha256="", splits={}, notes=facts)
     parts = task.score_parts(rows, data)
-    whole = parts.score(parts.rows.sum(axis=0))
-    if abs(whole - record.headline["value"]) > 1e-6 * max(1.0, abs(whole)):
+    total = parts.score(parts.rows.sum(axis=0))
+    recorded = _headline(record)["value"]
+    if abs(total - recorded) > 1e-6 * max(1.0, abs(total)):
         raise UserError(
-            f"{record.run_id}: its samples score {whole:.6g}, and its record says "
-            f"{record.headline['value']:.6g}. One of them was changed."
+            f"{record.run_id}: its samples score {total:.6g}, but its record says "
+            f"{recorded:.6g}. One of them has been modified."
         )
     return parts
 
 
-def print_comparison(found: Comparison, console: Console) -> None:
-    """Prints a comparison."""
-    one, other = found.first, found.second
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Prints a comparison as a table, followed by the difference and its confidence interval."""
+    first, second = comparison.first, comparison.second
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("")
-    for number_, record in (("A", one), ("B", other)):
-        table.add_column(number_, justify="right", overflow="fold")
-        console.print(f"[bold]{number_}[/bold]  {escape(record.run_id)}", soft_wrap=True)
-    console.print(f"\n{escape(one.task)} · {escape(one.dataset)}, {found.examples} test examples\n")
-    for name, (left, right) in found.settings.items():
-        table.add_row(flag_name(name), str(left), str(right), style="cyan")
-    for name in [n for n in one.metrics if n in other.metrics]:
-        table.add_row(
-            escape(name), format_number(one.metrics[name]), format_number(other.metrics[name])
-        )
-    for name, of in (
-        ("parameters", lambda r: f"{r.model['trainable_parameters']:,}"),
-        ("seconds", lambda r: f"{sum(r.seconds.values()):.0f}"),
-    ):
-        table.add_row(name, of(one), of(other))
-    console.print(table)
-    low, high = found.interval
-    chance = "could be chance" if low <= 0 <= high else "is more than chance among test examples"
+    for letter, record in (("A", first), ("B", second)):
+        table.add_column(letter, justify="right", overflow="fold")
+        console.print(f"[bold]{letter}[/bold]  {escape(record.run_id)}", soft_wrap=True)
     console.print(
-        f"\n{one.headline['name']}: A - B = [bold]{found.difference:+.4f}[/bold], 95 % interval "
-        f"{low:+.4f} to {high:+.4f}\n(paired bootstrap over test examples): the difference "
-        f"{chance}.\nOther seeds may differ by more: compare means over seeds with `table`."
+        f"\n{escape(first.task)} · {escape(first.dataset)}, {comparison.examples} test examples\n"
+    )
+    for name, values in comparison.settings.items():
+        table.add_row(flag_name(name), *map(str, values), style="cyan")
+    for name in [n for n in first.metrics if n in second.metrics]:
+        values = (first.metrics[name], second.metrics[name])
+        table.add_row(escape(name), *map(format_number, values))
+    parameters = [(r.model or {}).get("trainable_parameters", math.nan) for r in (first, second)]
+    table.add_row("parameters", *map(format_count, parameters))
+    seconds = [sum(r.seconds.values()) for r in (first, second)]
+    table.add_row("seconds", *map(format_count, seconds))
+    console.print(table)
+    low, high = comparison.interval
+    significance = "not significant" if low <= 0 <= high else "significant"
+    console.print(
+        f"\n{_headline(first)['name']}: A - B = [bold]{comparison.difference:+.4f}[/bold], "
+        f"95 % CI {low:+.4f} to {high:+.4f}: {significance}\n"
+        "(paired bootstrap over test examples). Different seeds may vary more: compare\n"
+        "means over seeds with `table`."
     )

@@ -1,6 +1,6 @@
-"""What a record holds, and of which type each field is. Imports no keras.
+"""The schema of run records. Imports no keras.
 
-A record may be a stranger's: whoever reads one checks it by these types.
+Records are untrusted input: `store` validates every record that it reads against these types.
 """
 
 import dataclasses
@@ -10,15 +10,26 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import pydantic
-from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+from typing_extensions import TypedDict  # required by pydantic before Python 3.12
 
-# 2 added `tables` and `baseline_metrics`; 3 `diverged_step`, `reproducible`, `resumed`, and the
-# status `stopped`.
-SCHEMA = 3
-# Where files lie on somebody's machine is nobody else's business and changes no result.
+# 2 added `tables` and `baseline_metrics`; 3 added `diverged_step`, `reproducible`, `resumed` and
+# the status `stopped`; 4 renamed settings, see `RENAMED_SETTINGS`.
+SCHEMA = 4
+# Settings that had another name up to schema 3.
+RENAMED_SETTINGS = {
+    "captions": "captions_per_image",
+    "differences": "delta_features",
+    "embedding": "embedding_size",
+    "features": "feature_size",
+    "mirror": "horizontal_flip",
+    "piece": "chunk_length",
+    "shift": "random_translation",
+    "width": "filters",
+}
+# Local paths are private and do not affect results.
 NOT_RECORDED = ("data_dir", "manual_dir")
 Status = Literal["ok", "diverged", "stopped", "interrupted", "failed"]
-FINAL_STATUSES = ("ok", "diverged", "stopped")  # there is nothing to go on with
+FINAL_STATUSES = ("ok", "diverged", "stopped")  # cannot be resumed
 
 PlainName = Annotated[str, pydantic.StringConstraints(pattern=r"^\w[\w.-]*$", max_length=200)]
 Base64 = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -27,7 +38,7 @@ ALLOW_EXTRA_KEYS = pydantic.ConfigDict(strict=True, extra="allow")
 
 
 class Versioned(TypedDict):
-    """What a record of any schema has."""
+    """The field that records of every schema have."""
 
     __pydantic_config__ = ALLOW_EXTRA_KEYS
 
@@ -35,7 +46,7 @@ class Versioned(TypedDict):
 
 
 class Config(TypedDict):
-    """The settings of a run; these are what every task has, and each adds its own."""
+    """The settings of a run: those that all tasks share; each task adds its own."""
 
     __pydantic_config__ = ALLOW_EXTRA_KEYS
 
@@ -44,7 +55,7 @@ class Config(TypedDict):
 
 
 class Headline(TypedDict):
-    """The figure to compare runs by."""
+    """The metric by which runs are compared."""
 
     name: str
     value: float
@@ -53,7 +64,7 @@ class Headline(TypedDict):
 
 
 class Sample(TypedDict):
-    """A line of `samples.jsonl`; a task may add to it."""
+    """A line of `samples.jsonl`; tasks may add fields."""
 
     __pydantic_config__ = ALLOW_EXTRA_KEYS
 
@@ -81,7 +92,10 @@ class Explanation(TypedDict):
 
 @dataclasses.dataclass
 class Record:
-    """One run. `metrics` is flat ("test/bleu"); `seconds` has data, compile, fit, evaluate."""
+    """One run; results/README.md describes the fields.
+
+    `metrics` is flat ("test/bleu"). `seconds` has the keys data, compile, fit and evaluate.
+    """
 
     __pydantic_config__: ClassVar = pydantic.ConfigDict(
         strict=True, extra="forbid", allow_inf_nan=False
@@ -115,24 +129,32 @@ class Record:
     schema: int = SCHEMA
 
 
+def current_settings(settings: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Returns settings that were stored under a schema, with their current names."""
+    renamed = RENAMED_SETTINGS if schema <= 3 else {}
+    return {renamed.get(name, name): value for name, value in settings.items()}
+
+
 def new_run_id(task: str, cell: str, seed: int) -> str:
-    """Returns an id that sorts by time and that no two runs share."""
+    """Returns a unique run id; ids sort by time."""
     now = datetime.datetime.now(datetime.UTC)
     return f"{now:%Y%m%dT%H%M%SZ}-{task}-{cell}-seed{seed}-{secrets.token_hex(2)}"
 
 
 def utc_timestamp() -> str:
-    """Returns the time in UTC as ISO-8601, to the second."""
+    """Returns the current UTC time in ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def new_record(task, name: str, **facts) -> Record:
-    """Returns the record of a run of which nothing is known yet but what was asked.
+    """Returns the record of a run that has just started.
+
+    Its status is `failed` until the run ends.
 
     Args:
-        task: with its settings resolved.
-        name: of the task.
-        facts: `run_id`, `started_at`, `environment` and `git`.
+        task: the task, with its settings resolved.
+        name: the name of the task.
+        facts: the fields `run_id`, `started_at`, `environment` and `git`.
     """
     config = dataclasses.asdict(task.config)
     return Record(

@@ -1,17 +1,17 @@
-"""Records of runs on disk: what was asked, what came out. Reads no model and imports no keras.
+"""Run folders on disk: reads and writes records and the files next to them. Imports no keras.
 
 `<results>/runs/<run id>/` holds
 
-    record.json      one object: the fields of `records.Record`
-    epochs.csv       one row an epoch: epoch, seconds, learning_rate, losses and metrics
-    samples.jsonl    one test example a line, with what the model made of it
-    explained.jsonl  how it came to it, for a few of them: see `Task.explain`
-    tensorboard/     the epochs once more, as TensorBoard reads them
-    weights.npz      arrays in the order of `model.weights`, under their paths
-    <preprocessor>.json      whatever turns raw input into tensors, such as vocabularies
+    record.json          one object with the fields of `Record`
+    epochs.csv           one row per epoch: epoch, seconds, learning_rate, losses and metrics
+    samples.jsonl        one line per test example: input, target and model output
+    explained.jsonl      attention or probabilities for a few of them, see `Task.explain`
+    tensorboard/         the epochs as TensorBoard logs
+    weights.npz          arrays in the order of `model.weights`, named by their paths
+    <preprocessor>.json  what turns raw input into tensors, such as a vocabulary
 
-A run's folder appears whole or not at all: it is written beside its place and renamed. So any
-number of runs can write at once without a lock.
+Run folders are written atomically: to a temporary folder that is then renamed. Any number of runs
+can write at the same time without a lock.
 """
 
 import contextlib
@@ -25,43 +25,47 @@ import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pydantic
 
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError
 
-from .record import SCHEMA, Explanation, Record, Sample, Versioned
+from .record import SCHEMA, Config, Explanation, Record, Sample, Versioned, current_settings
 
-# Fields of a record that are columns of `load_runs` as they are.
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Fields of a record that `load_runs` turns into columns unchanged.
 PLAIN_COLUMNS = ("run_id", "started_at", "status", "task", "topology", "cell", "dataset")
 PLAIN_COLUMNS += ("epochs_run", "best_epoch", "error")
-RECORD, WEIGHTS, EXPLANATIONS = "record.json", "weights.npz", "explained.jsonl"
-ARRAY = re.compile(r"[0-9]{3,}\.[\w.-]+\.npy")
-MAX_TEXT_BYTES = 256 << 20  # of a file of text
+RECORD, WEIGHTS = "record.json", "weights.npz"
+SAMPLES, EXPLANATIONS = "samples.jsonl", "explained.jsonl"
+ARRAY_NAME = re.compile(r"[0-9]{3,}\.[\w.-]+\.npy")
+MAX_TEXT_BYTES = 256 << 20
 
 
 def list_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
     """Returns the run folders in a results folder, or in a folder of run folders, oldest first."""
     path = pathlib.Path(path)
-    place = runs_folder(path) if runs_folder(path).is_dir() else path
-    return sorted(record.parent for record in place.glob("*/record.json"))
+    parent = runs_folder(path) if runs_folder(path).is_dir() else path
+    return sorted(record.parent for record in parent.glob(f"*/{RECORD}"))
 
 
-def load_runs(path: str | pathlib.Path):
-    """Returns all runs of a results folder as a `pandas.DataFrame`, one tidy row a run.
+def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
+    """Returns all runs of a results folder as a `pandas.DataFrame`, one tidy row per run.
 
     Args:
         path: a results folder, or a folder of run folders such as `results/reference`.
 
     Returns:
         Columns `run_id`, `started_at`, `status`, `task`, `topology`, `cell`, `dataset`,
-        `headline`, `value` and `higher_is_better` of the headline, `parameters`, `seconds` (in
-        all), `epochs_run`, `best_epoch`, `error`, `folder`; and `config/...`, `validation/...`,
-        `test/...`, `baseline/...` (the headline of the opponents), `environment/...`, empty where
-        a run has none. A record that cannot be read is left out with a warning that names it.
+        `headline`, `value` and `higher_is_better` of the headline, `parameters`, `seconds` (total),
+        `epochs_run`, `best_epoch`, `error`, `folder`; and `config/...`, `validation/...`,
+        `test/...`, `baseline/...` (the headline metric of the baselines), `environment/...`, empty
+        for runs that lack them. Records that cannot be read are skipped with a warning.
     """
     import pandas as pd
 
@@ -70,11 +74,11 @@ def load_runs(path: str | pathlib.Path):
         try:
             rows.append(_tidy(read_record(folder), folder))
         except UserError as error:
-            warnings.warn(f"{folder} is left out: {error}", stacklevel=2)
+            warnings.warn(f"skipping {folder}: {error}", stacklevel=2)
     return pd.DataFrame(rows)
 
 
-def _tidy(record: "Record", folder: pathlib.Path) -> dict[str, Any]:
+def _tidy(record: Record, folder: pathlib.Path) -> dict[str, Any]:
     headline = record.headline or {}
     return {
         **{name: getattr(record, name) for name in PLAIN_COLUMNS},
@@ -92,6 +96,7 @@ def _tidy(record: "Record", folder: pathlib.Path) -> dict[str, Any]:
 
 
 def runs_folder(results_dir: str | pathlib.Path) -> pathlib.Path:
+    """Returns the folder that holds the run folders of a results folder."""
     return pathlib.Path(results_dir) / "runs"
 
 
@@ -105,58 +110,74 @@ def write_run(
     preprocessors: Mapping[str, str] | None = None,
     weights: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Writes a run's folder, whole or not at all and in place of an earlier one, and returns it.
+    """Writes a run folder atomically, replacing an earlier one, and returns its path.
+
+    Args:
+        results_dir: the results folder; the run is written to `runs/<run id>` in it.
+        record: the record of the run.
+        epochs: the rows of `epochs.csv`.
+        examples: the lines of `samples.jsonl`.
+        explained: the lines of `explained.jsonl`.
+        preprocessors: the JSON text of each preprocessor by name.
+        weights: the arrays of the model by name, see `model_io.weights_by_name`.
 
     Raises:
         OSError: the folder cannot be written; nothing is left behind.
     """
-    place = runs_folder(results_dir) / record.run_id
-    with _appearing(place) as beside:
-        _write_table(beside / "epochs.csv", epochs)
-        _write_lines(beside / "samples.jsonl", examples)
-        _write_lines(beside / EXPLANATIONS, explained)
-        _write_tensorboard(beside / "tensorboard", epochs)
+    folder = runs_folder(results_dir) / record.run_id
+    with _atomic_folder(folder) as partial:
+        _write_csv(partial / "epochs.csv", epochs)
+        _write_json_lines(partial / SAMPLES, examples)
+        _write_json_lines(partial / EXPLANATIONS, explained)
+        _write_tensorboard(partial / "tensorboard", epochs)
         for name, text in (preprocessors or {}).items():
-            (beside / f"{name}.json").write_text(text, "utf-8")
+            (partial / f"{name}.json").write_text(text, "utf-8")
         if weights:
             import numpy as np
 
-            np.savez(beside / WEIGHTS, **weights)
+            np.savez(partial / WEIGHTS, **weights)
         fields = dataclasses.asdict(record)
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
-        (beside / RECORD).write_text(text + "\n", "utf-8")
-    return place
+        (partial / RECORD).write_text(text + "\n", "utf-8")
+    return folder
 
 
 def write_run_files(
     results_dir: str | pathlib.Path, run_id: str, files: Mapping[str, bytes]
 ) -> pathlib.Path:
-    """Writes a run's folder, as `write` does, from the files that it had elsewhere."""
-    with _appearing(runs_folder(results_dir) / run_id) as beside:
+    """Writes a run folder like `write_run`, from the contents of files written elsewhere.
+
+    Args:
+        results_dir: the results folder.
+        run_id: the id of the run.
+        files: the content of each file by its path within the run folder.
+    """
+    folder = runs_folder(results_dir) / run_id
+    with _atomic_folder(folder) as partial:
         for name, content in files.items():
-            path = beside / name
+            path = partial / name
             filesystem.make(path.parent)
             path.write_bytes(content)
-    return runs_folder(results_dir) / run_id
+    return folder
 
 
 @contextlib.contextmanager
-def _appearing(place: pathlib.Path):
-    """Yields a folder to write into, which then takes the place of an earlier one."""
-    beside = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed while it wrote
-    filesystem.make(beside)
+def _atomic_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary folder to write into, then renames it to `folder`."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed while writing
+    filesystem.make(partial)
     try:
-        yield beside
-        if place.exists():  # an interrupted run that has been resumed
-            shutil.rmtree(place)
-        beside.rename(place)
+        yield partial
+        if folder.exists():  # the record of an interrupted run that has been resumed
+            shutil.rmtree(folder)
+        partial.rename(folder)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         if rows:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -164,7 +185,7 @@ def _write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
             writer.writerows(rows)
 
 
-def _write_lines(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_json_lines(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -182,40 +203,40 @@ def _write_tensorboard(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) 
 
 
 def find_file(folder: str | pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the path of a file of a run, or None if there is none.
+    """Returns the path of a file in a run folder, or None if it does not exist.
 
     Raises:
-        UserError: it is anything but a file: a link could lead out of the folder, and a pipe would
-            be waited for without end.
+        UserError: the path is not a regular file. A symbolic link could point outside the folder,
+            and reading a pipe could block forever.
     """
     path = pathlib.Path(folder) / name
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is not a plain file, and is not read.")
+        raise UserError(f"{path} is not a regular file and is not read.")
     return path if path.is_file() else None
 
 
 def read_text(folder: str | pathlib.Path, name: str) -> str:
-    """Returns the text of a file of a run.
+    """Returns the text of a file in a run folder.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: the file is missing, too large or unreadable.
     """
     path = find_file(folder, name)
     if path is None:
         raise UserError(f"{pathlib.Path(folder) / name} is missing.")
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
-            raise UserError(f"{path} is larger than {MAX_TEXT_BYTES >> 20} MB, and is not read.")
+            raise UserError(f"{path} is larger than {MAX_TEXT_BYTES >> 20} MB and is not read.")
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
 
 
 def read_epochs(folder: str | pathlib.Path) -> list[dict[str, float]]:
-    """Returns the rows of a run's `epochs.csv`, empty if there is none.
+    """Returns the rows of a run's `epochs.csv`; empty if the file does not exist.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     path = find_file(folder, "epochs.csv")
     if path is None:
@@ -228,104 +249,105 @@ def read_epochs(folder: str | pathlib.Path) -> list[dict[str, float]]:
 
 
 def read_json_lines(folder: str | pathlib.Path, name: str) -> list[dict[str, Any]]:
-    """Returns the rows of a run's `samples.jsonl` or `explained.jsonl`, empty if there is none.
+    """Returns the objects in `samples.jsonl` or `explained.jsonl`; empty if it does not exist.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     if find_file(folder, name) is None:
         return []
-    kind = Explanation if name == EXPLANATIONS else Sample
-    # Not `splitlines`, which also breaks at characters that JSON may hold as they are.
+    line_type = Explanation if name == EXPLANATIONS else Sample
+    # Not `splitlines`, which also splits at characters that JSON strings may contain unescaped.
     lines = read_text(folder, name).split("\n")
     return [
-        _checked(kind, line, f"{pathlib.Path(folder) / name}, line {number}")
+        _parse(line_type, line, f"{pathlib.Path(folder) / name}, line {number}")
         for number, line in enumerate(lines, 1)
         if line
     ]
 
 
 def read_record(folder: str | pathlib.Path) -> Record:
-    """Reads the record in a run's folder.
+    """Reads the record of a run folder; settings of older schemas get their current names.
 
     Raises:
-        UserError: there is none, it is of a newer schema, or not a record.
+        UserError: the record is missing, damaged, or of a newer schema.
     """
     path = pathlib.Path(folder) / RECORD
     text = read_text(folder, RECORD)
-    schema = _checked(Versioned, text, path)["schema"]
+    schema = _parse(Versioned, text, path)["schema"]
     if schema > SCHEMA:
         raise UserError(
             f"{path} has schema {schema}, newer than {SCHEMA}. Update rnn-topologies to read it."
         )
-    return _checked(Record, text, path)
+    record = _parse(Record, text, path)
+    record.config = cast(Config, current_settings(record.config, schema))
+    record.schema = SCHEMA
+    return record
 
 
 def find_record(results_dir: str | pathlib.Path, run_id: str) -> Record | None:
-    """Returns the record of a run, or None if there is none that can be read."""
+    """Returns the record of a run, or None if there is no readable record."""
     try:
         return read_record(runs_folder(results_dir) / run_id)
     except UserError:
         return None
 
 
-def _checked(kind, text: str, what):
-    """Returns JSON as the given type, every field of it checked."""
+def _parse(schema: Any, text: str, source: str | pathlib.Path) -> Any:
+    """Parses JSON and validates every field against a type."""
     try:
-        return _adapter(kind).validate_json(text)
+        return _adapter(schema).validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        at = f"{place}: " if place else ""
-        raise UserError(f"{what} is damaged: {at}{first['msg']}.") from error
+        location = ".".join(map(str, first["loc"]))
+        prefix = f"{location}: " if location else ""
+        raise UserError(f"{source} is damaged: {prefix}{first['msg']}.") from error
 
 
 @functools.cache
-def _adapter(kind):
-    return pydantic.TypeAdapter(kind)
+def _adapter(schema: Any) -> pydantic.TypeAdapter:
+    return pydantic.TypeAdapter(schema)
 
 
 def read_weights(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Returns the arrays of a run's weights in their order.
+    """Returns the weights of a run by name, in the order of `model.weights`.
 
-    The file is a plain, uncompressed archive of arrays of numbers: what it takes in memory is what
-    it takes on disk, nothing is unpickled, and nothing is written anywhere.
+    Only a plain, uncompressed archive of numeric arrays is accepted: it takes no more memory than
+    disk space, nothing is unpickled and no file is written.
 
     Raises:
-        UserError: there is none, or it holds anything else.
+        UserError: the file is missing or contains anything else.
     """
-    import numpy as np
-
     path = find_file(folder, WEIGHTS)
     if path is None:
-        raise UserError(f"{folder} has no weights: only its record was kept.")
-    arrays, left = {}, path.stat().st_size
+        raise UserError(f"{folder} has no weights, only a record.")
+    arrays, remaining = {}, path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.infolist(), key=lambda one: one.filename):
+            for member in sorted(archive.infolist(), key=lambda member: member.filename):
                 if member.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"{member.filename} is compressed")
-                if not ARRAY.fullmatch(member.filename):
-                    raise ValueError(f"{member.filename!r} is not the name of an array")
-                left -= member.file_size
-                if left < 0:  # members may claim the same bytes, each anew
+                if not ARRAY_NAME.fullmatch(member.filename):
+                    raise ValueError(f"{member.filename!r} is not a valid array name")
+                remaining -= member.file_size
+                if remaining < 0:  # several members may share the same bytes
                     raise ValueError("its arrays are larger than the file")
                 with archive.open(member) as file:
-                    arrays[member.filename.removesuffix(".npy")] = _array(np, file, member)
+                    arrays[member.filename.removesuffix(".npy")] = _read_array(file, member)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UserError(f"{path} does not hold weights as this program writes them: {error}") from (
-            error
-        )
+        raise UserError(f"{path} is not a weights file of this program: {error}") from error
     return arrays
 
 
-def _array(np, file, member: zipfile.ZipInfo):
-    """Reads an array of numbers; its header must not promise more than the file holds."""
+def _read_array(file: IO[bytes], member: zipfile.ZipInfo) -> Any:
+    """Reads a numeric array whose header matches the size of the archive member."""
+    import numpy as np
+
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
-        raise ValueError(f"{member.filename} is of version {version}")
+        raise ValueError(f"{member.filename} has format version {version}, expected (1, 0)")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     size = math.prod(shape) * dtype.itemsize
     if dtype.kind not in "fiub" or fortran or file.tell() + size != member.file_size:
-        raise ValueError(f"{member.filename} is not a plain array of numbers")
+        raise ValueError(f"{member.filename} is not a plain numeric array")
     return np.frombuffer(file.read(size), dtype).reshape(shape)

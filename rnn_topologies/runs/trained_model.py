@@ -1,13 +1,18 @@
-"""Models of earlier runs: found by a name, rebuilt, and asked."""
+"""Finds an earlier run by name and loads its model for inference."""
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnn_topologies import tasks
+from rnn_topologies.tasks.base import Data, Task
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from . import store
+from .record import Record
+
+if TYPE_CHECKING:
+    import keras
 
 BEST = "best:"
 
@@ -16,55 +21,60 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
     """Returns the folder of a run.
 
     Args:
-        run: its id, the beginning of its id if no other begins so, the path of its folder, or
-            `best:TASK`: of the runs of that task on its default data set (or, if there are none,
-            on the data set that was run last) the one with the best headline figure.
-        results_dir: where runs are.
+        run: the run id, a unique prefix of it, the path of the run folder, or `best:TASK`. The
+            latter is the run with the best headline metric on the default data set of the task,
+            or on the data set of its latest run if no run used the default.
+        results_dir: the results folder.
 
     Raises:
-        UserError: there is no such run, or there are several.
+        UserError: no run matches, or the prefix is ambiguous.
     """
     if run.startswith(BEST):
-        return _best(run.removeprefix(BEST), results_dir)
+        return _find_best_run(run.removeprefix(BEST), results_dir)
     if (pathlib.Path(run) / store.RECORD).exists():
         return pathlib.Path(run)
     folders = {folder.name: folder for folder in store.list_run_folders(results_dir)}
     if run in folders:
         return folders[run]
-    found = [name for name in folders if name.startswith(run)]
-    if len(found) == 1:
-        return folders[found[0]]
-    if found:
-        listed = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UserError(f"{run!r} is the beginning of {len(found)} runs: {listed}.")
+    matches = [name for name in folders if name.startswith(run)]
+    if len(matches) == 1:
+        return folders[matches[0]]
+    if matches:
+        listed = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
+        raise UserError(f"{run!r} matches {len(matches)} runs: {listed}.")
     if not folders:
         raise UserError(f"There are no runs in {results_dir}. Train one: runner.py --task NAME.")
     raise UserError(unknown_name("run", run, list(folders)[-5:]))
 
 
-def _best(task: str, results_dir) -> pathlib.Path:
+def _find_best_run(task: str, results_dir: str | pathlib.Path) -> pathlib.Path:
     if task not in tasks.task_names():
         raise UserError(unknown_name("task", task, tasks.task_names()))
     runs = store.load_runs(results_dir)
     if not runs.empty:
         runs = runs[(runs["task"] == task) & (runs["status"] == "ok")]
     if runs.empty:
-        raise UserError(f"There is no finished run of {task} in {results_dir}.")
-    default = runs["dataset"] == tasks.get_task(task)({}).dataset
-    runs = runs[default if default.any() else runs["dataset"] == runs["dataset"].iloc[-1]]
-    worth = runs["value"].where(runs["higher_is_better"].astype(bool), -runs["value"])
-    return pathlib.Path(runs["folder"][worth.idxmax()])
+        raise UserError(f"There is no completed run of {task} in {results_dir}.")
+    is_default = runs["dataset"] == tasks.get_task(task)({}).dataset
+    runs = runs[is_default if is_default.any() else runs["dataset"] == runs["dataset"].iloc[-1]]
+    goodness = runs["value"].where(runs["higher_is_better"].astype(bool), -runs["value"])
+    return pathlib.Path(runs["folder"][goodness.idxmax()])
 
 
 class TrainedModel:
-    """A model of an earlier run, ready to be asked.
+    """The model of an earlier run, ready for inference.
 
     Attributes:
-        record: of the run, a `records.Record`.
-        task: its task, with the run's settings.
-        model: the `keras.Model`, with its weights.
-        data: vocabularies and facts; no examples.
+        record: the record of the run.
+        task: the task, with the settings of the run.
+        model: the `keras.Model` with its trained weights.
+        data: preprocessors and facts about the data set; no examples.
     """
+
+    record: Record
+    task: Task
+    model: "keras.Model"
+    data: Data
 
     def __init__(self, folder: pathlib.Path, settings: dict[str, Any]):
         from . import model_io
@@ -72,40 +82,45 @@ class TrainedModel:
         self.record = store.read_record(folder)
         self.task, self.model, self.data = model_io.load_model(folder, **settings)
 
-    def predict(self, inputs: Sequence) -> list:
+    def predict(self, inputs: Sequence[Any]) -> list:
         """Returns a readable output for each raw input.
 
         Args:
-            inputs: sentences, paths of images or arrays of bytes, clips; as the task takes them.
+            inputs: raw inputs of the task: sentences, images (paths or uint8 arrays) or clips.
         """
         return self.task.predict(self.model, inputs, self.data)
 
-    def n_best(self, inputs: Sequence, count: int) -> list[list[str]]:
-        """Returns the `count` best outputs for each raw input of a task that writes, best first."""
-        size = max(count, self.task.config.beam_size)
-        best = self.task.n_best(self.model, inputs, self.data, beam_size=size)
+    def n_best(self, inputs: Sequence[Any], count: int) -> list[list[str]]:
+        """Returns the `count` best outputs for each raw input, best first.
+
+        Generation tasks only.
+        """
+        task: Any = self.task  # only generation tasks have `n_best` and `beam_size`
+        beam_size = max(count, task.config.beam_size)
+        best = task.n_best(self.model, inputs, self.data, beam_size=beam_size)
         return [outputs[:count] for outputs in best]
 
-    def explain(self, inputs: Sequence) -> list[dict]:
-        """Returns what the model did with each raw input, see `Task.explain`."""
+    def explain(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Returns attention weights or probabilities for each raw input, see `Task.explain`."""
         return self.task.explain(self.model, inputs, self.data)
 
 
-def load_run(run: str, *, results_dir: str | pathlib.Path = "results", **settings) -> TrainedModel:
-    """Rebuilds the model of an earlier run.
+def load_run(
+    run: str, *, results_dir: str | pathlib.Path = "results", **settings: Any
+) -> TrainedModel:
+    """Loads the model of an earlier run.
 
     Args:
-        run: see `find_run`: an id or the beginning of one, a folder, or `best:TASK`.
-        results_dir: where runs are.
-        settings: to change of the run's settings, such as `beam_size=5`.
+        run: a run id or a prefix of one, a run folder, or `best:TASK`; see `find_run`.
+        results_dir: the results folder.
+        settings: overrides of the settings of the run, such as `beam_size=5`.
 
     Returns:
-        A `TrainedModel`; ask it with `predict`.
+        A `TrainedModel`; call its `predict`.
 
     Raises:
-        UserError: there is no such run, or a setting is wrong.
-        ValueError: the weights do not fit the record.
-        OSError: a file of the run is missing.
+        UserError: no run matches, a setting is invalid, a file is missing or damaged, or the
+            weights do not match the record.
 
     Example:
         >>> load_run("best:translation").predict(["Sunday, June 28, 1959"])  # doctest: +SKIP

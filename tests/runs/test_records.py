@@ -1,0 +1,50 @@
+import dataclasses
+import json
+import pathlib
+from collections import Counter
+
+import pytest
+
+from rnn_topologies import tasks
+from rnn_topologies.runs import model_io, store
+from rnn_topologies.runs.record import RENAMED_SETTINGS, SCHEMA, current_settings
+
+REFERENCE = pathlib.Path(__file__).parents[2] / "results/reference"
+
+
+def config_fields(task):
+    return {field.name for field in dataclasses.fields(tasks.get_task(task).Config)}
+
+
+def test_renamed_settings_exist_under_their_new_names_only():
+    fields = set().union(*map(config_fields, tasks.task_names()))
+    assert set(RENAMED_SETTINGS.values()) <= fields
+    assert not set(RENAMED_SETTINGS) & fields
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_settings_of_older_schemas_get_their_current_names(schema):
+    stored = {"width": 24, "units": 8, "embedding": 4}
+    current = {"filters": 24, "units": 8, "embedding_size": 4}
+    assert current_settings(stored, schema) == current
+
+
+def test_settings_of_the_current_schema_are_not_renamed():
+    # A task of a user may have a setting that was once the name of another.
+    assert current_settings({"width": 24}, SCHEMA) == {"width": 24}
+
+
+def test_committed_records_of_older_schemas_still_load():
+    old_names = set()
+    for folder in store.list_run_folders(REFERENCE):
+        stored = json.loads((folder / "record.json").read_text("utf-8"))
+        record = store.read_record(folder)
+        assert set(record.config) <= config_fields(record.task)
+        assert Counter(map(repr, record.config.values())) == Counter(
+            map(repr, stored["config"].values())
+        )
+        assert record.metrics == stored["metrics"]
+        task, _ = model_io.restore_task(record, {})
+        assert task.dataset == record.dataset
+        old_names |= set(RENAMED_SETTINGS) & set(stored["config"])
+    assert old_names == set(RENAMED_SETTINGS)

@@ -27,7 +27,7 @@ from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from ..runs import store
-from ..runs.record import FINAL_STATUSES
+from ..runs.record import FINAL_STATUSES, SCHEMA, current_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,7 @@ class RunRequest:
     environment: Mapping[str, Any]
     git: Mapping[str, Any] | None
     strategy: str | None = None
+    schema: int = SCHEMA  # see `record.RENAMED_SETTINGS`
 
 
 class CheckpointManager:
@@ -223,6 +224,8 @@ def find_checkpoint(run: str, results_dir: str | pathlib.Path) -> CheckpointMana
 
 def _read_request(path: pathlib.Path) -> RunRequest:
     try:
-        return RunRequest(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        fields = {"schema": 3} | json.loads(path.read_text("utf-8"))  # up to 3 it was not written
+        settings = current_settings(fields["settings"], fields["schema"])
+        return RunRequest(**{**fields, "settings": settings, "schema": SCHEMA})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"Cannot read {path}: {error}.") from error

@@ -8,6 +8,7 @@ import pytest
 from rnn_topologies import tasks
 from rnn_topologies.runs import model_io, store
 from rnn_topologies.runs.record import RENAMED_SETTINGS, SCHEMA, current_settings
+from rnn_topologies.training import checkpoint
 
 REFERENCE = pathlib.Path(__file__).parents[2] / "results/reference"
 
@@ -48,3 +49,18 @@ def test_committed_records_of_older_schemas_still_load():
         assert task.dataset == record.dataset
         old_names |= set(RENAMED_SETTINGS) & set(stored["config"])
     assert old_names == set(RENAMED_SETTINGS)
+
+
+def test_an_interrupted_run_with_settings_of_an_older_schema_can_be_resumed(tmp_path):
+    folder = checkpoint.checkpoint_folder(tmp_path, "run")
+    folder.mkdir(parents=True)
+    request = {
+        **{"run_id": "run", "started_at": "2026-01-01T00:00:00+00:00", "task": "classification"},
+        **{"settings": {"width": 24}, "backend": "tensorflow", "checkpoint_steps": 200},
+        **{"environment": {}, "git": None, "strategy": None},
+    }
+    (folder / checkpoint.REQUEST).write_text(json.dumps(request), "utf-8")
+    manager = checkpoint.find_checkpoint("run", tmp_path)
+    assert manager.request.settings == {"filters": 24}
+    manager.close(keep=True)
+    assert checkpoint.read_request(tmp_path, "run") == manager.request

@@ -285,13 +285,13 @@ class ClassificationTask(base.Task):
         examples = self._fitted(raw_inputs, data)
         classes, found = data.notes["classes"], []
         for example, row in zip(examples, self._probabilities(model, examples, data), strict=True):
-            shown = explanations.leading(row[np.newaxis], 5)
+            shown = explanations.top_classes(row[np.newaxis], 5)
             found.append(
                 {
                     "output": classes[shown[0]],
-                    "image": explanations.png(example.image),
+                    "image": explanations.encode_png(example.image),
                     "classes": [classes[index] for index in shown],
-                    "probabilities": explanations.rounded([row[shown]]),
+                    "probabilities": explanations.round_values([row[shown]]),
                 }
             )
         return found

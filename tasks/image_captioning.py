@@ -415,13 +415,13 @@ class ImageCaptioningTask(base.Task):
         beam_size = self.config.beam_size
         written = self._write(model, data, len(images), images.__getitem__, beam_size)
         for image, beams in zip(images, written, strict=True):
-            best = explanations.until_end(beams[0])
+            best = explanations.cut_after_end(beams[0])
             one = {
                 "output": vocabulary.decode([best])[0],
-                "image": explanations.png(image),
+                "image": explanations.encode_png(image),
                 "written": vocabulary.pieces(best),
             }
-            weights = explanations.attention(model, image, best)
+            weights = explanations.attention_weights(model, image, best)
             if weights is not None:
                 one |= {"attention": weights, "grid": list(model.position_embedding.grid)}
             found.append(one)

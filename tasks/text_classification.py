@@ -286,7 +286,7 @@ class TextClassificationTask(base.Task):
             ends = sorted({-(-last * number // STEPS) for number in range(1, STEPS + 1)})
             begun = [example._replace(tokens=example.tokens[:end]) for end in ends]
             probabilities = self._probabilities(model, begun, data)
-            shown = explanations.leading(probabilities, 4)
+            shown = explanations.top_classes(probabilities, 4)
             starts = [0, *ends[:-1]]
             found.append(
                 {
@@ -296,7 +296,7 @@ class TextClassificationTask(base.Task):
                         for start, end in zip(starts, ends, strict=True)
                     ],
                     "classes": [classes[index] for index in shown],
-                    "probabilities": explanations.rounded(probabilities[:, shown]),
+                    "probabilities": explanations.round_values(probabilities[:, shown]),
                 }
             )
         return found

@@ -360,13 +360,13 @@ class TranslationTask(base.Task):
         found = []
         written = self._write(model, tokens, data, self.config.beam_size)
         for read, beams in zip(tokens, written, strict=True):
-            best = explanations.until_end(beams[0])
+            best = explanations.cut_after_end(beams[0])
             one = {
                 "output": target.decode([best])[0],
                 "steps": source.pieces(read),
                 "written": target.pieces(best),
             }
-            weights = explanations.attention(model, np.array(read, "int32"), best)
+            weights = explanations.attention_weights(model, np.array(read, "int32"), best)
             found.append(one | ({"attention": weights} if weights is not None else {}))
         return found
 

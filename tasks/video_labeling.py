@@ -399,10 +399,10 @@ class VideoLabelingTask(base.Task):
                 "output": [classes[label] for label in rows.argmax(-1)],
                 "steps": [str(number) for number in range(1, len(rows) + 1)],
                 "classes": classes,
-                "probabilities": explanations.rounded(rows),
+                "probabilities": explanations.round_values(rows),
             }
             if clip.frames.ndim == 4:
-                one["image"] = explanations.png(np.concatenate(list(clip.frames), axis=1))
+                one["image"] = explanations.encode_png(np.concatenate(list(clip.frames), axis=1))
             found.append(one)
         return found
 

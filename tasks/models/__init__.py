@@ -1,1 +1,1 @@
-"""The tasks' Keras models, their parts and their losses."""
+"""The Keras models of the tasks, their building blocks and their losses."""

@@ -1,20 +1,21 @@
-"""What to compile on which backend."""
+"""Compilation settings that depend on the backend."""
 
 import keras
 
 
 def jit_compile() -> bool | str:
-    """Returns what `keras.Model.compile` shall take as `jit_compile`.
+    """Returns the argument `jit_compile` of `keras.Model.compile`.
 
-    XLA makes a recurrent loop slower on TensorFlow's CPU, takes a minute to do so, and compiles a
-    search anew for every shape.
+    On TensorFlow's CPU device, XLA slows a recurrent loop down, takes a minute to compile it, and
+    compiles a beam search again for every new shape.
     """
     return "auto" if keras.backend.backend() == "jax" else False
 
 
 def shape_multiple() -> int:
-    """Returns the number of steps to round the width of a batch up to.
+    """Returns the number whose multiples padded lengths are rounded up to.
 
-    JAX compiles anew for every shape: sixteen times fewer of them, for a little padding.
+    JAX compiles again for every new shape. Multiples of 16 leave a sixteenth of the shapes, at
+    the price of a little padding.
     """
     return 16 if keras.backend.backend() == "jax" else 1

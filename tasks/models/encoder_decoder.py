@@ -1,14 +1,18 @@
-"""The model of unaligned translation: read a whole sequence, then write another."""
+"""The translation model: an encoder reads the source, a decoder generates the target."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import keras
 from keras import ops
 
 from rnn_topologies import layers
+from rnn_topologies.layers.typing import Tensor
 
 from ..data import vocabulary
 from .recurrence import Recurrence
 
-ATTENTIONS = {
+ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer | None]] = {
     "none": lambda units: None,
     "dot": lambda units: layers.DotAttention(bilinear=True, name="attention"),
     "additive": lambda units: layers.AdditiveAttention(units, name="attention"),
@@ -16,22 +20,23 @@ ATTENTIONS = {
 
 
 class EncoderDecoder(keras.Model):
-    """An encoder that reads the source, a decoder that writes the target.
+    """Encodes a source sequence and decodes a target sequence from it.
 
-        memory, last states = encoder(source)
-        first states        = tanh(last states W + b)
-        logits              = decoder(previous tokens, first states, memory)
+        memory, final states = encoder(source)
+        initial states       = tanh(final states W + b)
+        logits               = decoder(previous tokens, initial states, memory)
 
     Args:
-        cell: a name of `layers.CELLS`.
-        source_size, target_size: numbers of tokens.
-        units: size of each recurrent state; a direction of a bidirectional encoder has as many.
-        depth: number of recurrent layers of the encoder and of the decoder.
-        bidirectional: whether the encoder reads both ways.
+        cell: key of `layers.CELLS`.
+        source_size, target_size: number of source and target tokens.
+        units: size of each recurrent state, per direction of the encoder.
+        depth: number of recurrent layers of the encoder, and of the decoder.
+        bidirectional: whether the encoder reads the source in both directions.
         attention: "none", "dot" or "additive".
-        embedding_size: width of a token's vector.
-        dropout: fraction to drop of the embedded tokens, between layers, and of the readout.
-        tie_embeddings: whether the decoder's output weights are its embedding transposed.
+        embedding_size: size of the token embeddings.
+        dropout: fraction to drop of the embedded tokens, between recurrent layers, and of the
+            readout.
+        tie_embeddings: whether the output weights of the decoder are its transposed embedding.
 
     Call arguments:
         inputs: `{"source": (batch, source), "previous": (batch, target)}`, tokens.
@@ -55,10 +60,11 @@ class EncoderDecoder(keras.Model):
         tie_embeddings: bool = False,
     ):
         super().__init__(name="encoder_decoder")
+        initializer: Any = layers.embedding_initializer(embedding_size)
         self.embedding = keras.layers.Embedding(
             source_size,
             embedding_size,
-            embeddings_initializer=layers.embedding_initializer(embedding_size),
+            embeddings_initializer=initializer,
             name="embedding",
         )
         self.drop = keras.layers.Dropout(dropout)
@@ -84,54 +90,71 @@ class EncoderDecoder(keras.Model):
         )
         self.initial_state = layers.InitialState(self.decoder.state_sizes, name="initial_state")
         one_token = ops.full((1, 1), vocabulary.START, dtype="int32")
-        self({"source": one_token, "previous": one_token})  # makes the weights
+        self({"source": one_token, "previous": one_token})  # builds the weights
 
-    def encode(self, source, training=False) -> dict:
-        """Returns what the decoder starts from, as keyword arguments of its methods."""
+    def encode(self, source: Tensor, training: bool = False) -> dict[str, Any]:
+        """Returns what the decoder needs to know of the source, as keyword arguments for it."""
         mask = ops.not_equal(source, vocabulary.PAD)
         hidden = self.drop(self.embedding(source), training=training)
         hidden, states = self.encoder(hidden, mask=mask, training=training)
-        start = {"initial_state": self.initial_state(ops.concatenate(states, axis=-1))}
+        encoded = {"initial_state": self.initial_state(ops.concatenate(states, axis=-1))}
         if self.decoder.attention is not None:
-            start |= {"memory": hidden, "memory_mask": mask}
-        return start
+            encoded |= {"memory": hidden, "memory_mask": mask}
+        return encoded
 
-    def call(self, inputs, training=False):
-        start = self.encode(inputs["source"], training=training)
-        return self.decoder(inputs["previous"], **start, training=training)
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        encoded = self.encode(inputs["source"], training=training)
+        return self.decoder(inputs["previous"], **encoded, training=training)
+
+
+class GenerativeModel(Protocol):
+    """A model with a decoder: `EncoderDecoder` or `ImageCaptioner`."""
+
+    decoder: layers.Decoder
+
+    def encode(self, inputs: Tensor, /, training: bool = False) -> dict[str, Any]: ...
 
 
 class Generator(keras.Model):
-    """A trained model that writes freely: its `predict` returns tokens.
+    """Free-running decoding with a trained model: `predict` returns tokens.
 
-    A model of its own, so that Keras compiles the whole loop, encoder and search, on every
-    backend.
+    It is a model itself so that Keras compiles encoder and search together on every backend.
 
     Args:
-        model: a model with `encode(inputs) -> dict` and a `decoder`.
-        max_length: tokens to write at most.
-        beam_size: 1 writes greedily; more searches with this many beams.
-        length_penalty: of the beam search.
+        model: the trained model.
+        max_length: maximum number of tokens to generate.
+        beam_size: number of beams; 1 decodes greedily.
+        length_penalty: exponent of the length penalty of the beam search.
+
+    Call arguments:
+        inputs: what `model.encode` takes.
 
     Returns:
-        tokens (batch, beam_size, max_length), best first.
+        tokens (batch, beam_size, max_length), the best sequence first.
     """
 
-    def __init__(self, model, *, max_length: int, beam_size: int = 1, length_penalty: float = 1.0):
+    def __init__(
+        self,
+        model: GenerativeModel,
+        *,
+        max_length: int,
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+    ):
         super().__init__(name="generator")
         self.model = model
         self.max_length = max_length
         self.beam_size = beam_size
         self.length_penalty = length_penalty
 
-    def call(self, inputs):
-        start = self.model.encode(inputs)
+    def call(self, inputs: Tensor) -> Tensor:
+        encoded = self.model.encode(inputs)
         if self.beam_size == 1:
-            written = self.model.decoder.greedy(max_length=self.max_length, **start)
-            return ops.expand_dims(written.tokens, 1)
+            greedy = self.model.decoder.greedy(max_length=self.max_length, **encoded)
+            return ops.expand_dims(greedy.tokens, 1)
         return self.model.decoder.beam_search(
             max_length=self.max_length,
             beam_size=self.beam_size,
             length_penalty=self.length_penalty,
-            **start,
+            **encoded,
         ).tokens

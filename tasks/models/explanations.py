@@ -1,15 +1,17 @@
-"""What a model did with an input, as plain data to be drawn."""
+"""How a model arrived at an output, as plain data to plot: helpers for `Task.explain`."""
 
 import base64
 import io
+from typing import Any
 
 import keras
 import numpy as np
 
 from ..data import vocabulary
+from .encoder_decoder import GenerativeModel
 
 
-def png(image: np.ndarray) -> str:
+def encode_png(image: np.ndarray) -> str:
     """Returns an image of bytes (height, width, channels) as a PNG file, in base64."""
     from PIL import Image
 
@@ -18,38 +20,40 @@ def png(image: np.ndarray) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def rounded(values) -> list:
-    """Returns numbers with four places, as nested lists."""
+def round_values(values: Any) -> list:
+    """Returns numbers rounded to four decimal places, as nested lists."""
     return np.round(np.asarray(values, "float64"), 4).tolist()
 
 
-def leading(probabilities: np.ndarray, count: int) -> list[int]:
-    """Returns the classes that are most probable at the last step, the most probable first.
+def top_classes(probabilities: np.ndarray, count: int) -> list[int]:
+    """Returns the most probable classes at the last step, the most probable first.
 
     Args:
         probabilities: (steps, classes).
-        count: classes at most.
+        count: maximum number of classes.
     """
     return [int(index) for index in probabilities[-1].argsort()[::-1][:count]]
 
 
-def until_end(tokens) -> list[int]:
-    """Returns the tokens up to the end token, and this one with them."""
-    tokens = [int(token) for token in tokens if token != vocabulary.PAD]
-    return tokens[: tokens.index(vocabulary.END) + 1] if vocabulary.END in tokens else tokens
+def cut_after_end(tokens: np.ndarray) -> list[int]:
+    """Returns the tokens up to and including the end token, without padding."""
+    kept = [int(token) for token in tokens if token != vocabulary.PAD]
+    return kept[: kept.index(vocabulary.END) + 1] if vocabulary.END in kept else kept
 
 
-def attention(model, source: np.ndarray, written: list[int]) -> list | None:
-    """Returns where a writing model looked for each token, (tokens, source); None if it cannot.
+def attention_weights(
+    model: GenerativeModel, source: np.ndarray, written: list[int]
+) -> list[list[float]] | None:
+    """Returns the attention of each generated token, (tokens, source), or None without attention.
 
     Args:
-        model: with `encode(source)` and a `decoder`.
+        model: the trained model.
         source: one input, without the batch axis.
-        written: what it wrote, the end included.
+        written: the tokens that the model generated, including the end token.
     """
     if model.decoder.attention is None or not written:
         return None
     previous = np.array([[vocabulary.START, *written[:-1]]], "int32")
-    start = model.encode(source[np.newaxis])
-    _, weights = model.decoder(previous, **start, return_weights=True)
-    return rounded(keras.ops.convert_to_numpy(weights)[0])
+    encoded = model.encode(source[np.newaxis])
+    _, weights = model.decoder(previous, **encoded, return_weights=True)
+    return round_values(keras.ops.convert_to_numpy(weights))[0]

@@ -1,31 +1,39 @@
-"""The model of video labelling: a label for every frame."""
+"""The video labeling model: a class for every frame of a clip."""
+
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportOptionalSubscript=false
+
+from collections.abc import Mapping
 
 import keras
 from keras import ops
 
-from .image_encoder import ImageEncoder, doubling
+from rnn_topologies.layers.typing import Tensor
+
+from .image_encoder import ImageEncoder, doubling_filters
 from .recurrence import Recurrence
 
-PLACES = 6  # a side, that the convolution leaves of a frame
+MAX_MAP_SIDE = 6  # height and width of the feature map, at most
 
 
 class FrameLabeler(keras.Model):
-    """Frames, each made a vector; recurrent layers over them; a class for every frame.
+    """Encodes every frame as a vector, runs recurrent layers over them, and labels every frame.
 
-        x_t      = encoder(frame_t)             the same encoder at every frame
-        h_t      = recurrence(x_1 ... x_t)      or of all frames, if it reads both ways
+        x_t      = relu(encoder(frame_t) W' + b')    the same encoder for every frame
+        h_t      = recurrence(x_1 ... x_t)           of all frames, if bidirectional
         logits_t = h_t W + b
 
     Args:
-        cell: a name of `layers.CELLS`.
+        cell: key of `layers.CELLS`.
         frame_shape: (height, width, channels) of an image, or (features,).
         classes: number of classes.
-        units: size of each recurrent state; a direction of a bidirectional layer has as many.
+        units: size of each recurrent state, per direction.
         depth: number of recurrent layers.
-        bidirectional: whether a frame's label may depend on the frames after it.
-        filters: filters in the first block of the convolution, for images.
-        feature_size: size of a frame's vector.
-        dropout: fraction to drop of a frame's vector, between layers, and before the class.
+        bidirectional: whether the label of a frame may depend on later frames.
+        filters: filters of the first convolutional block, if frames are images.
+        feature_size: size of the vector of a frame.
+        dropout: fraction to drop of that vector, between recurrent layers, and before the output
+            layer.
 
     Call arguments:
         inputs: `{"frames": (batch, time, *frame_shape), "mask": (batch, time)}`.
@@ -51,23 +59,25 @@ class FrameLabeler(keras.Model):
         self.frame_shape = tuple(frame_shape)
         self.encoder = None
         if len(frame_shape) == 3:
-            self.encoder = ImageEncoder(doubling(filters, frame_shape, PLACES))
+            self.encoder = ImageEncoder(doubling_filters(filters, frame_shape, MAX_MAP_SIDE))
         self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.recurrence = Recurrence(
             cell, units, depth=depth, bidirectional=bidirectional, dropout=dropout
         )
         self.classes = keras.layers.Dense(classes, name="classes")
+        # Builds the weights.
         self({"frames": ops.zeros((1, 1, *frame_shape)), "mask": ops.ones((1, 1), "bool")})
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         frames, mask = inputs["frames"], ops.cast(inputs["mask"], "bool")
-        vectors = self.drop(self.vector(self._flat(frames, training)), training=training)
+        features = self._extract_features(frames, training)
+        vectors = self.drop(self.vector(features), training=training)
         hidden, _ = self.recurrence(vectors, mask=mask, training=training)
         return self.classes(self.drop(hidden, training=training))
 
-    def _flat(self, frames, training):
-        """Returns what is known of each frame by itself, (batch, time, features)."""
+    def _extract_features(self, frames: Tensor, training: bool) -> Tensor:
+        """Returns features of each frame by itself, (batch, time, features)."""
         if self.encoder is None:
             return ops.cast(frames, self.compute_dtype)
         batch, time = ops.shape(frames)[:2]

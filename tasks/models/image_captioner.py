@@ -1,19 +1,26 @@
-"""The model of image captioning: see an image, then write about it."""
+"""The image captioning model: an image encoder, and a decoder that attends to its feature map."""
+
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import ops
 
 from rnn_topologies import layers
+from rnn_topologies.layers.typing import Tensor
 
 from ..data import vocabulary
 from .encoder_decoder import ATTENTIONS
-from .image_encoder import ImageEncoder, doubling
+from .image_encoder import ImageEncoder, doubling_filters
 
-PLACES = 8  # a side at most, that the convolution leaves of an image
+MAX_MAP_SIDE = 8  # height and width of the feature map, at most
 
 
 class PositionEmbedding(keras.layers.Layer):
-    """A map of features as a sequence, with a vector added that says which place each one is.
+    """Flattens a feature map into a sequence and adds a learned vector to each position.
 
     Call arguments:
         maps: (batch, height, width, features).
@@ -22,48 +29,48 @@ class PositionEmbedding(keras.layers.Layer):
         (batch, height * width, features).
     """
 
-    def build(self, maps_shape):
-        _, height, width, features = maps_shape
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        _, height, width, features = input_shape
         self.grid = (height, width)
-        self.sequence = (height * width, features)
+        self.sequence_shape = (height * width, features)
         self.embeddings = self.add_weight(
-            name="places",
-            shape=self.sequence,
+            name="places",  # saved weights have this name
+            shape=self.sequence_shape,
             initializer=keras.initializers.RandomNormal(stddev=0.1),
         )
         self.built = True
 
-    def call(self, maps):
-        return ops.reshape(maps, (-1, *self.sequence)) + self.embeddings
+    def call(self, maps: Tensor) -> Tensor:
+        return ops.reshape(maps, (-1, *self.sequence_shape)) + self.embeddings
 
 
 class ImageCaptioner(keras.Model):
-    """An encoder that sees the image, a decoder that writes the caption.
+    """Encodes an image and decodes captions of it.
 
-        memory       = encoder(image)                   a vector for each place of the image
-        first states = tanh(relu(all of memory W + b) W' + b')
-        logits       = decoder(previous tokens, first states, memory)
+        memory         = encoder(image) + position embedding       one vector per position
+        initial states = tanh(relu(flattened memory W + b) W' + b')
+        logits         = decoder(previous tokens, initial states, memory)
 
     Args:
-        cell: a name of `layers.CELLS`.
+        cell: key of `layers.CELLS`.
         image_shape: (height, width, channels).
         vocabulary_size: number of tokens.
         units: size of each recurrent state.
         depth: number of recurrent layers.
-        attention: "none", "dot" or "additive"; without it the first states are all that the
-            decoder knows of the image.
-        embedding_size: width of a token's vector.
+        attention: "none", "dot" or "additive". With "none" the decoder sees the image only
+            through its initial states.
+        embedding_size: size of the token embeddings.
         feature_size: size of the vector of the whole image.
-        filters: filters in the first block of the convolution.
-        pretrained: name of a model of `keras.applications` to see with instead; it stays as it
-            is.
-        download: whether to get the weights of that model.
-        dropout: fraction to drop of the image's vector, of embedded tokens, between layers, and of
-            the readout.
+        filters: filters of the first convolutional block.
+        pretrained: name of a model in `keras.applications` to use, frozen, instead of the
+            convolutional blocks.
+        download: whether to download the weights of that model.
+        dropout: fraction to drop of the vector of the image, of the embedded tokens, between
+            recurrent layers, and of the readout.
 
     Call arguments:
         inputs: `{"image": (batch, height, width, channels), "previous": (batch, captions,
-            time)}`: several captions of each image, which is seen once.
+            time)}`. All captions of an image share one pass of the encoder.
 
     Returns:
         logits (batch, captions, time, vocabulary_size).
@@ -89,13 +96,13 @@ class ImageCaptioner(keras.Model):
     ):
         super().__init__(name="image_captioner")
         if pretrained is None:
-            widths = doubling(filters, image_shape, PLACES)
-            self.encoder = ImageEncoder(widths, dropout=dropout / 2)
+            block_filters = doubling_filters(filters, image_shape, MAX_MAP_SIDE)
+            self.encoder = ImageEncoder(block_filters, dropout=dropout / 2)
         else:
             from .pretrained import PretrainedEncoder
 
             self.encoder = PretrainedEncoder(pretrained, image_shape, download=download)
-        self.position_embedding = PositionEmbedding(name="places")
+        self.position_embedding = PositionEmbedding(name="places")  # saved weights have this name
         self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.decoder = layers.Decoder(
@@ -111,23 +118,23 @@ class ImageCaptioner(keras.Model):
         )
         self.initial_state = layers.InitialState(self.decoder.state_sizes, name="initial_state")
         one_token = ops.full((1, 1, 1), vocabulary.START, dtype="int32")
-        self({"image": ops.zeros((1, *image_shape)), "previous": one_token})  # makes the weights
+        self({"image": ops.zeros((1, *image_shape)), "previous": one_token})  # builds the weights
 
-    def encode(self, image, training=False) -> dict:
-        """Returns what the decoder starts from, as keyword arguments of its methods."""
+    def encode(self, image: Tensor, training: bool = False) -> dict[str, Any]:
+        """Returns what the decoder needs to know of the image, as keyword arguments for it."""
         memory = self.position_embedding(self.encoder(image, training=training))
-        whole = ops.reshape(memory, (-1, memory.shape[1] * memory.shape[2]))
-        vector = self.drop(self.vector(whole), training=training)
-        start = {"initial_state": self.initial_state(vector)}
+        flat = ops.reshape(memory, (-1, memory.shape[1] * memory.shape[2]))
+        vector = self.drop(self.vector(flat), training=training)
+        encoded = {"initial_state": self.initial_state(vector)}
         if self.decoder.attention is not None:
-            start["memory"] = memory
-        return start
+            encoded["memory"] = memory
+        return encoded
 
-    def call(self, inputs, training=False):
-        start = self.encode(inputs["image"], training=training)
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        encoded = self.encode(inputs["image"], training=training)
         previous = inputs["previous"]
         batch, captions, time = ops.shape(previous)
-        start = keras.tree.map_structure(lambda part: ops.repeat(part, captions, axis=0), start)
+        repeated = keras.tree.map_structure(lambda x: ops.repeat(x, captions, axis=0), encoded)
         tokens = ops.reshape(previous, (-1, time))
-        logits = self.decoder(tokens, **start, training=training)
+        logits = self.decoder(tokens, **repeated, training=training)
         return ops.reshape(logits, (batch, captions, time, self.decoder.vocabulary_size))

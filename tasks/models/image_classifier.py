@@ -1,40 +1,46 @@
-"""The model of image classification: one image, one class, and how much of a sequence is in it."""
+"""The image classification model: one image, read at once or as a sequence, and one class."""
+
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
 
 from typing import Literal
 
 import keras
 from keras import ops
 
-from .image_encoder import ImageEncoder, doubling
+from rnn_topologies.layers.typing import Tensor
+
+from .image_encoder import ImageEncoder, doubling_filters
 from .recurrence import Pool, Recurrence
 
-PLACES = 4  # a side, that the convolution leaves of an image
+MAX_MAP_SIDE = 4  # height and width of the feature map, at most
 View = Literal["image", "rows", "pixels"]
 
 
 class ImageClassifier(keras.Model):
-    """An image, seen at once or as a sequence; a recurrence; a class.
+    """Classifies an image that the recurrence reads in one step, row by row, or pixel by pixel.
 
-        image    one step:             h = cell(W encoder(image) + b, 0)
+        image    one step:             h = cell(relu(W encoder(image) + b), 0)
         rows     height steps:         h_t = cell(row_t, h_{t-1}), from top to bottom
         pixels   height * width steps: h_t = cell(pixel_t, h_{t-1}), row by row
 
         logits = h W' + b'
 
-    With one step from a zero state nothing recurs: the recurrent weights of the cell are
-    multiplied by zero, and neither learn nor matter.
+    With a single step from a zero state nothing recurs: the recurrent weights of the cell are
+    multiplied by zero, so they neither learn nor matter.
 
     Args:
-        cell: a name of `layers.CELLS`.
+        cell: key of `layers.CELLS`.
         image_shape: (height, width, channels).
         classes: number of classes.
-        view: how the image is read.
-        units: size of each recurrent state; a direction of a bidirectional layer has as many.
+        view: how the image is read: "image", "rows" or "pixels".
+        units: size of each recurrent state, per direction.
         depth: number of recurrent layers.
-        bidirectional: whether rows or pixels are read both ways.
-        filters: filters in the first block of the convolution, with the view `image`.
-        feature_size: size of the vector that the cell reads, with the view `image`.
-        dropout: fraction to drop of that vector, between layers, and before the class.
+        bidirectional: whether to read rows or pixels in both directions.
+        filters: filters of the first convolutional block, with the view "image".
+        feature_size: size of the vector that the cell reads, with the view "image".
+        dropout: fraction to drop of that vector, between recurrent layers, and before the output
+            layer.
 
     Call arguments:
         images: (batch, height, width, channels), bytes.
@@ -60,7 +66,8 @@ class ImageClassifier(keras.Model):
         super().__init__(name="image_classifier")
         self.view = view
         if view == "image":
-            self.encoder = ImageEncoder(doubling(filters, image_shape, PLACES), dropout=dropout / 2)
+            block_filters = doubling_filters(filters, image_shape, MAX_MAP_SIDE)
+            self.encoder = ImageEncoder(block_filters, dropout=dropout / 2)
             self.vector = keras.layers.Dense(feature_size, activation="relu", name="vector")
         self.drop = keras.layers.Dropout(dropout)
         self.recurrence = Recurrence(
@@ -68,15 +75,16 @@ class ImageClassifier(keras.Model):
         )
         self.last = Pool("last", bidirectional=bidirectional)
         self.classes = keras.layers.Dense(classes, name="classes")
-        self(ops.zeros((1, *image_shape)))  # makes the weights
+        self(ops.zeros((1, *image_shape)))  # builds the weights
 
-    def call(self, images, training=False):
-        sequence = self._sequence(images, training)
-        hidden = self.last(*self.recurrence(sequence, training=training))
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
+        sequence = self._to_sequence(images, training)
+        outputs, states = self.recurrence(sequence, training=training)
+        hidden = self.last(outputs, states)
         return self.classes(self.drop(hidden, training=training))
 
-    def _sequence(self, images, training):
-        """Returns the image as the recurrence reads it, (batch, time, features)."""
+    def _to_sequence(self, images: Tensor, training: bool) -> Tensor:
+        """Returns images the way the recurrence reads them, (batch, time, features)."""
         batch, height, width, channels = (ops.shape(images)[0], *images.shape[1:])
         if self.view == "image":
             maps = self.encoder(images, training=training)

@@ -1,64 +1,76 @@
-"""Convolutions that turn an image into a small map of features."""
+"""A small convolutional network that turns an image into a feature map."""
+
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportOptionalOperand=false
+
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
+from rnn_topologies.layers.typing import Tensor
 
-def doubling(first: int, image_shape, places: int) -> tuple[int, ...]:
-    """Returns widths for blocks that halve an image until few places are left.
+
+def doubling_filters(first: int, image_shape: Sequence[int], max_side: int) -> tuple[int, ...]:
+    """Returns the filters of blocks that halve an image until its longer side is short enough.
 
     Args:
-        first: features of the first block; each has twice as many as the one before, up to eight
-            times as many as the first.
+        first: filters of the first block. Each block doubles them, up to eight times `first`.
         image_shape: (height, width, channels).
-        places: to be left a side, at most.
+        max_side: longest side that the feature map may have.
+
+    Example:
+        >>> doubling_filters(16, (28, 28, 1), 4)
+        (16, 32, 64, 128)
     """
-    side, widths = max(image_shape[:2]), [first]
-    while side > places:
+    side, filters = max(image_shape[:2]), [first]
+    while side > max_side:
         side = -(-side // 2)
-        widths.append(min(2 * widths[-1], 8 * first))
-    return tuple(widths)
+        filters.append(min(2 * filters[-1], 8 * first))
+    return tuple(filters)
 
 
 class ImageEncoder(keras.layers.Layer):
-    """An image as a map of features, smaller and deeper with each block.
+    """Convolutional blocks, each of which makes the feature map smaller and deeper.
 
-        block: convolution 3 x 3, the largest of 2 x 2 (not in the last), normalization, ReLU
+        block: 3 x 3 convolution, 2 x 2 max pooling (not in the last), layer normalization, ReLU
 
-    Pixels come as bytes, 0 to 255, and are scaled to -1 ... 1. Features are normalized over each
-    place by itself: what an image is taken for depends neither on the other images of its batch
-    nor on the padding of a clip.
+    Pixels are bytes, 0 to 255, and are scaled to -1 ... 1. Each position is normalized separately,
+    so that the result depends neither on the other images in the batch nor on the padding of a
+    clip.
 
     Args:
-        widths: features of each block.
-        dropout: fraction of whole features to drop after each block but the last.
+        filters: number of filters of each block.
+        dropout: fraction of feature channels to drop after each block but the last.
 
     Call arguments:
         images: (batch, height, width, channels).
 
     Returns:
-        (batch, height', width', widths[-1]); each block but the last halves height and width.
+        (batch, height', width', filters[-1]); each block but the last halves height and width.
 
     Reference: Ba, Kiros and Hinton, 2016, "Layer normalization".
     """
 
-    def __init__(self, widths, *, dropout: float = 0.0, name: str = "image_encoder"):
+    def __init__(
+        self, filters: Sequence[int], *, dropout: float = 0.0, name: str = "image_encoder"
+    ):
         super().__init__(name=name)
         self.convolutions = [
-            keras.layers.Conv2D(width, 3, padding="same", name=f"convolution_{number}")
-            for number, width in enumerate(widths)
+            keras.layers.Conv2D(count, 3, padding="same", name=f"convolution_{index}")
+            for index, count in enumerate(filters)
         ]
         self.norms = [
-            keras.layers.LayerNormalization(name=f"norm_{number}") for number in range(len(widths))
+            keras.layers.LayerNormalization(name=f"norm_{index}") for index in range(len(filters))
         ]
         self.pool = keras.layers.MaxPooling2D(2, padding="same")
         self.drop = keras.layers.SpatialDropout2D(dropout)
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         hidden = ops.cast(images, self.compute_dtype) / 127.5 - 1.0
-        *blocks, (convolution, norm) = zip(self.convolutions, self.norms, strict=True)
-        for convolve, normalize in blocks:
-            # Pooling first leaves a quarter of the places to be normalized.
-            hidden = ops.relu(normalize(self.pool(convolve(hidden))))
+        *blocks, (last_convolution, last_norm) = zip(self.convolutions, self.norms, strict=True)
+        for convolution, norm in blocks:
+            # Pooling first leaves a quarter of the positions to normalize.
+            hidden = ops.relu(norm(self.pool(convolution(hidden))))
             hidden = self.drop(hidden, training=training)
-        return ops.relu(norm(convolution(hidden)))
+        return ops.relu(last_norm(last_convolution(hidden)))

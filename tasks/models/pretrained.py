@@ -1,4 +1,4 @@
-"""Image encoders that others have trained, from `keras.applications`."""
+"""Pretrained image encoders from `keras.applications`."""
 
 import inspect
 import warnings
@@ -6,23 +6,25 @@ import warnings
 import keras
 from keras import ops
 
+from rnn_topologies.layers.typing import Tensor
+
 from ..errors import UserError, unknown_name
 
 
-def names() -> list[str]:
-    """Returns the names of the models of `keras.applications`."""
+def pretrained_model_names() -> list[str]:
+    """Returns the names of the models in `keras.applications`."""
     return sorted(
         name for name, member in vars(keras.applications).items() if inspect.isfunction(member)
     )
 
 
 class PretrainedEncoder(keras.layers.Layer):
-    """The map of features that a model trained on ImageNet makes of an image; it learns no more.
+    """The feature map of an image under a frozen model that was trained on ImageNet.
 
     Args:
-        model: a name of `keras.applications`, such as "MobileNetV2".
+        model_name: name in `keras.applications`, such as "MobileNetV2".
         image_shape: (height, width, channels), with one channel or three.
-        download: whether to get its weights; not if others will be put in their place.
+        download: whether to download the weights; false if weights are loaded afterwards.
 
     Call arguments:
         images: (batch, height, width, channels), bytes.
@@ -37,37 +39,40 @@ class PretrainedEncoder(keras.layers.Layer):
 
     def __init__(
         self,
-        model: str,
+        model_name: str,
         image_shape: tuple[int, int, int],
         *,
         download: bool = True,
         name: str = "pretrained",
     ):
         super().__init__(name=name)
-        if model not in names():
-            raise UserError(unknown_name("value of --encoder", model, names()))
-        make = getattr(keras.applications, model)
-        weights, shape = "imagenet" if download else None, (*image_shape[:2], 3)
+        if model_name not in pretrained_model_names():
+            raise UserError(
+                unknown_name("value of --encoder", model_name, pretrained_model_names())
+            )
+        build = getattr(keras.applications, model_name)
+        weights, input_shape = "imagenet" if download else None, (*image_shape[:2], 3)
         try:
             with warnings.catch_warnings():
-                # That weights of another size are taken: a convolution does not mind.
+                # Keras warns that the weights were trained at another image size. Convolutions
+                # do not care.
                 warnings.simplefilter("ignore", UserWarning)
-                self.model = make(include_top=False, weights=weights, input_shape=shape)
+                self.model = build(include_top=False, weights=weights, input_shape=input_shape)
         except ValueError as error:
-            raise UserError(f"--encoder {model} does not fit: {error}") from error
-        except Exception as error:  # what Keras raises when a download fails
+            raise UserError(f"--encoder {model_name} does not fit: {error}") from error
+        except Exception as error:  # Keras raises a bare Exception if a download fails
             if "URL fetch failure" not in str(error):
                 raise
             raise UserError(
-                f"--encoder {model}: its pretrained weights cannot be downloaded. Check the "
-                "network, or leave --encoder out and train the convolution from scratch."
+                f"--encoder {model_name}: its pretrained weights cannot be downloaded. Check the "
+                "network, or leave out --encoder to train the convolutions from scratch."
             ) from error
         self.model.trainable = False
-        homes = filter(inspect.ismodule, vars(keras.applications).values())
-        home = next(home for home in homes if getattr(home, model, None) is make)
-        self.preprocess = home.preprocess_input
+        modules = filter(inspect.ismodule, vars(keras.applications).values())
+        module = next(module for module in modules if getattr(module, model_name, None) is build)
+        self.preprocess = module.preprocess_input
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         images = ops.cast(images, self.compute_dtype)
         if images.shape[-1] == 1:
             images = ops.repeat(images, 3, axis=-1)

@@ -58,7 +58,7 @@ def page(tmp_path_factory):
     """A report with one run or more of every kind, some of whose texts mean harm."""
     folder = tmp_path_factory.mktemp("results")
     tokens = ["<start>", "a", " ", "b", "<end>"]
-    png = explanations.png(np.random.default_rng(0).integers(0, 255, (8, 8, 3), "uint8"))
+    png = explanations.encode_png(np.random.default_rng(0).integers(0, 255, (8, 8, 3), "uint8"))
     attention = {
         "output": "ab",
         "steps": tokens[1:4],
@@ -231,5 +231,5 @@ def test_a_picture_survives_its_way_into_the_page():
     from PIL import Image
 
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 1), "uint8")
-    read = Image.open(io.BytesIO(base64.b64decode(explanations.png(image))))
+    read = Image.open(io.BytesIO(base64.b64decode(explanations.encode_png(image))))
     np.testing.assert_array_equal(np.asarray(read), image[..., 0])

@@ -49,7 +49,7 @@ def test_one_step_from_zero_is_the_whole_recurrence():
 def test_rows_and_pixels_come_in_reading_order(view, shape):
     model = ImageClassifier(cell="gru", image_shape=(4, 3, 3), classes=2, view=view, units=4)
     images = np.random.default_rng(0).integers(0, 255, (2, 4, 3, 3))
-    sequence = keras.ops.convert_to_numpy(model._sequence(images, training=False))
+    sequence = keras.ops.convert_to_numpy(model._to_sequence(images, training=False))
     np.testing.assert_allclose(sequence, images.reshape(shape) / 127.5 - 1, atol=1e-6)
 
 

@@ -5,6 +5,8 @@
 // to build it, and where there is no TensorFlow, nothing is registered.
 #include <dlfcn.h>
 
+#include <cstddef>
+
 #include "interface.h"
 
 namespace {

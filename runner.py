@@ -1,4 +1,4 @@
-"""The door to the suite: `python runner.py --task translation`."""
+"""The entry point of the suite: `python runner.py --task translation`."""
 
 from rnn_topologies.cli import main
 

@@ -1,6 +1,6 @@
-"""`python -m rnn_topologies`."""
+"""Runs the command line: `python -m rnn_topologies`."""
 
-from .cli.app import main
+from .cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
-"""The command line: `runner.py --task NAME` runs a task, `runner.py list` says what there is.
+"""The command line: `runner.py --task NAME` trains, `runner.py COMMAND` does everything else.
 
 The flags of a task are the fields of its `Config`. Keras and its backend, which take seconds to
-import, are imported only when a run begins.
+import, are imported only when training starts.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import sys
 import types
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -22,21 +22,30 @@ from rnn_topologies.tasks.errors import NotWrittenError, UserError, unknown_name
 
 from ..training import environment
 from . import commands
+from .extras import missing_dependency
+
+if TYPE_CHECKING:
+    from ..runs.record import Record
+    from .progress import Display
 
 BACKENDS = ("tensorflow", "jax", "torch")
 STRATEGIES = ("data_parallel",)
-ALL = "all"  # in place of a task's name
+ALL = "all"  # instead of the name of a task
 EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 1, 130, 143
 CHECKPOINT_STEPS = 200
 
 EPILOG = (
-    "All settings of a task: runner.py --task NAME --help. "
-    "First run: runner.py --task translation (three minutes on a laptop)."
+    "For the settings of a task, run `runner.py --task NAME --help`. "
+    "New here? Start with `runner.py --task translation` (three minutes on a laptop)."
 )
 
 
 def main() -> None:
-    """Runs the command line and leaves with 0, or 2 after a user's mistake, told in one line."""
+    """Runs the command line and exits.
+
+    The status is 0 on success, 2 after a user error, 1 if a run failed, 130 after Ctrl-C and 143
+    after SIGTERM. Errors of the user are reported in one line on standard error.
+    """
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         name = requested_task(sys.argv[1:])
@@ -56,13 +65,13 @@ def main() -> None:
 
 
 def fail(message: str, status: int = EXIT_USAGE) -> int:
-    """Prints one line on standard error and returns the exit status."""
+    """Prints an error in one line on standard error and returns the exit status."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
-def requested_task(arguments: list[str]) -> str | None:
-    """Returns the value of `--task`, or None if it is not there or belongs to a command."""
+def requested_task(arguments: Sequence[str]) -> str | None:
+    """Returns the value of the global `--task`, or None; commands have a `--task` of their own."""
     if not arguments or not arguments[0].startswith("-"):
         return None
     for index, argument in enumerate(arguments):
@@ -76,7 +85,7 @@ def requested_task(arguments: list[str]) -> str | None:
 
 
 def build_main_app() -> typer.Typer:
-    """Returns the command line without a task: help, and the commands."""
+    """Returns the command line without `--task`: help, `--resume` and the commands."""
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -88,110 +97,126 @@ def build_main_app() -> typer.Typer:
         context: typer.Context,
         task: Annotated[
             str | None,
-            typer.Option(metavar="NAME", help=f"Task: {', '.join(tasks.task_names())}, or {ALL}."),
+            typer.Option(
+                metavar="NAME", help=f"Train a task: {', '.join(tasks.task_names())}, or {ALL}."
+            ),
         ] = None,
         resume: Annotated[
             str | None,
-            typer.Option(metavar="RUN", help="Go on with an unfinished run: its id, or last."),
+            typer.Option(metavar="RUN", help="Resume an interrupted run: its id, or last."),
         ] = None,
         results_dir: Annotated[
-            str, typer.Option(help="Folder of results, for --resume.")
+            str, typer.Option(metavar="DIR", help="Results folder of the run to resume.")
         ] = "results",
-    ):
-        """Train and test a recurrent network on a task of one of five topologies."""
-        del task  # with --task, `build_task_app` has taken over
-        if resume is not None and context.invoked_subcommand is None:
+    ) -> int | None:
+        """Train and evaluate recurrent networks on five tasks, one per topology."""
+        del task  # `main` calls `build_task_app` if there is a `--task`
+        if context.invoked_subcommand is not None:
+            return None
+        if resume is not None:
             return resume_run(resume, results_dir)
-        if context.invoked_subcommand is None:
-            raise UserError(
-                f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help."
-            )
-        return None
+        raise UserError(
+            f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help."
+        )
 
     commands.add_commands(app)
     return app
 
 
 def build_task_app(name: str) -> typer.Typer:
-    """Returns the command line of one task, or of all, with a flag for every field of its settings.
+    """Returns the command line of one task, or of all tasks, with a flag for each setting.
 
-    All tasks together have the settings that every task has, and each its default data set.
+    With "all", the flags are the settings that tasks share, and each task uses its default data
+    set.
     """
     if name == ALL:
-        names, text = (
-            tasks.task_names(),
-            "Run all tasks on their default data, one after the other.",
-        )
+        names, help_text = tasks.task_names(), "Train all tasks in turn on their default data sets."
         fields = [f for f in dataclasses.fields(TaskConfig) if f.name != "dataset"]
     else:
         names, task = [name], tasks.get_task(name)
-        fields, text = dataclasses.fields(task.Config), f"{task.summary} ({task.topology})."
+        fields = dataclasses.fields(task.Config)
+        help_text = f"{task.summary[:1].upper()}{task.summary[1:]} ({task.topology})."
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-    def run(**values):
+    def run(**values: Any) -> int:
         values.pop("task")
-        names_of_options = ("backend", "strategy", "results_dir", "checkpoint_steps")
-        options = {name: values.pop(name) for name in names_of_options}
-        chosen = {name: value for name, value in values.items() if value is not None}
-        return train(names, chosen, **options)
+        option_names = ("backend", "strategy", "results_dir", "checkpoint_steps")
+        options = {name: values.pop(name) for name in option_names}
+        settings = {name: value for name, value in values.items() if value is not None}
+        return train(names, settings, **options)
 
-    run.__signature__ = inspect.Signature(
-        [
-            _option("task", str, "", "Task to run."),
-            *(_option_of(field) for field in fields),
-            _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}."),
-            _option("strategy", str, None, "Spread the run over devices: data_parallel (JAX)."),
-            _option("results_dir", str, "results", "Folder to write the run's folder into."),
-            _option(
-                "checkpoint_steps",
-                int,
-                CHECKPOINT_STEPS,
-                "Save the state after so many steps, beside every epoch.",
-                min=1,
-            ),
-        ]
-    )
-    run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
-    run.__doc__ = text[:1].upper() + text[1:]
-    app.command()(run)
+    parameters = [
+        _option("task", str, "", "Task to train.", metavar="NAME"),
+        *map(_setting_option, fields),
+        _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}.", metavar="NAME"),
+        _option(
+            *("strategy", str, None, "Train on all devices: data_parallel (JAX only)."),
+            metavar="NAME",
+        ),
+        _option("results_dir", str, "results", "Results folder.", metavar="DIR"),
+        _option(
+            *("checkpoint_steps", int, CHECKPOINT_STEPS),
+            "Save a checkpoint every N steps, and after every epoch.",
+            metavar="N",
+            min=1,
+        ),
+    ]
+    command: Any = run
+    command.__signature__ = inspect.Signature(parameters)
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = help_text
+    app.command()(command)
     return app
 
 
-def _option(name, kind, default, text, **settings) -> inspect.Parameter:
-    option = typer.Option(*_declarations(name, kind), help=text, **settings)
+def _option(
+    name: str, kind: Any, default: Any, help_text: str, **settings: Any
+) -> inspect.Parameter:
+    flag = flag_name(name)
+    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    option = typer.Option(declaration, help=help_text, **settings)
     annotation = Annotated[kind if default is not None else kind | None, option]
-    parameter = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, parameter, default=default, annotation=annotation)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
 
 
-def _declarations(name, kind) -> tuple[str, ...]:
-    return (f"{flag_name(name)}/--no-{flag_name(name)[2:]}",) if kind is bool else (flag_name(name),)
-
-
-def _option_of(field: dataclasses.Field) -> inspect.Parameter:
-    """Returns the flag of a field; unset, the data set's own value or the default holds."""
-    kind, metavar = field.type, None
+def _setting_option(field: dataclasses.Field) -> inspect.Parameter:
+    """Returns the flag of a setting. It defaults to None: data sets have defaults of their own."""
+    kind: Any = field.type
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not types.NoneType)
+    metavar = {int: "N", float: "X"}.get(kind, "DIR" if field.name.endswith("_dir") else "NAME")
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
-    elif isinstance(kind, types.UnionType):
-        kind = next(part for part in get_args(kind) if part is not types.NoneType)
-    text = field.metadata["help"]
-    if field.default not in (None, ""):
-        text += f" Default: {field.default}."
-    return _option(field.name, kind, None, text, metavar=metavar, show_default=False)
+    help_text = field.metadata["help"]
+    if isinstance(field.default, bool):
+        help_text += f" Default: {'on' if field.default else 'off'}."
+    elif field.default not in (None, ""):
+        help_text += f" Default: {field.default}."
+    return _option(field.name, kind, None, help_text, metavar=metavar, show_default=False)
 
 
 def train(
-    names: Sequence[str], settings: dict, *, backend: str | None, strategy: str | None, **options
+    names: Sequence[str],
+    settings: dict[str, Any],
+    *,
+    backend: str | None,
+    strategy: str | None,
+    **options: Any,
 ) -> int:
-    """Settles the backend, runs the tasks, and returns the exit status.
+    """Trains tasks in turn and returns the exit status.
 
     Args:
+        names: the tasks.
+        settings: the settings given on the command line.
+        backend: the Keras backend; by default `$KERAS_BACKEND` or TensorFlow.
+        strategy: how to use several devices; None uses one.
         options: `results_dir` and `checkpoint_steps`, see `experiment.run_experiment`.
     """
     backend = check_backend(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     for name in names:
-        tasks.get_task(name)(settings)  # mistakes in settings are told before seconds of imports
+        tasks.get_task(name)(settings)  # validates the settings before the slow imports
     display = set_up_keras(
         backend, deterministic=settings.get("deterministic", False), strategy=strategy
     )
@@ -207,44 +232,45 @@ def train(
             break
     if len(names) > 1:
         display.show_summary(records)
-    return _status(records)
+    return _exit_status(records)
 
 
 def resume_run(run: str, results_dir: str) -> int:
-    """Goes on with a run that has not ended, and returns the exit status."""
+    """Resumes an interrupted run and returns the exit status."""
     from ..training import checkpoint
 
-    state = checkpoint.find_checkpoint(run, results_dir)
-    deterministic = state.request.settings.get("deterministic", False)
-    backend = check_backend(state.request.backend)
-    display = set_up_keras(backend, deterministic=deterministic, strategy=state.request.strategy)
-    display.note(f"resuming {state.request.run_id}")
+    manager = checkpoint.find_checkpoint(run, results_dir)
+    request = manager.request
+    display = set_up_keras(
+        check_backend(request.backend),
+        deterministic=request.settings.get("deterministic", False),
+        strategy=request.strategy,
+    )
+    display.note(f"resuming {request.run_id}")
     from ..training import experiment
 
-    record, _ = experiment.resume_experiment(state, display=display)
-    return _status([record])
+    record, _ = experiment.resume_experiment(manager, display=display)
+    return _exit_status([record])
 
 
 def check_backend(backend: str) -> str:
-    """Returns the backend's name.
+    """Returns the name of a Keras backend after checking it.
 
     Raises:
-        UserError: there is no such backend, or it is not installed.
+        UserError: the backend does not exist or is not installed.
     """
     if backend not in BACKENDS:
         raise UserError(unknown_name("backend", backend, BACKENDS))
     if importlib.util.find_spec(backend) is None:
-        raise UserError(
-            f"The backend {backend} is not installed: pip install 'rnn-topologies[{backend}]'."
-        )
+        raise UserError(missing_dependency(backend))
     return backend
 
 
-def set_up_keras(backend: str, *, deterministic: bool, strategy: str | None):
-    """Imports Keras on a backend, and returns the display.
+def set_up_keras(backend: str, *, deterministic: bool, strategy: str | None) -> "Display":
+    """Imports Keras with a backend, sets up devices, and returns the display for the runs.
 
     Raises:
-        UserError: the backend cannot spread a run over devices.
+        UserError: the backend does not support the strategy.
     """
     if strategy not in (None, *STRATEGIES):
         raise UserError(unknown_name("strategy", strategy, STRATEGIES))
@@ -259,22 +285,21 @@ def set_up_keras(backend: str, *, deterministic: bool, strategy: str | None):
         import keras
 
         if strategy is not None:
-            from ..training import strategy as spread
+            from ..training.strategy import enable_data_parallel
 
-            spread.enable_data_parallel()
-        # Sets TensorFlow's seed too where it is installed, and imports it to do so.
+            enable_data_parallel()
+        # Keras seeds TensorFlow as well if it is installed, and imports it to do so: here, not
+        # while a run is timed.
         keras.utils.set_random_seed(0)
     return display
 
 
-def _status(records) -> int:
-    """Returns the exit status after these runs, and says on standard error what went wrong."""
-    if records[-1].status == "interrupted":
-        fail(
-            f"{records[-1].task}: interrupted. Go on with --resume {records[-1].run_id}.",
-            EXIT_INTERRUPTED,
-        )
-        return EXIT_TERMINATED if "SIGTERM" in (records[-1].error or "") else EXIT_INTERRUPTED
+def _exit_status(records: Sequence["Record"]) -> int:
+    """Returns the exit status for these runs, and prints what went wrong."""
+    last = records[-1]
+    if last.status == "interrupted":
+        fail(f"{last.task}: interrupted. To resume: --resume {last.run_id}", EXIT_INTERRUPTED)
+        return EXIT_TERMINATED if "SIGTERM" in (last.error or "") else EXIT_INTERRUPTED
     diverged = [record for record in records if record.status == "diverged"]
     for record in diverged:
         fail(f"{record.task}: {record.error}", EXIT_FAILED)

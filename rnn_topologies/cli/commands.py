@@ -1,11 +1,12 @@
-"""The commands beside `--task`: they look at runs, ask their models, and teach."""
+"""The commands other than training: inspect runs, use trained models, run sweeps and lessons."""
 
 import json
 import os
 import pathlib
 import sys
 import webbrowser
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,244 +14,296 @@ from rnn_topologies.tasks.errors import UserError
 
 from ..training import environment
 
-ResultsDir = Annotated[str, typer.Option(help="Folder of results, or of run folders.")]
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="Run: id, its beginning, folder, or best:TASK.")
+if TYPE_CHECKING:
+    from ..runs.trained_model import TrainedModel
+
+ResultsDir = Annotated[
+    str, typer.Option(metavar="DIR", help="Results folder, or a folder of run folders.")
 ]
+RUN_HELP = "Run id, a unique prefix of it, a run folder, or best:TASK."
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command("list")(list_tasks)
-    app.command("table")(table)
-    app.command("compare")(compare)
-    app.command("report")(report)
-    app.command("predict")(predict)
-    app.command("lesson")(lesson)
-    app.command("sweep")(sweep)
+    app.command("list")(list_command)
+    app.command("table")(table_command)
+    app.command("compare")(compare_command)
+    app.command("report")(report_command)
+    app.command("predict")(predict_command)
+    app.command("lesson")(lesson_command)
+    app.command("sweep")(sweep_command)
 
 
-def list_tasks():
-    """Show the tasks with their topology and data sets, and the cells."""
-    from . import overview
+def list_command() -> None:
+    """List tasks, data sets and recurrent cells."""
+    from .overview import print_overview
 
-    overview.print_overview()
+    print_overview()
 
 
-def table(
-    task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only runs on this data set.")] = None,
+def table_command(
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only runs of this task.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only runs on this data set.")
+    ] = None,
     format: Annotated[
-        Literal["rich", "markdown", "csv"], typer.Option(help="How to write the table.")
+        Literal["rich", "markdown", "csv"], typer.Option(help="Output format.")
     ] = "rich",
-    all_metrics: Annotated[bool, typer.Option(help="Show every metric.")] = False,
+    all_metrics: Annotated[
+        bool, typer.Option("--all-metrics", help="Show all test metrics, not only the headline.")
+    ] = False,
     results_dir: ResultsDir = "results",
-):
-    """Show the runs that there are, best first.
+) -> None:
+    """Show a table of runs, best first.
 
-    Scores are means and standard deviations over seeds, beside those of the baselines.
+    Scores are mean ± standard deviation over seeds on the test split, next to the baselines.
     """
     from rich.console import Console
 
-    from ..runs import store, tables
-    from ..training import checkpoint
+    from ..runs import tables
+    from ..runs.store import load_runs
+    from ..training.checkpoint import unfinished_runs
 
-    if left := checkpoint.unfinished_runs(results_dir):
-        print(f"{len(left)} unfinished, such as {left[-1]}: see --resume", file=sys.stderr)
-    runs = store.load_runs(results_dir)
+    if unfinished := unfinished_runs(results_dir):
+        noun = "run" if len(unfinished) == 1 else "runs"
+        print(f"{len(unfinished)} unfinished {noun}: see --resume", file=sys.stderr)
+    runs = load_runs(results_dir)
     for column, wanted in (("task", task), ("dataset", dataset)):
         if wanted is not None and not runs.empty:
             runs = runs[runs[column] == wanted]
     if runs.empty:
-        raise UserError(f"There are no such runs in {results_dir}. Train: runner.py --task NAME.")
+        raise UserError(f"No matching runs in {results_dir}. To train: runner.py --task NAME.")
     summary = tables.summarize_runs(runs)
     if format == "rich":
         tables.print_tables(summary, Console(highlight=False), all_metrics=all_metrics)
     else:
-        write = tables.to_markdown if format == "markdown" else tables.to_csv
-        sys.stdout.write(write(summary, all_metrics=all_metrics))
+        to_text = tables.to_markdown if format == "markdown" else tables.to_csv
+        sys.stdout.write(to_text(summary, all_metrics=all_metrics))
 
 
-def compare(first: RunName, second: RunName, results_dir: ResultsDir = "results"):
-    """Set two runs side by side.
+def compare_command(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help=RUN_HELP)],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help=RUN_HELP)],
+    results_dir: ResultsDir = "results",
+) -> None:
+    """Compare two runs: settings, metrics and significance.
 
-    Shows the settings that differ, all metrics, and how much of the difference in the headline
-    could be chance: the paired bootstrap over test examples.
+    Shows the settings that differ, all metrics, and a confidence interval for the difference in
+    the headline metric (paired bootstrap over test examples).
     """
     from rich.console import Console
 
-    from ..runs import compare as comparison
-    from ..runs import trained_model
+    from ..runs.compare import compare_runs, print_comparison
+    from ..runs.trained_model import find_run
 
-    found = comparison.compare_runs(
-        trained_model.find_run(first, results_dir), trained_model.find_run(second, results_dir)
-    )
-    comparison.print_comparison(found, Console(highlight=False))
+    comparison = compare_runs(find_run(first, results_dir), find_run(second, results_dir))
+    print_comparison(comparison, Console(highlight=False))
 
 
-def report(
+def report_command(
     results_dir: ResultsDir = "results",
     output: Annotated[
-        str | None, typer.Option(help="File to write. Default: report.html in the results folder.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="HTML file to write. Default: report.html in the results folder."
+        ),
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-):
-    """Write one HTML page about all runs.
+    show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+) -> None:
+    """Write an HTML report of all runs.
 
-    It holds the table, learning curves, and for each task what it read and answered, right and
-    wrong; it needs no network.
+    One file that works offline: table of runs, learning curves, and test examples of each task
+    that the model got right and wrong.
     """
-    from ..report import page as page
+    from ..report.page import write_report
 
-    path = page.write_report(results_dir, output)
+    path = write_report(results_dir, output)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     if show:
         webbrowser.open(path.resolve().as_uri())
 
 
-def predict(
-    run: RunName,
+def predict_command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT...", help="A sentence, an image, a clip's folder or .csv."),
+        typer.Argument(
+            metavar="INPUT", help="Sentence, image file, or clip (image folder or .csv)."
+        ),
     ] = None,
     file: Annotated[
-        str | None, typer.Option(help="File with an input on each line; - is standard input.")
+        str | None,
+        typer.Option(metavar="FILE", help="Read one input per line from a file; - is stdin."),
     ] = None,
     beam_size: Annotated[
-        int | None, typer.Option(help="Hypotheses of the beam search, in place of the run's.")
+        int | None, typer.Option(metavar="N", help="Beam size. Default: that of the run.")
     ] = None,
     n_best: Annotated[
-        int | None, typer.Option(min=1, help="Show the N best outputs of a task that writes.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Show the N best outputs (generation tasks only)."),
     ] = None,
     explain: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.png", help="Draw attention or probabilities after each step into a file."
+            metavar="FILE", help="Plot attention or class probabilities (.png, .svg or .pdf)."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write a line of JSON an input.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per input.")
+    ] = False,
     results_dir: ResultsDir = "results",
-):
-    """Ask the model of an earlier run."""
-    given = [*(inputs or []), *_lines(file)]
-    if not given:
-        raise UserError("Give an input, or a --file with one on each line.")
+) -> None:
+    """Run a trained model on your own inputs."""
+    inputs = [*(inputs or []), *_read_lines(file)]
+    if not inputs:
+        raise UserError("Give an input, or a --file with one input per line.")
     if explain is not None and pathlib.Path(explain).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--explain {explain}: the file must end in .png, .svg or .pdf.")
-    from ..runs import trained_model
+        raise UserError(f"--explain {explain}: the file name must end in .png, .svg or .pdf.")
+    from ..runs.trained_model import BEST, find_run
 
-    folder = trained_model.find_run(run, results_dir)
-    if run.startswith(trained_model.BEST):
+    folder = find_run(run, results_dir)
+    if run.startswith(BEST):
         print(f"{run} is {folder.name}", file=sys.stderr)
-    model = _load(folder, beam_size, n_best)
-    raw = [model.task.read_input(one) for one in given]
-    best = model.n_best(raw, n_best) if n_best is not None else None
-    outputs = [found[0] for found in best] if best is not None else model.predict(raw)
-    for index, (one, output) in enumerate(zip(given, outputs, strict=True)):
+    model = _load_model(folder, beam_size, n_best)
+    raw_inputs = [model.task.read_input(text) for text in inputs]
+    if n_best is not None:
+        ranked = model.n_best(raw_inputs, n_best)
+        outputs = [candidates[0] for candidates in ranked]
+    else:
+        outputs = model.predict(raw_inputs)
+        ranked = [[output] for output in outputs]
+    for text, output, candidates in zip(inputs, outputs, ranked, strict=True):
         if as_json:
-            answer = {"input": one, "output": output}
-            answer |= {"n_best": best[index]} if best is not None else {}
+            answer = {"input": text, "output": output}
+            answer |= {"n_best": candidates} if n_best is not None else {}
             print(json.dumps(answer, ensure_ascii=False))
         else:
-            _say(one, best[index] if best is not None else [output], alone=len(given) == 1)
+            _print_outputs(text, candidates, is_only_input=len(inputs) == 1)
     if explain is not None:
         from ..report import figures
 
-        figures.save_figure(figures.draw_explanations(given, model.explain(raw)), explain)
-        print(f"drawn into {explain}", file=sys.stderr)
+        figures.save_figure(figures.draw_explanations(inputs, model.explain(raw_inputs)), explain)
+        print(f"wrote {explain}", file=sys.stderr)
 
 
-def _load(folder: pathlib.Path, beam_size: int | None, n_best: int | None):
-    """Returns the model of a run, on the backend that is set or else on TensorFlow."""
+def _load_model(folder: pathlib.Path, beam_size: int | None, n_best: int | None) -> "TrainedModel":
+    """Loads the model of a run with Keras on `$KERAS_BACKEND`, by default TensorFlow."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     environment.silence_tensorflow()
-    from ..runs import store, trained_model
+    from ..runs import store
+    from ..runs.trained_model import TrainedModel
 
     record = store.read_record(folder)
     sizes = [size for size in (beam_size, n_best) if size is not None]
     settings = {}
     if sizes:
-        if "beam_size" not in record.config:
-            raise UserError(f"{record.task} does not write: it has no --beam-size and no --n-best.")
-        settings["beam_size"] = max(sizes if beam_size else [*sizes, record.config["beam_size"]])
+        recorded_size = record.config.get("beam_size")
+        if recorded_size is None:
+            raise UserError(
+                f"{record.task} is not a generation task: --beam-size and --n-best do not apply."
+            )
+        settings["beam_size"] = max(sizes if beam_size else [*sizes, recorded_size])
     if store.find_file(folder, store.WEIGHTS) is None:
-        raise UserError(f"{folder} has no weights: only its record was kept.")
+        raise UserError(f"{folder} has no weights, only a record.")
     with environment.hide_native_output(sys.stderr):
-        return trained_model.TrainedModel(folder, settings)
+        return TrainedModel(folder, settings)
 
 
-def _lines(file: str | None) -> list[str]:
+def _read_lines(file: str | None) -> list[str]:
     if file is None:
         return []
     try:
         text = sys.stdin.read() if file == "-" else pathlib.Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file {file} cannot be read: {error}") from error
+        raise UserError(f"Cannot read --file {file}: {error}") from error
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _say(given: str, outputs: list, *, alone: bool) -> None:
-    for rank, output in enumerate(outputs, 1):
-        shown = " ".join(output) if isinstance(output, list) else output
-        if len(outputs) > 1:
-            shown = f"{rank}. {shown}"
-        if alone or rank > 1:
-            print(shown)
-        else:
-            print(f"{given}\n    {shown}" if len(outputs) == 1 else f"{given}\n{shown}")
+def _print_outputs(
+    text: str, candidates: Sequence[str | list[str]], *, is_only_input: bool
+) -> None:
+    """Prints the outputs for an input, best first; below the input if there are several inputs."""
+    lines = [" ".join(c) if isinstance(c, list) else c for c in candidates]
+    if len(lines) > 1:
+        lines = [f"{rank}. {line}" for rank, line in enumerate(lines, 1)]
+    elif not is_only_input:
+        lines = [f"    {line}" for line in lines]
+    print("\n".join(lines if is_only_input else [text, *lines]))
 
 
-def sweep(
-    task: Annotated[str, typer.Option(help="Tasks, with commas between; or all.")] = "translation",
-    cell: Annotated[str, typer.Option(help="Cells, with commas between; or all.")] = "gru",
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N - 1.")] = 1,
-    given: Annotated[
+def sweep_command(
+    task: Annotated[
+        str, typer.Option(metavar="NAMES", help="Tasks, comma-separated, or all.")
+    ] = "translation",
+    cell: Annotated[
+        str, typer.Option(metavar="NAMES", help="Cells, comma-separated, or all.")
+    ] = "gru",
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of seeds: 0 to N - 1.")
+    ] = 1,
+    settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUES", help="Values a,b,c or a range LOW..HIGH."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUES",
+            help="Values a,b,c of a setting, or a range LOW..HIGH. May be repeated.",
+        ),
     ] = None,
     search: Annotated[
         Literal["grid", "random", "optuna"],
-        typer.Option(help="All combinations, draws of them, or what Optuna proposes."),
+        typer.Option(help="All combinations, random samples, or Optuna."),
     ] = "grid",
-    trials: Annotated[int, typer.Option(min=1, help="Draws, or proposals.")] = 10,
+    trials: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of trials of a random or Optuna search.")
+    ] = 10,
     stop_early: Annotated[
-        bool, typer.Option("--stop-early", help="Stop runs that are not among the best (ASHA).")
+        bool, typer.Option("--stop-early", help="Stop unpromising runs early (ASHA).")
     ] = False,
-    backend: Annotated[str, typer.Option(help="Keras backend.")] = "tensorflow",
-    cpus_per_run: Annotated[int, typer.Option(min=1, help="Cores of a run.")] = 1,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="Keras backend.")] = "tensorflow",
+    cpus_per_run: Annotated[int, typer.Option(min=1, metavar="N", help="CPU cores per run.")] = 1,
     max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time. Default: as many as there are cores.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Maximum number of concurrent runs. Default: what the cores allow.",
+        ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on, such as auto. Default: here.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ray cluster to connect to, such as auto. Default: local."
+        ),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="SWEEP", help="Go on with a sweep: its id, or last.")
+        str | None,
+        typer.Option(metavar="SWEEP", help="Resume an interrupted sweep: its id, or last."),
     ] = None,
     results_dir: ResultsDir = "results",
-):
-    """Run a grid of runs, side by side, on this machine or on a cluster.
+) -> int:
+    """Train a grid of tasks, cells, seeds and settings.
 
-    Needs Ray Tune: pip install 'rnn-topologies[sweep]'. docs/scale.md says more.
+    Runs in parallel with Ray Tune, on this machine or on a cluster; see docs/scale.md.
     """
     from rich.console import Console
 
     from rnn_topologies import tasks
 
-    from .. import sweeps
-    from ..runs import store, tables
-    from ..sweeps import plan
+    from ..runs import tables
+    from ..runs.store import load_runs
+    from ..sweeps import plan, tune
 
     if resume is not None:
-        asked = plan.find(resume, results_dir)
+        spec = plan.find_sweep(resume, results_dir)
     else:
-        asked = plan.Asked(
-            sweep_id=plan.new_id(),
+        spec = plan.SweepSpec(
+            sweep_id=plan.new_sweep_id(),
             tasks=tasks.task_names() if task == "all" else task.split(","),
-            cells=sweeps.cells(backend) if cell == "all" else cell.split(","),
+            cells=tune.cell_names(backend) if cell == "all" else cell.split(","),
             seeds=seeds,
-            given=given or [],
+            settings=settings or [],
             search=search,
             trials=trials,
             stop_early=stop_early,
@@ -260,42 +313,44 @@ def sweep(
             address=address,
         )
     try:
-        records = sweeps.run(asked, results_dir)
+        records = tune.run_sweep(spec, results_dir)
     except KeyboardInterrupt:
-        print(f"error: interrupted. Go on with sweep --resume {asked.sweep_id}.", file=sys.stderr)
+        print(f"error: interrupted. To resume: sweep --resume {spec.sweep_id}", file=sys.stderr)
         return 130
-    names = {record.run_id for record in records}
-    runs = store.load_runs(results_dir)
+    run_ids = {record.run_id for record in records}
+    runs = load_runs(results_dir)
     console = Console(highlight=False)
     console.print()
-    tables.print_tables(tables.summarize_runs(runs[runs["run_id"].isin(names)]), console)
+    tables.print_tables(tables.summarize_runs(runs[runs["run_id"].isin(run_ids)]), console)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         print(f"{record.run_id} failed: {record.error}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def lesson(
-    name: Annotated[str | None, typer.Argument(help="Lesson; none: list them.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+def lesson_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Lesson; without one, list all lessons.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     results_dir: Annotated[
-        str, typer.Option(help="Folder; the lesson writes into lessons/NAME under it.")
+        str, typer.Option(metavar="DIR", help="Results folder; output goes to lessons/NAME in it.")
     ] = "results",
-):
-    """Learn by a small experiment; none: list them.
+) -> None:
+    """Run a small experiment about recurrent networks.
 
-    It takes three minutes at most on two cores, prints figures and draws pictures. The pages in
-    docs/ explain them.
+    A lesson takes at most three minutes on two cores, prints tables and plots figures; its page in
+    docs/ explains them.
     """
     from .. import lessons
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # for its gradients
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # lessons use its gradients
     environment.silence_tensorflow()
     if name is None:
         with environment.hide_native_output(sys.stderr):
-            for one in lessons.lesson_names():
-                print(f"{one:15} {lessons.lesson_summary(one)}")
+            for lesson in lessons.lesson_names():
+                print(f"{lesson:15} {lessons.lesson_summary(lesson)}")
         return
     with environment.hide_native_output(sys.stderr):
-        import keras  # noqa: F401 - TensorFlow's notes about its build
+        import keras  # noqa: F401 - here, to hide TensorFlow's log lines
     lessons.run_lesson(name, results_dir, seed=seed)

@@ -1,11 +1,14 @@
-"""`runner.py list`: the tasks, their topologies and data sets, the cells."""
+"""`runner.py list`: tables of the tasks, data sets and recurrent cells."""
 
 import sys
+from collections.abc import Mapping
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from rnn_topologies import tasks
+from rnn_topologies.tasks.base import Task
 
 from ..training import environment
 
@@ -13,40 +16,47 @@ from ..training import environment
 def print_overview() -> None:
     """Prints the tables on standard output."""
     console = Console(highlight=False)
-    found = {name: tasks.get_task(name) for name in tasks.task_names()}
-    console.print(_tasks(found), "")
-    console.print(_datasets(found), "")
-    # The cells are Keras's layers, and Keras takes seconds to import: last, not first.
+    task_classes = {name: tasks.get_task(name) for name in tasks.task_names()}
+    console.print(_task_table(task_classes), "")
+    console.print(_dataset_table(task_classes), "")
+    # Last: the cells are Keras layers, and importing Keras takes seconds.
     with console.status("cells ..."), environment.hide_native_output(sys.stderr):
-        cells = _cells()
+        cells = _cell_table()
     console.print(cells)
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table
 
 
-def _tasks(found) -> Table:
-    table = _table("Tasks", "--task", "topology", "what it does")
-    for name, task in found.items():
+def _task_table(task_classes: Mapping[str, type[Task]]) -> Table:
+    table = _table("Tasks", "--task", "topology", "goal")
+    for name, task in task_classes.items():
         table.add_row(f"[bold]{name}[/bold]", str(task.topology), task.summary)
     return table
 
 
-def _datasets(found) -> Table:
-    table = _table("Data sets", "--task", "--dataset", "what it holds", "headline")
-    for name, task in found.items():
+def _dataset_table(task_classes: Mapping[str, type[Task]]) -> Table:
+    table = _table("Data sets", "--dataset", "contents", "headline metric")
+    for name, task in task_classes.items():
+        table.add_row(name)
         for spec in task.datasets.values():
-            table.add_row(name, f"[bold]{spec.usage}[/bold]", spec.description, spec.headline.name)
-            name = ""
+            table.add_row(f"  [bold]{spec.usage}[/bold]", spec.description, spec.headline.name)
         table.add_section()
     return table
 
 
-def _cells() -> Table:
+def _cell_table() -> Table:
     from rnn_topologies import layers
 
     table = _table("Cells", "--cell", "layer", "states", "gates")

@@ -67,7 +67,7 @@ def nothing_starts(monkeypatch, tmp_path):
     monkeypatch.setattr(
         app, "set_up_keras", lambda *_, **__: (_ for _ in ()).throw(UserError("begins"))
     )
-    monkeypatch.setattr(commands, "lesson", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "lesson_command", lambda *_, **__: None)
     monkeypatch.setattr(commands.sys, "stdin", io.StringIO("a line\n"))
 
 
@@ -170,7 +170,7 @@ def test_any_table_of_the_users_is_read_or_refused(name, head, body):
         path = pathlib.Path(place) / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(head + body, "utf-8", newline="")
-        for read in (texts.read, texts.read_pairs, clips.read):
+        for read in (texts.read_text_files, texts.read_text_pairs, clips.read_clips):
             with contextlib.suppress(UserError):
                 read(str(path.parent if "clips" in name else path))
 
@@ -181,7 +181,7 @@ def test_any_table_of_the_users_is_read_or_refused(name, head, body):
 )
 def test_any_image_is_read_or_refused(content, start):
     with contextlib.suppress(UserError):
-        images.read(io.BytesIO(start + content), "an image")
+        images.read_image(io.BytesIO(start + content), "an image")
 
 
 @MANY
@@ -198,13 +198,13 @@ def test_any_tool_is_read_or_refused(read, fields):
     change=st.dictionaries(st.sampled_from(["model", "decoder", "added_tokens", "version"]), JSON)
 )
 def test_any_vocabulary_is_read_or_refused(change):
-    fields = json.loads(text.words(["a b", "a b"], 9).to_json())
+    fields = json.loads(text.build_word_vocabulary(["a b", "a b"], 9).to_json())
     with contextlib.suppress(UserError):
         text.Vocabulary.from_json(json.dumps(fields | change))
 
 
 @given(st.lists(st.text(string.printable), max_size=3))
 def test_any_text_survives_a_vocabulary(sentences):
-    vocabulary = text.characters(["abc"])
+    vocabulary = text.build_character_vocabulary(["abc"])
     assert vocabulary.decode(vocabulary.encode(sentences)) == sentences
     np.testing.assert_array_equal(len(vocabulary), 3 + 256 + 3)

@@ -37,7 +37,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def run(tmp_path, data_dir, monkeypatch):
     """Returns a function that runs a small translation and returns (record, folder, output)."""
-    monkeypatch.setattr(cldr_dates, "PARTS", {"train": 64, "validation": 16, "test": 16})
+    monkeypatch.setattr(cldr_dates, "SPLIT_SIZES", {"train": 64, "validation": 16, "test": 16})
 
     def ran(**settings):
         shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
@@ -191,7 +191,7 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"schema": 99}', "newer than 3. Update"),
+        ('{"schema": 99}', "newer than 4. Update"),
         ("[]", "is damaged: Input should be an object"),
         ('{"schema": 3, "run_id": "../../etc"}', "is damaged: run_id: String should match"),
         ("{", "is damaged: Invalid JSON"),
@@ -389,7 +389,9 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
 def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
     shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     settings = {"units": 4, "epochs": 1, "limit": 30}
-    _, folder = experiment.run_experiment(name, settings, results_dir=tmp_path / "results", display=shown)
+    _, folder = experiment.run_experiment(
+        name, settings, results_dir=tmp_path / "results", display=shown
+    )
     task, model, data = model_io.load_model(folder)
     again = tasks.get_task(name)(settings).load_data()
     place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]

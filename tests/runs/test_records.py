@@ -55,9 +55,15 @@ def test_an_interrupted_run_with_settings_of_an_older_schema_can_be_resumed(tmp_
     folder = checkpoint.checkpoint_folder(tmp_path, "run")
     folder.mkdir(parents=True)
     request = {
-        **{"run_id": "run", "started_at": "2026-01-01T00:00:00+00:00", "task": "classification"},
-        **{"settings": {"width": 24}, "backend": "tensorflow", "checkpoint_steps": 200},
-        **{"environment": {}, "git": None, "strategy": None},
+        "run_id": "run",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "task": "classification",
+        "settings": {"width": 24},
+        "backend": "tensorflow",
+        "checkpoint_steps": 200,
+        "environment": {},
+        "git": None,
+        "strategy": None,
     }
     (folder / checkpoint.REQUEST).write_text(json.dumps(request), "utf-8")
     manager = checkpoint.find_checkpoint("run", tmp_path)

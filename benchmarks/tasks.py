@@ -129,7 +129,7 @@ def epochs_of_keras(task, data, train, validation, count):
     model = task.build_model(data)
     loop.compile_model(model, task, len(train) * count, task.metrics())
     for epoch in range(count):
-        train.go_to(epoch)
+        train.seek(epoch)
         began = time.perf_counter()
         model.fit(train, verbose=0, shuffle=False)
         seconds = time.perf_counter() - began
@@ -145,7 +145,11 @@ def epochs_of_torch(task, data, train, validation, count):
     from rnn_topologies.training.loop import learning_rate_schedule
 
     config = task.config
-    units, width, target_size = config.units, config.embedding_size, len(data.preprocessors["target"])
+    units, width, target_size = (
+        config.units,
+        config.embedding_size,
+        len(data.preprocessors["target"]),
+    )
 
     class EncoderDecoder(nn.Module):
         def __init__(self):
@@ -189,7 +193,7 @@ def epochs_of_torch(task, data, train, validation, count):
     loss_of = nn.CrossEntropyLoss(ignore_index=0, label_smoothing=config.label_smoothing)
     step = 0
     for epoch in range(count):
-        train.go_to(epoch)
+        train.seek(epoch)
         began = time.perf_counter()
         model.train()
         for index in range(len(train)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # these modules import keras
 
     from .data.batching import Batches
     from .data.source import Source
-    from .metrics.bootstrap import Parts
+    from .metrics.bootstrap import ScoreParts
 
 # Keys of `Task.datasets` for data sets that have no entry of their own.
 FILES = "files"  # your own files, by path
@@ -282,10 +282,10 @@ class Task(abc.ABC):
             raise UserError(f"--dataset {dataset}: no such file or folder.")
         from .data.sources import public
 
-        if public.is_known(name):
+        if public.is_public_dataset(name):
             return TFDS
         usages = ", ".join(spec.usage for spec in self.datasets.values())
-        hint = did_you_mean(name, [*self.datasets, *public.names()])
+        hint = did_you_mean(name, [*self.datasets, *public.public_dataset_names()])
         raise UserError(f"Unknown data set: {dataset!r}. Available: {usages}.{hint}")
 
     def load_source(self) -> "Source":
@@ -296,7 +296,7 @@ class Task(abc.ABC):
         """
         from .data.source import check_splits
 
-        source = self.dataset_spec.read_source(self.config).limited(self.config.limit)
+        source = self.dataset_spec.read_source(self.config).limit_train(self.config.limit)
         check_splits(self.dataset, source.splits)
         return source
 
@@ -342,16 +342,16 @@ class Task(abc.ABC):
         Each has those metrics of `evaluate` that need no probabilities, including the headline.
         """
 
-    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data) -> "Parts":
-        """Returns what each test example contributes to the headline, see `bootstrap.Parts`.
+    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data) -> "ScoreParts":
+        """Returns what each test example contributes to the headline, see `bootstrap.ScoreParts`.
 
         Args:
             examples: the rows of `Evaluation.examples` for the test split.
             data: only its notes are used.
         """
-        from .metrics.bootstrap import mean_of
+        from .metrics.bootstrap import mean_parts
 
-        return mean_of([example["right"] for example in examples])
+        return mean_parts([example["right"] for example in examples])
 
     @abc.abstractmethod
     def predict(self, model: Any, raw_inputs: Sequence, data: Data) -> list:

@@ -95,19 +95,19 @@ class ClassificationConfig(base.TaskConfig):
 def _digits(config: ClassificationConfig):
     from .data.sources import digits
 
-    return digits.read(config)
+    return digits.read_digits()
 
 
 def _public(config: ClassificationConfig):
     from .data.sources import public
 
-    return public.read(config, image=public.IMAGE, label=public.LABEL)
+    return public.read_public_dataset(config, image=public.IMAGE, label=public.LABEL)
 
 
 def _files(config: ClassificationConfig):
     from .data.files import images
 
-    return images.read_classes(config.dataset)
+    return images.read_image_classes(config.dataset)
 
 
 class ClassificationTask(base.Task):
@@ -174,12 +174,14 @@ class ClassificationTask(base.Task):
 
     def load_data(self) -> base.Data:
         from .data import images as pixels
-        from .data.source import ROOM, Lazy
+        from .data.source import CACHE_BYTES, LazyExamples
 
         source = self.load_source()
-        fit = pixels.Fit(self.config.image_size)
+        fit = pixels.ImageResizer(self.config.image_size)
         splits = {
-            name: Lazy(range(len(rows)), functools.partial(_example, fit, rows, name), ROOM)
+            name: LazyExamples(
+                range(len(rows)), functools.partial(_example, fit, rows, name), CACHE_BYTES
+            )
             for name, rows in source.splits.items()
         }
         shape = splits["train"][0].image.shape  # which the others have to have, too
@@ -219,11 +221,11 @@ class ClassificationTask(base.Task):
             chosen = [examples[index] for index in indices]
             images = np.stack([example.image for example in chosen])
             if training:
-                images = pixels.varied(
+                images = pixels.augment_images(
                     images,
                     random,
-                    shift=self.config.random_translation,
-                    mirror=self.config.horizontal_flip,
+                    random_translation=self.config.random_translation,
+                    horizontal_flip=self.config.horizontal_flip,
                 )
             return images, np.array([example.label for example in chosen], "int32")
 
@@ -241,26 +243,26 @@ class ClassificationTask(base.Task):
         probabilities = self._probabilities(model, examples, data)
         names = [example.name for example in examples]
         labels = [example.label for example in examples]
-        return classification.evaluation(probabilities, labels, names, data.notes["classes"])
+        return classification.evaluate_classes(probabilities, labels, names, data.notes["classes"])
 
     def _probabilities(self, model, examples, data) -> np.ndarray:
         from .metrics.classification import softmax
 
         grouped = self.batches(examples, data, training=False)
-        return softmax(grouped.restore(model.predict(grouped, verbose=0)))
+        return softmax(grouped.restore_order(model.predict(grouped, verbose=0)))
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        from .metrics import classification
+        from .baselines.classification import ignore_convergence_warnings, score_baselines
 
         train, test = _flat(data.splits["train"]), _flat(data.splits["test"])
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.1))
-        with classification.unconverged():
+        with ignore_convergence_warnings():
             model.fit(*train)
-        return classification.baselines(
+        return score_baselines(
             train[1], test[1], {"logistic regression on pixels": model.predict(test[0])}
         )
 
@@ -272,8 +274,8 @@ class ClassificationTask(base.Task):
     def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[Example]:
         from .data import images as pixels
 
-        fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
-        pairs = zip(pixels.names(raw_inputs), raw_inputs, strict=True)
+        fit = pixels.ImageResizer(self.config.image_size, data.notes["image_shape"])
+        pairs = zip(pixels.image_names(raw_inputs), raw_inputs, strict=True)
         return [Example(name, fit(image, name), 0) for name, image in pairs]
 
     def raw_input(self, example: Example) -> np.ndarray:

@@ -108,7 +108,7 @@ class ImageCaptioningConfig(base.TaskConfig):
         at_least=0,
         below=1,
     )
-    tokens: text.Unit = base.setting("words", "What captions are cut into.")
+    tokens: text.TokenUnit = base.setting("words", "What captions are cut into.")
     vocabulary_size: int = base.setting(
         10_000, "Largest vocabulary of words or byte pairs.", at_least=1
     )
@@ -141,26 +141,26 @@ class ImageCaptioningConfig(base.TaskConfig):
 def _scenes(config: ImageCaptioningConfig):
     from .data.sources import scenes
 
-    return scenes.read(config)
+    return scenes.read_scenes()
 
 
 def _flickr8k(config: ImageCaptioningConfig):
     from .data import store
     from .data.sources.flickr8k import flickr8k_dataset_builder as builder
 
-    return store.source(builder.Builder, config)
+    return store.load_source(builder.Builder, config)
 
 
 def _public(config: ImageCaptioningConfig):
     from .data.sources import public
 
-    return public.read(config, image=public.IMAGE, captions=public.CAPTIONS)
+    return public.read_public_dataset(config, image=public.IMAGE, captions=public.CAPTIONS)
 
 
 def _files(config: ImageCaptioningConfig):
     from .data.files import images
 
-    return images.read_captions(config.dataset)
+    return images.read_image_captions(config.dataset)
 
 
 class ImageCaptioningTask(base.Task):
@@ -214,14 +214,14 @@ class ImageCaptioningTask(base.Task):
 
     def load_data(self) -> base.Data:
         from .data import images as pixels
-        from .data.source import ROOM, Lazy
+        from .data.source import CACHE_BYTES, LazyExamples
 
         source, config = self.load_source(), self.config
         captions = [caption for row in source.splits["train"] for caption in row["captions"]]
-        vocabulary = text.build(config.tokens, captions, config.vocabulary_size)
-        read = functools.partial(_example, pixels.Fit(config.image_size), vocabulary)
+        vocabulary = text.build_vocabulary(config.tokens, captions, config.vocabulary_size)
+        read = functools.partial(_example, pixels.ImageResizer(config.image_size), vocabulary)
         splits = {
-            name: Lazy(range(len(rows)), functools.partial(read, rows, name), ROOM)
+            name: LazyExamples(range(len(rows)), functools.partial(read, rows, name), CACHE_BYTES)
             for name, rows in source.splits.items()
         }
         shape = splits["train"][0].image.shape  # which the others have to have, too
@@ -234,7 +234,7 @@ class ImageCaptioningTask(base.Task):
                 **source.notes,
                 "image_shape": list(shape),
                 "longest_caption": max(map(len, vocabulary.encode(captions))),
-                "vocabulary": text.summary(vocabulary),
+                "vocabulary": text.describe_vocabulary(vocabulary),
             },
         )
 
@@ -269,11 +269,11 @@ class ImageCaptioningTask(base.Task):
             chosen = [examples[index] for index in indices]
             images = np.stack([example.image for example in chosen])
             if training:
-                images = pixels.varied(
+                images = pixels.augment_images(
                     images,
                     random,
-                    shift=self.config.random_translation,
-                    mirror=self.config.horizontal_flip,
+                    random_translation=self.config.random_translation,
+                    horizontal_flip=self.config.horizontal_flip,
                 )
             captions = [example.tokens for example in chosen]
             longest = 1 + max(len(tokens) for several in captions for tokens in several)
@@ -286,13 +286,13 @@ class ImageCaptioningTask(base.Task):
                 following += [[*tokens, text.END] for tokens in several] + missing
             shape = (len(chosen), most, -1)
             previous, following = (
-                pad(rows, text.PAD, at_least=longest).reshape(shape)
+                pad(rows, text.PAD, min_length=longest).reshape(shape)
                 for rows in (previous, following)
             )
             weights = (following != text.PAD).astype("float32")
             return {"image": images, "previous": previous}, following, weights
 
-        return batching.GroupedBatches(
+        return batching.BucketedBatches(
             [max(map(len, example.tokens)) for example in examples],
             collate,
             batch_size=self.config.batch_size,
@@ -314,7 +314,7 @@ class ImageCaptioningTask(base.Task):
             metrics |= {f"{other}/{name}": value for name, value in apart.items()}
             examples += more
         references = [example.captions for example in data.splits[split]]
-        return base.Evaluation(metrics, examples, caption_scores.signatures(references))
+        return base.Evaluation(metrics, examples, caption_scores.caption_signatures(references))
 
     def _written(self, model, split: str, data: base.Data) -> tuple[dict, list[dict]]:
         """Returns the scores and the examples of freely written captions of a split."""
@@ -363,7 +363,7 @@ class ImageCaptioningTask(base.Task):
             lambda indices, _: (np.stack([image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
-        return images.restore(generator.predict(images, verbose=0))
+        return images.restore_order(generator.predict(images, verbose=0))
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]
@@ -380,9 +380,11 @@ class ImageCaptioningTask(base.Task):
 
         if self.dataset_spec.headline is not BLEU:
             return super().score_parts(examples, data)
-        outputs = [caption_scores.plain(example["output"]) for example in examples]
-        references = [[caption_scores.plain(c) for c in e["references"]] for e in examples]
-        return bootstrap.bleu(caption_scores.bleu(4), outputs, references)
+        outputs = [caption_scores.normalize_caption(example["output"]) for example in examples]
+        references = [
+            [caption_scores.normalize_caption(c) for c in e["references"]] for e in examples
+        ]
+        return bootstrap.bleu_parts(caption_scores.caption_bleu(4), outputs, references)
 
     def predict(self, model, raw_inputs: Sequence, data: base.Data) -> list[str]:
         """Returns a caption of each image, an array of bytes or a path."""
@@ -400,8 +402,8 @@ class ImageCaptioningTask(base.Task):
     def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[np.ndarray]:
         from .data import images as pixels
 
-        fit = pixels.Fit(self.config.image_size, data.notes["image_shape"])
-        pairs = zip(raw_inputs, pixels.names(raw_inputs), strict=True)
+        fit = pixels.ImageResizer(self.config.image_size, data.notes["image_shape"])
+        pairs = zip(raw_inputs, pixels.image_names(raw_inputs), strict=True)
         return [fit(image, name) for image, name in pairs]
 
     def raw_input(self, example: Example) -> np.ndarray:
@@ -419,7 +421,7 @@ class ImageCaptioningTask(base.Task):
             one = {
                 "output": vocabulary.decode([best])[0],
                 "image": explanations.encode_png(image),
-                "written": vocabulary.pieces(best),
+                "written": vocabulary.token_texts(best),
             }
             weights = explanations.attention_weights(model, image, best)
             if weights is not None:
@@ -444,11 +446,11 @@ def _drawn(captions: list, count: int, random: np.random.Generator) -> list:
 
 def _is_right(output: str, example: Example) -> bool:
     """Whether a caption is true and complete or, where nobody can tell, one of the references."""
-    from .metrics.captions import words
+    from .metrics.captions import caption_words
 
     if example.is_right is not None:
         return example.is_right(output)
-    return words(output) in map(words, example.captions)
+    return caption_words(output) in map(caption_words, example.captions)
 
 
 def _nearest(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
@@ -464,6 +466,6 @@ def _nearest(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
 
 
 def _thinned(image: np.ndarray) -> np.ndarray:
-    from .data.images import Fit
+    from .data.images import ImageResizer
 
-    return Fit(SIDE)(image, "").astype("float32").ravel()
+    return ImageResizer(SIDE)(image, "").astype("float32").ravel()

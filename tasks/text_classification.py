@@ -84,7 +84,7 @@ class TextClassificationConfig(base.TaskConfig):
         at_least=0,
         at_most=1,
     )
-    tokens: text.Unit = base.setting("words", "What text is cut into.")
+    tokens: text.TokenUnit = base.setting("words", "What text is cut into.")
     vocabulary_size: int = base.setting(
         10_000, "Largest vocabulary of words or byte pairs.", at_least=1
     )
@@ -96,19 +96,19 @@ class TextClassificationConfig(base.TaskConfig):
 def _cldr_languages(config: TextClassificationConfig):
     from .data.sources import cldr_languages
 
-    return cldr_languages.read(config)
+    return cldr_languages.read_cldr_languages()
 
 
 def _public(config: TextClassificationConfig):
     from .data.sources import public
 
-    return public.read(config, text=public.TEXT, label=public.LABEL)
+    return public.read_public_dataset(config, text=public.TEXT, label=public.LABEL)
 
 
 def _files(config: TextClassificationConfig):
     from .data.files import texts
 
-    return texts.read(config.dataset)
+    return texts.read_text_files(config.dataset)
 
 
 class TextClassificationTask(base.Task):
@@ -164,7 +164,7 @@ class TextClassificationTask(base.Task):
         source = self.load_source()
         rows = {name: list(split) for name, split in source.splits.items()}
         texts = [row["text"] for row in rows["train"]]
-        vocabulary = text.build(self.config.tokens, texts, self.config.vocabulary_size)
+        vocabulary = text.build_vocabulary(self.config.tokens, texts, self.config.vocabulary_size)
         splits = {name: self._examples(split, vocabulary) for name, split in rows.items()}
         return base.Data(
             name=source.name,
@@ -174,7 +174,7 @@ class TextClassificationTask(base.Task):
             notes={
                 **source.notes,
                 "classes": list(source.classes),
-                "vocabulary": text.summary(vocabulary),
+                "vocabulary": text.describe_vocabulary(vocabulary),
             },
         )
 
@@ -211,10 +211,10 @@ class TextClassificationTask(base.Task):
             longest = max(map(len, rows))
             if training:
                 rows = [_cropped(tokens, self.config.crop, random) for tokens in rows]
-            tokens = pad(rows, text.PAD, at_least=longest)
+            tokens = pad(rows, text.PAD, min_length=longest)
             return tokens, np.array([example.label for example in chosen], "int32")
 
-        return batching.GroupedBatches(
+        return batching.BucketedBatches(
             [len(example.tokens) for example in examples],
             collate,
             batch_size=self.config.batch_size,
@@ -228,13 +228,13 @@ class TextClassificationTask(base.Task):
         probabilities = self._probabilities(model, examples, data)
         labels = [example.label for example in examples]
         texts = [example.text for example in examples]
-        return classification.evaluation(probabilities, labels, texts, data.notes["classes"])
+        return classification.evaluate_classes(probabilities, labels, texts, data.notes["classes"])
 
     def _probabilities(self, model, examples, data) -> np.ndarray:
         from .metrics.classification import softmax
 
         grouped = self.batches(examples, data, training=False)
-        return softmax(grouped.restore(model.predict(grouped, verbose=0)))
+        return softmax(grouped.restore_order(model.predict(grouped, verbose=0)))
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -242,7 +242,7 @@ class TextClassificationTask(base.Task):
         from sklearn.naive_bayes import MultinomialNB
         from sklearn.pipeline import make_pipeline
 
-        from .metrics import classification
+        from .baselines.classification import ignore_convergence_warnings, score_baselines
 
         # Chosen on the validation splits of `cldr_languages` and of the IMDB reviews.
         if self.config.tokens == "characters":
@@ -262,10 +262,10 @@ class TextClassificationTask(base.Task):
         texts, labels = [example.text for example in train], [example.label for example in train]
         guesses = {}
         for name, opponent in opponents.items():
-            with classification.unconverged():
+            with ignore_convergence_warnings():
                 opponent.fit(texts, labels)
             guesses[name] = opponent.predict([example.text for example in test])
-        return classification.baselines(labels, [example.label for example in test], guesses)
+        return score_baselines(labels, [example.label for example in test], guesses)
 
     def predict(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[str]:
         probabilities = self._probabilities(model, self._asked(raw_inputs, data), data)
@@ -304,7 +304,7 @@ class TextClassificationTask(base.Task):
     def _piece(self, vocabulary, tokens: list[int]) -> str:
         """Returns what some tokens stand for, to be read."""
         between = " " if self.config.tokens == "words" else ""
-        return between.join(vocabulary.pieces(tokens))
+        return between.join(vocabulary.token_texts(tokens))
 
 
 def _cropped(tokens: list[int], share: float, random: np.random.Generator) -> list[int]:

@@ -89,7 +89,7 @@ class TranslationConfig(base.TaskConfig):
         at_least=0,
         below=1,
     )
-    tokens: vocabulary.WholeUnit = base.setting("characters", "What text is cut into.")
+    tokens: vocabulary.LosslessUnit = base.setting("characters", "What text is cut into.")
     vocabulary_size: int = base.setting(
         6000, "Largest vocabulary of byte pairs, of each language.", at_least=1
     )
@@ -114,7 +114,9 @@ def _cldr_dates(config: TranslationConfig):
             hint = did_you_mean(locale, locale_identifiers())
             hint = hint or " Locales are named like en, pt_BR, zh_Hant."
             raise UserError(f"Unknown locale: {locale!r}.{hint}") from error
-    return _prepared(config, builder.Builder, builder.config(source or "en", target or "de"))
+    return _prepared(
+        config, builder.Builder, builder.locale_pair_config(source or "en", target or "de")
+    )
 
 
 def _multi30k(config: TranslationConfig):
@@ -145,7 +147,7 @@ def _prepared(config: TranslationConfig, builder_class, builder_config):
     from .data import store
     from .data.source import content_hash
 
-    source = store.source(builder_class, config, builder_config=builder_config)
+    source = store.load_source(builder_class, config, builder_config=builder_config)
     tests = [name for name in source.splits if name.startswith("test")]
     test = config.test_split or tests[0]
     if test not in source.splits:
@@ -163,13 +165,13 @@ def _prepared(config: TranslationConfig, builder_class, builder_config):
 def _public(config: TranslationConfig):
     from .data.sources import public
 
-    return public.read(config, source=public.TEXT, target=public.TEXT)
+    return public.read_public_dataset(config, source=public.TEXT, target=public.TEXT)
 
 
 def _files(config: TranslationConfig):
     from .data.files import texts
 
-    return texts.read_pairs(config.dataset)
+    return texts.read_text_pairs(config.dataset)
 
 
 class TranslationTask(base.Task):
@@ -216,7 +218,9 @@ class TranslationTask(base.Task):
         source = self.load_source()
         unit, size = self.config.tokens, self.config.vocabulary_size
         preprocessors = {
-            side: vocabulary.build(unit, [row[side] for row in source.splits["train"]], size)
+            side: vocabulary.build_vocabulary(
+                unit, [row[side] for row in source.splits["train"]], size
+            )
             for side in ("source", "target")
         }
         splits = {name: _pairs(list(rows), preprocessors) for name, rows in source.splits.items()}
@@ -230,7 +234,7 @@ class TranslationTask(base.Task):
                 "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
                 "test_sources_seen_in_training": _repeated(splits),
                 **{
-                    f"{side}_vocabulary": vocabulary.summary(preprocessor)
+                    f"{side}_vocabulary": vocabulary.describe_vocabulary(preprocessor)
                     for side, preprocessor in preprocessors.items()
                 },
             },
@@ -268,7 +272,7 @@ class TranslationTask(base.Task):
             weights = (following != vocabulary.PAD).astype("float32")
             return {"source": source, "previous": previous}, following, weights
 
-        return batching.GroupedBatches(
+        return batching.BucketedBatches(
             [(len(pair.target_tokens), len(pair.source_tokens)) for pair in examples],
             collate,
             batch_size=self.config.batch_size,
@@ -292,7 +296,7 @@ class TranslationTask(base.Task):
             {"source": source, "target": target, "output": output, "right": output == target}
             for source, target, output in zip(sources, references, outputs, strict=True)
         ]
-        return base.Evaluation(metrics, examples, translation.signatures())
+        return base.Evaluation(metrics, examples, translation.translation_signatures())
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         from .metrics import translation
@@ -317,7 +321,7 @@ class TranslationTask(base.Task):
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
         references = [[example["target"]] for example in examples]
-        return bootstrap.bleu(translation.bleu(), outputs, references)
+        return bootstrap.bleu_parts(translation.translation_bleu(), outputs, references)
 
     def predict(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[str]:
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
@@ -345,12 +349,12 @@ class TranslationTask(base.Task):
             length_penalty=self.config.length_penalty,
         )
         generator.compile(jit_compile=compilation.jit_compile())
-        sources = batching.GroupedBatches(
+        sources = batching.BucketedBatches(
             [len(row) for row in tokens],
             lambda indices, pad, _: (pad([tokens[index] for index in indices], vocabulary.PAD),),
             batch_size=self.config.batch_size,
         )
-        return sources.restore(generator.predict(sources, verbose=0))
+        return sources.restore_order(generator.predict(sources, verbose=0))
 
     def explain(self, model, raw_inputs: Sequence[str], data: base.Data) -> list[dict]:
         from .models import explanations
@@ -363,8 +367,8 @@ class TranslationTask(base.Task):
             best = explanations.cut_after_end(beams[0])
             one = {
                 "output": target.decode([best])[0],
-                "steps": source.pieces(read),
-                "written": target.pieces(best),
+                "steps": source.token_texts(read),
+                "written": target.token_texts(best),
             }
             weights = explanations.attention_weights(model, np.array(read, "int32"), best)
             found.append(one | ({"attention": weights} if weights is not None else {}))

@@ -97,33 +97,33 @@ class VideoLabelingConfig(base.TaskConfig):
 def _moving_shapes(config: VideoLabelingConfig):
     from .data.sources import moving_shapes
 
-    return moving_shapes.read(config)
+    return moving_shapes.read_moving_shapes()
 
 
 def _gesture_phase(config: VideoLabelingConfig):
     from .data import store
     from .data.sources.gesture_phase import gesture_phase_dataset_builder as builder
 
-    return store.source(builder.Builder, config)
+    return store.load_source(builder.Builder, config)
 
 
 def _utkinect(config: VideoLabelingConfig):
     from .data import store
     from .data.sources.utkinect import utkinect_dataset_builder as builder
 
-    return store.source(builder.Builder, config)
+    return store.load_source(builder.Builder, config)
 
 
 def _public(config: VideoLabelingConfig):
     from .data.sources import public
 
-    return public.read(config, frames=public.VIDEO, labels=public.LABEL)
+    return public.read_public_dataset(config, frames=public.VIDEO, labels=public.LABEL)
 
 
 def _files(config: VideoLabelingConfig):
     from .data.files import clips
 
-    return clips.read(config.dataset)
+    return clips.read_clips(config.dataset)
 
 
 class VideoLabelingTask(base.Task):
@@ -176,12 +176,14 @@ class VideoLabelingTask(base.Task):
 
     def load_data(self) -> base.Data:
         from .data import images
-        from .data.source import ROOM, Lazy
+        from .data.source import CACHE_BYTES, LazyExamples
 
         source = self.load_source()
-        fit = images.Fit(self.config.image_size)
+        fit = images.ImageResizer(self.config.image_size)
         splits = {
-            name: Lazy(range(len(rows)), functools.partial(self._clip, fit, rows), ROOM)
+            name: LazyExamples(
+                range(len(rows)), functools.partial(self._clip, fit, rows), CACHE_BYTES
+            )
             for name, rows in source.splits.items()
         }
         frames = splits["train"][0].frames
@@ -257,7 +259,7 @@ class VideoLabelingTask(base.Task):
             weights = pad([np.ones(len(labels)) for _, labels in chosen], dtype="float32")
             return {"frames": frames, "mask": weights}, targets, weights
 
-        return batching.GroupedBatches(
+        return batching.BucketedBatches(
             [end - start for _, start, end in places],
             collate,
             batch_size=self.config.batch_size,
@@ -287,7 +289,7 @@ class VideoLabelingTask(base.Task):
             }
             for clip, guess in zip(clips, predicted, strict=True)
         ]
-        tables = {"confusion": classification.confusion(flat, truth, classes)}
+        tables = {"confusion": classification.confusion_table(flat, truth, classes)}
         return base.Evaluation(metrics, examples, tables=tables)
 
     def _probabilities(self, model, clips, data) -> list[np.ndarray]:
@@ -299,7 +301,7 @@ class VideoLabelingTask(base.Task):
         for index in range(len(grouped)):
             # Not `model.predict`, which cannot join batches of different lengths.
             found += list(softmax(model.predict_on_batch(grouped[index][0])))
-        restored = grouped.restore(found)
+        restored = grouped.restore_order(found)
         return [rows[: len(clip.frames)] for rows, clip in zip(restored, clips, strict=True)]
 
     def _scores(self, predicted, labels, classes) -> dict[str, float]:
@@ -319,11 +321,13 @@ class VideoLabelingTask(base.Task):
         train, test = data.splits["train"], data.splits["test"]
         labels = [clip.labels for clip in train]
         frames, asked = [clip.frames for clip in train], [clip.frames for clip in test]
-        before = [-reach for reach in reversed(frame_baselines.REACH)]
-        after = list(frame_baselines.REACH) if self.config.bidirectional else []
+        before = [-reach for reach in reversed(frame_baselines.WINDOW_REACH)]
+        after = list(frame_baselines.WINDOW_REACH) if self.config.bidirectional else []
         window = [*before, 0, *after]
         guesses = {
-            "majority class": frame_baselines.majority(labels, [clip.labels for clip in test])
+            "majority class": frame_baselines.majority_frame_labels(
+                labels, [clip.labels for clip in test]
+            )
         }
         for name, offsets in {
             "gradient boosting on one frame": [0],
@@ -342,12 +346,12 @@ class VideoLabelingTask(base.Task):
 
         labels, predicted = ([e[name] for e in examples] for name in ("labels", "predicted"))
         if self.dataset_spec.headline is MACRO_F1:
-            return bootstrap.macro_f1(labels, predicted, len(data.notes["classes"]))
+            return bootstrap.macro_f1_parts(labels, predicted, len(data.notes["classes"]))
         right = [
             sum(a == b for a, b in zip(*pair, strict=True))
             for pair in zip(labels, predicted, strict=True)
         ]
-        return bootstrap.mean_of(right, [len(clip) for clip in labels])
+        return bootstrap.mean_parts(right, [len(clip) for clip in labels])
 
     def predict(self, model, raw_inputs: Sequence[np.ndarray], data: base.Data) -> list[list[str]]:
         """Returns the label of every frame of each clip.
@@ -366,7 +370,7 @@ class VideoLabelingTask(base.Task):
         from .data import images
 
         shape = data.notes["frame_shape"]
-        fit = images.Fit(self.config.image_size, shape if len(shape) == 3 else None)
+        fit = images.ImageResizer(self.config.image_size, shape if len(shape) == 3 else None)
         clips = []
         for number, frames in enumerate(raw_inputs):
             prepared = self._prepared(fit, frames, f"clip {number}")

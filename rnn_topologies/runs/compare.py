@@ -74,7 +74,7 @@ def _compare(*folders: pathlib.Path) -> Comparison:
         _different_settings(first, second),
         len(samples[0]),
         _headline(first)["value"] - _headline(second)["value"],
-        bootstrap.difference(*parts),
+        bootstrap.paired_bootstrap_interval(*parts),
     )
 
 
@@ -104,7 +104,7 @@ def _data_facts(record: Record) -> Mapping[str, Any]:
     return record.data or {}
 
 
-def _score_parts(record: Record, rows: Sequence[Mapping[str, Any]]) -> bootstrap.Parts:
+def _score_parts(record: Record, rows: Sequence[Mapping[str, Any]]) -> bootstrap.ScoreParts:
     """Returns the headline metric by test example, after checking it against the record."""
     task = tasks.get_task(record.task)(record.config)
     facts = _data_facts(record)

@@ -156,7 +156,7 @@ def write_run_files(
     with _atomic_folder(folder) as partial:
         for name, content in files.items():
             path = partial / name
-            filesystem.make(path.parent)
+            filesystem.make_folder(path.parent)
             path.write_bytes(content)
     return folder
 
@@ -166,7 +166,7 @@ def _atomic_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder to write into, then renames it to `folder`."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed while writing
-    filesystem.make(partial)
+    filesystem.make_folder(partial)
     try:
         yield partial
         if folder.exists():  # the record of an interrupted run that has been resumed

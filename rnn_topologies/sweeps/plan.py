@@ -1,4 +1,4 @@
-"""What a sweep is to run: settings from text, grids and draws, and a name for every run."""
+"""What a sweep runs: values parsed from flags, grids and random draws, and a name for every run."""
 
 import dataclasses
 import datetime
@@ -21,30 +21,46 @@ from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
 Search = Literal["grid", "random", "optuna"]
-TRUTH = {"true": True, "false": False}
+BOOLEANS = {"true": True, "false": False}
 
 
 class Range(NamedTuple):
-    """Values from `low` to `high`, included: whole numbers, or numbers drawn on a log scale."""
+    """Values from `low` to `high` inclusive: integers, or floats on a log scale."""
 
     low: float
     high: float
 
-    def draw(self, random: np.random.Generator) -> float | int:
+    def sample(self, random: np.random.Generator) -> float | int:
         if isinstance(self.low, int):
-            return int(random.integers(self.low, self.high, endpoint=True))
-        return rounded(float(np.exp(random.uniform(math.log(self.low), math.log(self.high)))))
+            return int(random.integers(self.low, int(self.high), endpoint=True))
+        return round_to_3_digits(
+            float(np.exp(random.uniform(math.log(self.low), math.log(self.high))))
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a sweep was asked to do, in JSON types: enough to go on with it."""
+class SweepSpec:
+    """Everything needed to start or resume a sweep, in JSON types.
+
+    Attributes:
+        sweep_id: names the sweep, and begins with the time it was created.
+        tasks, cells: names.
+        seeds: number of seeds.
+        settings: values of `--set`, as `NAME=VALUE,VALUE` or `NAME=LOW..HIGH`.
+        search: how settings are chosen.
+        trials: number of settings to try, unless `search` is "grid".
+        stop_early: whether runs that are not among the best are stopped.
+        backend: Keras backend.
+        cpus_per_run: cores of each run.
+        max_concurrent: maximum number of runs at a time; None for as many as there are cores.
+        address: Ray cluster; None for this machine.
+    """
 
     sweep_id: str
     tasks: list[str]
     cells: list[str]
     seeds: int
-    given: list[str]  # NAME=VALUES
+    settings: list[str]
     search: Search
     trials: int
     stop_early: bool
@@ -62,47 +78,49 @@ class Trial(NamedTuple):
     settings: dict[str, Any]
 
 
-def new_id() -> str:
+def new_sweep_id() -> str:
+    """Returns an id that sorts by time and that no two sweeps share."""
     now = datetime.datetime.now(datetime.UTC)
     return f"{now:%Y%m%dT%H%M%SZ}-sweep-{secrets.token_hex(2)}"
 
 
-def trial(asked: Asked, task: str, settings: Mapping[str, Any]) -> Trial:
-    """Returns a run, named after the sweep and what it is: the same settings, the same name."""
-    when = asked.sweep_id.partition("-")[0]
+def make_trial(spec: SweepSpec, task: str, settings: Mapping[str, Any]) -> Trial:
+    """Returns a trial whose run id follows from the sweep, the task and the settings alone."""
+    timestamp = spec.sweep_id.partition("-")[0]
     digest = hashlib.sha256(json.dumps([task, settings], sort_keys=True).encode()).hexdigest()
-    name = f"{when}-{task}-{settings['cell']}-seed{settings['seed']}-{digest[:8]}"
-    return Trial(name, task, dict(settings))
+    run_id = f"{timestamp}-{task}-{settings['cell']}-seed{settings['seed']}-{digest[:8]}"
+    return Trial(run_id, task, dict(settings))
 
 
-def of(asked: Asked, config: Mapping[str, Any]) -> Trial:
-    """Returns the run that Ray has in mind: one of a grid, or settings that a search proposes."""
+def trial_from_config(spec: SweepSpec, config: Mapping[str, Any]) -> Trial:
+    """Returns the trial of a Ray config: one of a grid, or settings that a search suggests."""
     if "trial" in config:
         return Trial(**config["trial"])
-    settings = {name: rounded(value) for name, value in config.items()}
-    return trial(asked, asked.tasks[0], {"seed": 0, **settings})
+    settings = {name: round_to_3_digits(value) for name, value in config.items()}
+    return make_trial(spec, spec.tasks[0], {"seed": 0, **settings})
 
 
-def trials(asked: Asked) -> list[Trial]:
-    """Returns the runs of a grid, or of settings that are drawn once for all tasks and cells.
+def list_trials(spec: SweepSpec) -> list[Trial]:
+    """Returns the trials of a grid or random search; all tasks and cells get the same settings.
 
-    All cells with one seed come before the next seed: a sweep that is cut short still compares.
+    All cells with one seed come before the next seed: a sweep that is cut short still compares
+    them.
 
     Raises:
-        UserError: a setting is wrong.
+        UserError: a setting is invalid.
     """
-    found = []
-    for seed, name, cell in itertools.product(range(asked.seeds), asked.tasks, asked.cells):
-        for chosen in _chosen(asked, name):
-            settings = {"cell": cell, "seed": seed, **chosen}
-            tasks.get_task(name)(settings)  # tells mistakes before anything runs
-            found.append(trial(asked, name, settings))
-    return found
+    trials = []
+    for seed, task, cell in itertools.product(range(spec.seeds), spec.tasks, spec.cells):
+        for combination in _combinations(spec, task):
+            settings = {"cell": cell, "seed": seed, **combination}
+            tasks.get_task(task)(settings)  # raises before anything runs if a setting is invalid
+            trials.append(make_trial(spec, task, settings))
+    return trials
 
 
-def _chosen(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
-    values = values_of(asked, task)
-    if asked.search == "grid":
+def _combinations(spec: SweepSpec, task: str) -> Iterator[dict[str, Any]]:
+    values = parse_settings(spec, task)
+    if spec.search == "grid":
         for name, choices in values.items():
             if isinstance(choices, Range):
                 raise UserError(f"--set {name}: a range needs --search random or optuna.")
@@ -110,97 +128,102 @@ def _chosen(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
             yield dict(zip(values, combination, strict=True))
         return
     random = np.random.default_rng(0)
-    for _ in range(asked.trials):
-        yield {name: draw(choices, random) for name, choices in values.items()}
+    for _ in range(spec.trials):
+        yield {name: sample(choices, random) for name, choices in values.items()}
 
 
-def rounded(value):
-    """Returns a number with a fraction to three digits: what is drawn is to be read, too."""
+def round_to_3_digits(value: Any) -> Any:
+    """Returns a float rounded to three significant digits, to be readable; other types as is."""
     return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
-def draw(choices: Range | Sequence, random: np.random.Generator):
+def sample(choices: Range | Sequence[Any], random: np.random.Generator) -> Any:
     if isinstance(choices, Range):
-        return choices.draw(random)
+        return choices.sample(random)
     return choices[int(random.integers(len(choices)))]
 
 
-def values_of(asked: Asked, task: str) -> dict[str, Range | list]:
-    """Returns the values of every setting that was given.
+def parse_settings(spec: SweepSpec, task: str) -> dict[str, Range | list[Any]]:
+    """Returns the values of every setting of `--set`.
 
     Raises:
-        UserError: there is no such setting, or a value is not of its kind.
+        UserError: there is no such setting, or a value has the wrong type.
     """
     fields = {field.name: field for field in dataclasses.fields(tasks.get_task(task).Config)}
-    found = {}
-    for given in asked.given:
-        name, equals, text = given.partition("=")
+    values = {}
+    for setting in spec.settings:
+        name, equals, text = setting.partition("=")
         name = name.strip().replace("-", "_")
         if not (equals and text):
-            raise UserError(f"--set {given}: expected NAME=VALUE,VALUE or NAME=LOW..HIGH.")
+            raise UserError(f"--set {setting}: expected NAME=VALUE,VALUE or NAME=LOW..HIGH.")
         if name not in fields:
             raise UserError(unknown_name(f"setting of {task}", name, sorted(fields)))
         if name in ("cell", "seed"):
-            raise UserError(f"--set {given}: use {'--cell' if name == 'cell' else '--seeds'}.")
-        if name in found:
+            raise UserError(f"--set {setting}: use {'--cell' if name == 'cell' else '--seeds'}.")
+        if name in values:
             raise UserError(f"--set {name} is given twice.")
-        found[name] = _values(fields[name], text)
-    return found
+        values[name] = _parse_values(fields[name], text)
+    return values
 
 
-def _values(field: dataclasses.Field, text: str) -> Range | list:
-    kind = field.type
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in get_args(kind) if part is not types.NoneType)
+def _parse_values(field: dataclasses.Field, text: str) -> Range | list[Any]:
+    value_type: Any = field.type
+    if isinstance(value_type, types.UnionType):
+        value_type = next(part for part in get_args(value_type) if part is not types.NoneType)
     ends = re.fullmatch(r"(.+)\.\.(.+)", text)
-    if ends and kind in (int, float):
-        low, high = (_value(field, kind, end) for end in ends.groups())
-        if not low < high or (kind is float and low <= 0):
-            raise UserError(f"--set {field.name}={text}: expected LOW..HIGH, LOW above 0.")
+    if ends and value_type in (int, float):
+        low, high = (_parse_value(field.name, value_type, end) for end in ends.groups())
+        if not low < high or (value_type is float and low <= 0):
+            raise UserError(
+                f"--set {field.name}={text}: LOW must be less than HIGH, and above 0 for a float."
+            )
         return Range(low, high)
-    return [_value(field, kind, one) for one in text.split(",")]
+    return [_parse_value(field.name, value_type, value) for value in text.split(",")]
 
 
-def _value(field: dataclasses.Field, kind, text: str):
+def _parse_value(name: str, value_type: Any, text: str) -> Any:
     text = text.strip()
     try:
-        if kind is bool:
-            return TRUTH[text.lower()]
-        return kind(text) if kind in (int, float) else text
+        if value_type is bool:
+            return BOOLEANS[text.lower()]
+        return value_type(text) if value_type in (int, float) else text
     except (KeyError, ValueError):
-        wanted = "true or false" if kind is bool else f"a {kind.__name__}"
-        raise UserError(f"{flag_name(field.name)} must be {wanted}, got {text!r}.") from None
+        expected = {bool: "true or false", int: "an integer", float: "a number"}[value_type]
+        raise UserError(f"{flag_name(name)} must be {expected}, got {text!r}.") from None
 
 
-def place(results_dir: str | pathlib.Path, sweep_id: str) -> pathlib.Path:
+def sweep_file(results_dir: str | pathlib.Path, sweep_id: str) -> pathlib.Path:
     return pathlib.Path(results_dir) / "sweeps" / f"{sweep_id}.json"
 
 
-def save(asked: Asked, results_dir) -> None:
-    path = place(results_dir, asked.sweep_id)
-    filesystem.make(path.parent)
-    with filesystem.replacing(path) as beside:
-        beside.write_text(json.dumps(dataclasses.asdict(asked), indent=2) + "\n", "utf-8")
+def save_sweep(spec: SweepSpec, results_dir: str | pathlib.Path) -> None:
+    path = sweep_file(results_dir, spec.sweep_id)
+    filesystem.make_folder(path.parent)
+    with filesystem.atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(spec), indent=2) + "\n", "utf-8")
 
 
-def find(sweep: str, results_dir) -> Asked:
-    """Returns an earlier sweep.
+def find_sweep(sweep: str, results_dir: str | pathlib.Path) -> SweepSpec:
+    """Returns a saved sweep.
 
     Args:
-        sweep: its id, the beginning of its id if no other begins so, or `last`.
-        results_dir: where sweeps are.
+        sweep: sweep id, a unique prefix of one, or `last`.
+        results_dir: folder of results.
 
     Raises:
-        UserError: there is no such sweep.
+        UserError: no sweep matches, or several do.
     """
-    known = sorted(path.stem for path in place(results_dir, "").parent.glob("*.json"))
-    found = known[-1:] if sweep == "last" else [name for name in known if name.startswith(sweep)]
-    if len(found) != 1:
+    known = sorted(path.stem for path in sweep_file(results_dir, "").parent.glob("*.json"))
+    matches = known[-1:] if sweep == "last" else [name for name in known if name.startswith(sweep)]
+    if len(matches) != 1:
         if not known:
-            raise UserError(f"There is no sweep in {results_dir}.")
+            raise UserError(f"No sweep in {results_dir}.")
         raise UserError(unknown_name("sweep", sweep, known[-5:]))
-    path = place(results_dir, found[0])
+    path = sweep_file(results_dir, matches[0])
     try:
-        return Asked(**json.loads(path.read_text("utf-8")))
+        fields = json.loads(path.read_text("utf-8"))
+        if "given" in fields:  # what version 0.1 called `settings`
+            fields["settings"] = fields.pop("given")
+        return SweepSpec(**fields)
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {path}: {error}.") from error

@@ -55,7 +55,13 @@ class Progress:
     done: bool = False
 
 
-class ProgressReporter(keras.callbacks.Callback):
+class _Callback(keras.callbacks.Callback):
+    @property
+    def model(self) -> Any:  # Keras's own property is inferred as None by type checkers
+        return super().model
+
+
+class ProgressReporter(_Callback):
     """Updates the progress, reports steps and epochs, and stops training when it diverges.
 
     Args:
@@ -75,7 +81,7 @@ class ProgressReporter(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         # Here, since Keras calls `on_epoch_end` of the batches before the first epoch, too.
-        self.batches.go_to(epoch, self.progress.step)
+        self.batches.seek(epoch, self.progress.step)
         self.epoch_started_at = time.perf_counter() - self.progress.seconds
         self.display.start_epoch(epoch + 1)
 
@@ -95,7 +101,7 @@ class ProgressReporter(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "seconds": round(time.perf_counter() - self.epoch_started_at, 3),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": float(_to_numpy(self.model.optimizer.learning_rate)),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         if not math.isfinite(row["val_loss"]):
@@ -105,7 +111,7 @@ class ProgressReporter(keras.callbacks.Callback):
         self.display.show_epoch(row)
 
 
-class BestWeights(keras.callbacks.Callback):
+class BestWeights(_Callback):
     """Keeps the weights of the epoch with the lowest validation loss, and stops training early.
 
     Unlike Keras's `EarlyStopping`, it does not start over with every call of `fit`.
@@ -132,7 +138,7 @@ class BestWeights(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class CheckpointSaver(keras.callbacks.Callback):
+class CheckpointSaver(_Callback):
     """Saves the state of training after every epoch and every few steps, and stops when asked to.
 
     Args:
@@ -226,11 +232,15 @@ class CheckpointSaver(keras.callbacks.Callback):
             "random": _get_random_state(),
         }
         arrays = {
-            f"{group}/{number:05d}": keras.ops.convert_to_numpy(variable)
+            f"{group}/{number:05d}": _to_numpy(variable)
             for group, variables in groups.items()
             for number, variable in enumerate(variables)
         }
         self.save(dataclasses.asdict(self.progress), arrays)
+
+
+def _to_numpy(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def _get_random_state() -> list[Any]:

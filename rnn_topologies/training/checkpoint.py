@@ -66,7 +66,7 @@ class CheckpointManager:
 
     def __init__(self, folder: pathlib.Path, request: RunRequest):
         self.folder, self.request = folder, request
-        filesystem.make(folder)
+        filesystem.make_folder(folder)
         self._lock = filelock.FileLock(folder / LOCK)
         try:
             self._lock.acquire(timeout=0)
@@ -80,7 +80,7 @@ class CheckpointManager:
 
     def _write_request(self) -> None:
         text = json.dumps(dataclasses.asdict(self.request), indent=2, ensure_ascii=False)
-        with filesystem.replacing(self.folder / REQUEST) as temporary:
+        with filesystem.atomic_write(self.folder / REQUEST) as temporary:
             temporary.write_text(text + "\n", "utf-8")
 
     def save(self, metadata: Mapping[str, Any], arrays: Mapping[str, "np.ndarray"]) -> None:
@@ -92,14 +92,15 @@ class CheckpointManager:
         import numpy as np
 
         text = json.dumps(metadata, allow_nan=False).encode()
+        members: dict[str, Any] = {METADATA: np.frombuffer(text, "uint8"), **arrays}
         if not (self.folder / REQUEST).is_file():  # somebody deleted the results folder
-            filesystem.make(self.folder)
+            filesystem.make_folder(self.folder)
             self._write_request()
         with (
-            filesystem.replacing(self.folder / CHECKPOINT) as temporary,
+            filesystem.atomic_write(self.folder / CHECKPOINT) as temporary,
             temporary.open("wb") as file,
         ):
-            np.savez(file, **{METADATA: np.frombuffer(text, "uint8")}, **arrays)
+            np.savez(file, **members)
             file.flush()
             os.fsync(file.fileno())
 

@@ -118,7 +118,7 @@ def resume_experiment(
 def _execute(
     task: Task, checkpoint: CheckpointManager, display: RunDisplay
 ) -> tuple[Record, pathlib.Path]:
-    Batches.mistake = None  # it may be left from an earlier run of this process
+    Batches.user_error = None  # it may be left from an earlier run of this process
     stop = StopRequest()
     run = _Run(task, checkpoint, display, stop)
     with stop.handle_signals():
@@ -131,7 +131,7 @@ def _execute(
             run.finish("diverged", _describe(error))
         except Exception as error:
             # TensorFlow wraps what a batch raises in an error of its own.
-            error = Batches.mistake or error
+            error = Batches.user_error or error
             if run.model is None and isinstance(error, UserError):
                 checkpoint.close(keep=checkpoint.has_checkpoint())
             else:

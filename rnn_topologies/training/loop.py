@@ -33,14 +33,13 @@ def compile_model(
     model: keras.Model, task: Task, steps: int, metrics: Sequence[keras.metrics.Metric]
 ) -> None:
     """Compiles a task's model to be trained for `steps` steps in total."""
-    optimizer = keras.optimizers.Adam(
-        learning_rate_schedule(task.config.learning_rate, steps), global_clipnorm=1.0
-    )
+    schedule: Any = learning_rate_schedule(task.config.learning_rate, steps)
+    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
     model.compile(
         optimizer,
         task.loss(),
         weighted_metrics=metrics,
-        jit_compile=compilation.jit_compile(),
+        jit_compile=compilation.jit_compile(),  # pyright: ignore[reportArgumentType] - or bool
     )
     optimizer.build(model.trainable_variables)
 
@@ -122,7 +121,7 @@ class Trainer:
         self.model.set_weights(self.best.weights)
 
     def _fit(self, *, until: int) -> None:
-        self.train.go_to(self.progress.epoch, self.progress.step)
+        self.train.seek(self.progress.epoch, self.progress.step)
         self.model.fit(
             self.train,
             validation_data=self.validation,
@@ -130,5 +129,5 @@ class Trainer:
             epochs=until,
             callbacks=[self.reporter, self.best, self.saver],
             shuffle=False,  # the batches are shuffled already, reproducibly
-            verbose=0,
+            verbose=0,  # pyright: ignore[reportArgumentType] - Keras takes an int, too
         )

@@ -49,7 +49,8 @@ def is_distributed() -> bool:
 
 def device_count() -> int:
     """Returns the number of devices over all processes."""
-    return int(keras.distribution.distribution().device_mesh.devices.size)
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 
 
 def process_count() -> int:
@@ -106,11 +107,11 @@ class ShardedBatches(keras.utils.PyDataset):
             return np.concatenate([array, padding])[start : start + share]
 
         weights = np.concatenate([weights, np.zeros((rows - len(weights), *weights.shape[1:]))])
-        inputs, targets = keras.tree.map_structure(shard, (inputs, targets))
-        return inputs, targets, weights[start : start + share].astype("float32")
+        shards: Any = keras.tree.map_structure(shard, (inputs, targets))
+        return *shards, weights[start : start + share].astype("float32")
 
     def on_epoch_end(self) -> None:
         self.batches.on_epoch_end()
 
-    def go_to(self, epoch: int, step: int = 0) -> None:
-        self.batches.go_to(epoch, step)
+    def seek(self, epoch: int, step: int = 0) -> None:
+        self.batches.seek(epoch, step)

@@ -1,1 +1,1 @@
-"""Classical baselines that every recurrent model is compared with."""
+"""Trivial and classical baselines that every recurrent model is compared with."""

@@ -1,40 +1,50 @@
-"""Classical opponents of a recurrent network that labels every frame."""
+"""Classical baselines that label every frame of a clip."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-COMPONENTS = 24  # principal components of an image
-REACH = (1, 2, 4, 8)  # how far from the frame the window looks, in frames
-ROWS = 20_000  # training frames, at most: more take minutes and change little
+COMPONENTS = 24  # principal components per image
+WINDOW_REACH = (1, 2, 4, 8)  # distances, in frames, of the neighbours that a window contains
+MAX_FRAMES = 20_000  # training frames: more take minutes and change little
 
 
-def majority(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> list[np.ndarray]:
+def majority_frame_labels(
+    train: Sequence[np.ndarray], test: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Returns the most frequent training label for every frame.
 
     Args:
         train: labels (time,) of each training clip.
-        test: labels of each test clip, of which the lengths alone are used.
+        test: labels of each test clip; only their lengths are used.
     """
-    most = np.bincount(np.concatenate(train)).argmax()
-    return [np.full(len(labels), most) for labels in test]
+    majority = np.bincount(np.concatenate(train)).argmax()
+    return [np.full(len(labels), majority) for labels in test]
 
 
 class FrameBoosting:
-    """Gradient boosting on the features of a frame and, with a window, of frames near it.
+    """Gradient boosting on the features of a frame or of a window of frames around it.
 
-    Images are first turned into their principal components.
+    Images are first reduced to their principal components.
 
     Args:
-        offsets: frames of the window, relative to the one that is labelled; (0,) sees one frame.
-        seed: of the choice of training frames.
+        offsets: frames of the window relative to the labelled frame; (0,) is that frame alone.
+        seed: seed for sampling training frames, for the reduction and for the boosting.
     """
 
     def __init__(self, offsets: Sequence[int], seed: int = 0):
         self.offsets, self.seed = tuple(offsets), seed
-        self.reduction = None
+        self.reduction: Any = None
+        self.model: Any = None
 
     def fit(self, clips: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> "FrameBoosting":
+        """Fits the model and returns it.
+
+        Args:
+            clips: (time, features) or (time, height, width, channels) of each clip.
+            labels: (time,) of each clip.
+        """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         random = np.random.default_rng(self.seed)
@@ -42,32 +52,32 @@ class FrameBoosting:
             self._fit_reduction(np.concatenate(clips), random)
         rows = np.concatenate([self._windows(clip) for clip in clips])
         targets = np.concatenate(labels)
-        chosen = random.permutation(len(rows))[:ROWS]
+        chosen = random.permutation(len(rows))[:MAX_FRAMES]
         self.model = HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=self.seed
         ).fit(rows[chosen], targets[chosen])
         return self
 
     def predict(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the label of every frame of each clip."""
+        """Returns the labels (time,) of each clip."""
         ends = np.cumsum([len(clip) for clip in clips])[:-1]
         rows = np.concatenate([self._windows(clip) for clip in clips])
         return np.split(self.model.predict(rows), ends)
 
-    def _fit_reduction(self, frames, random):
+    def _fit_reduction(self, frames: np.ndarray, random: np.random.Generator) -> None:
         from sklearn.decomposition import PCA
 
-        chosen = frames[random.permutation(len(frames))[:ROWS]]
+        chosen = frames[random.permutation(len(frames))[:MAX_FRAMES]]
         flat = chosen.reshape(len(chosen), -1).astype("float32")
         count = min(COMPONENTS, *flat.shape)
         self.reduction = PCA(count, random_state=self.seed).fit(flat)
 
-    def _windows(self, clip):
-        """Returns (time, features): each frame with the frames at the offsets from it."""
+    def _windows(self, clip: np.ndarray) -> np.ndarray:
+        """Returns (time, features): each frame joined with the frames at the offsets from it."""
         flat = clip.reshape(len(clip), -1).astype("float32")
         if self.reduction is not None:
             flat = self.reduction.transform(flat)
         times = np.arange(len(flat))
-        # Beyond its ends a clip goes on with its first or last frame.
-        looks = [np.clip(times + offset, 0, len(flat) - 1) for offset in self.offsets]
-        return np.concatenate([flat[look] for look in looks], axis=1)
+        # Beyond its ends, a clip is padded with its first and last frame.
+        indices = [np.clip(times + offset, 0, len(flat) - 1) for offset in self.offsets]
+        return np.concatenate([flat[index] for index in indices], axis=1)

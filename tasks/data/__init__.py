@@ -1,1 +1,1 @@
-"""From files and data sets to batches: sources, vocabularies, images, splits."""
+"""Data sets, user files and batches: sources, vocabularies, images, splits and batching."""

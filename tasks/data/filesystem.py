@@ -1,4 +1,4 @@
-"""Folders that the user names, and files that appear in them whole or not at all."""
+"""Output folders chosen by the user, and files that are written completely or not at all."""
 
 import contextlib
 import pathlib
@@ -7,65 +7,65 @@ from collections.abc import Iterator
 
 from ..errors import UserError
 
-TRIES = 20
+MAX_ATTEMPTS = 20
 
 
-def make(folder: str | pathlib.Path) -> None:
-    """Makes a folder and those above it, while other processes may remove empty ones."""
-    for tried in range(TRIES):
+def make_folder(folder: str | pathlib.Path) -> None:
+    """Creates a folder and its parents, even while other processes remove empty folders."""
+    for attempt in range(MAX_ATTEMPTS):
         try:
             pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
             return
         except FileNotFoundError:
-            if tried == TRIES - 1:
+            if attempt == MAX_ATTEMPTS - 1:
                 raise
 
 
 def check_writable(folder: str | pathlib.Path, flag: str) -> None:
-    """Finds out before the work, not after it, that nothing can be written into a folder.
+    """Checks that files can be written to a folder, before any work is done.
 
     Raises:
-        UserError: it cannot; names the flag by which to choose another.
+        UserError: the folder is not writable; names the flag that sets another one.
     """
     folder = pathlib.Path(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".probe-{secrets.token_hex(4)}"
     try:
-        make(probe)
+        make_folder(probe)
         probe.rmdir()
     except OSError as error:
         raise UserError(
-            f"Cannot write into {folder}: {error.strerror}. Choose another folder with {flag}."
+            f"Cannot write to {folder}: {error.strerror}. Choose another folder with {flag}."
         ) from error
-    for path in missing:  # leave nothing behind if the work never comes to writing
-        with contextlib.suppress(OSError):  # another process has begun to write there
+    for path in missing:  # leave nothing behind in case nothing is written later
+        with contextlib.suppress(OSError):  # another process may already be writing there
             path.rmdir()
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path to write to; what stands there then takes the place of `path` at once.
+def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary path to write to, then renames it to `path` in one step.
 
     Raises:
-        OSError: it cannot be written; `path` is as it was.
+        OSError: the file cannot be written; `path` is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        yield beside
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 
-def remove_empty(folder: str | pathlib.Path) -> None:
-    """Removes the folder and those in it, as far as there is nothing but folders in them."""
+def remove_empty_folders(folder: str | pathlib.Path) -> None:
+    """Removes all empty folders in a folder, and the folder itself if it is then empty."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         return
     for child in folder.iterdir():
         if child.is_dir() and not child.is_symlink():
-            remove_empty(child)
-    with contextlib.suppress(OSError):  # something is in it
+            remove_empty_folders(child)
+    with contextlib.suppress(OSError):  # not empty
         folder.rmdir()

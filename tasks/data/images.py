@@ -1,88 +1,106 @@
-"""Images as arrays of bytes, (height, width, channels): reading, resizing, and variation."""
+"""Images as uint8 arrays (height, width, channels): reading, resizing and augmentation."""
 
 import io
 import pathlib
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
 from ..errors import UserError
 
-# Pillow reads more; some of it by other programs.
+ImageLike: TypeAlias = np.ndarray | bytes | str | pathlib.Path  # pixels, file content, or path
+
+# Pillow supports more formats, some of them through external programs such as Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-MOST_PIXELS = 50_000_000  # of one image: a small file may decode to gigabytes
+MAX_PIXELS = 50_000_000  # per image: a small file may decode to gigabytes
 
 
-def read(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> np.ndarray:
-    """Returns an image as bytes: (height, width, 1) if it is grey, else (height, width, 3).
+def read_image(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> np.ndarray:
+    """Returns an image file as uint8: (height, width, 1) if greyscale, else (height, width, 3).
+
+    Args:
+        file: a path or an open binary file.
+        name: what error messages call the image; by default `file`.
 
     Raises:
-        UserError: it cannot be decoded; says which file it is.
+        UserError: the file cannot be decoded; names the file.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
+    name = name or str(file)
     try:
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size  # known before anything is decoded
-            if width * height > MOST_PIXELS:
-                raise ValueError(f"{width} x {height} are more than {MOST_PIXELS:,} pixels")
-            grey = image.mode in ("1", "L", "I", "I;16", "F")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            if width * height > MAX_PIXELS:
+                raise ValueError(
+                    f"{width} x {height} pixels exceed the limit of {MAX_PIXELS:,} pixels"
+                )
+            greyscale = image.mode in ("1", "L", "I", "I;16", "F")
+            pixels = np.asarray(image.convert("L" if greyscale else "RGB"))
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{name} cannot be read as an image: it is damaged, or not one of {', '.join(FORMATS)}."
+        ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name or file} cannot be read as an image: {error}") from error
-    return pixels[..., np.newaxis] if grey else pixels
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{name} cannot be read as an image: {reason}.") from error
+    return pixels[..., np.newaxis] if greyscale else pixels
 
 
-def of(image: np.ndarray | bytes | str | pathlib.Path, name: str) -> np.ndarray:
-    """Returns an image as bytes, given as such, or as a file's content or path; see `read`."""
+def to_image_array(image: ImageLike, name: str) -> np.ndarray:
+    """Returns an array unchanged, and decodes file content or a path with `read_image`."""
     if isinstance(image, np.ndarray):
         return image
-    return read(io.BytesIO(image) if isinstance(image, bytes) else image, name)
+    return read_image(io.BytesIO(image) if isinstance(image, bytes) else image, name)
 
 
-class Fit:
-    """Brings images to one shape.
+class ImageResizer:
+    """Reads images and converts them all to the same size and number of channels.
 
     Args:
-        size: pixels a side to resize to; None keeps the size, which must then be one for all.
-        shape: (height, width, channels) of the images to come; None takes it from the first.
+        size: height and width in pixels to resize to; None keeps the size, which must then be the
+            same for all images.
+        shape: (height, width, channels) of the result; None takes it from the first image.
     """
 
     def __init__(self, size: int | None, shape: Sequence[int] | None = None):
         self.size = size
-        self.shape = tuple(shape) if shape is not None else None
+        self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
 
-    def __call__(self, image: np.ndarray | bytes | str | pathlib.Path, name: str) -> np.ndarray:
-        """Returns the image in that shape, its grey repeated or its colours averaged if need be.
+    def __call__(self, image: ImageLike, name: str) -> np.ndarray:
+        """Returns the image as uint8 (height, width, channels).
+
+        A greyscale image is repeated over three channels, and colours are averaged into one
+        channel, as needed.
 
         Raises:
-            UserError: it cannot be read, or is of another size; says which image it is.
+            UserError: the image cannot be read, or has another size; names the image.
         """
-        image = _resized(of(image, name), self.size)
-        self.shape = self.shape or image.shape
-        image = _with_channels(image, self.shape[-1])
-        if image.shape != self.shape:
-            height, width, _ = image.shape
+        pixels = _resize(to_image_array(image, name), self.size)
+        self.shape = self.shape or pixels.shape
+        pixels = _convert_channels(pixels, self.shape[-1])
+        if pixels.shape != self.shape:
+            height, width, _ = pixels.shape
             raise UserError(
-                f"{name} has {width} x {height} pixels, others {self.shape[1]} x {self.shape[0]}: "
-                "bring all to one size with --image-size."
+                f"{name} is {width} x {height} pixels, but the other images are {self.shape[1]} x "
+                f"{self.shape[0]}. Resize all images with --image-size."
             )
-        return image
+        return pixels
 
 
-def _resized(image: np.ndarray, size: int | None) -> np.ndarray:
+def _resize(image: np.ndarray, size: int | None) -> np.ndarray:
     if size is None or image.shape[:2] == (size, size):
         return image
     from PIL import Image
 
-    grey = image.shape[-1] == 1
-    picture = Image.fromarray(image[..., 0] if grey else image)
+    greyscale = image.shape[-1] == 1
+    picture = Image.fromarray(image[..., 0] if greyscale else image)
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels[..., np.newaxis] if grey else pixels
+    return pixels[..., np.newaxis] if greyscale else pixels
 
 
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+def _convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if image.shape[-1] == channels:
         return image
     if channels == 3:
@@ -90,32 +108,38 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.round(image.mean(axis=-1, keepdims=True)).astype("uint8")
 
 
-def varied(
-    images: np.ndarray, random: np.random.Generator, *, shift: int = 0, mirror: bool = False
+def augment_images(
+    images: np.ndarray,
+    random: np.random.Generator,
+    *,
+    random_translation: int = 0,
+    horizontal_flip: bool = False,
 ) -> np.ndarray:
-    """Returns the images, each moved a little and mirrored at random.
+    """Returns a copy of the images, each translated and flipped at random.
 
     Args:
         images: (batch, height, width, channels).
-        random: draws it.
-        shift: pixels at most, up, down, left or right; what comes in repeats the edge.
-        mirror: whether one half of them has left and right exchanged.
+        random: source of randomness.
+        random_translation: largest shift in pixels, vertically and horizontally; pixels that move
+            in repeat the edge.
+        horizontal_flip: whether to flip each image left to right with probability 0.5.
     """
     images = np.array(images)
-    if mirror:
-        turned = random.random(len(images)) < 0.5
-        images[turned] = images[turned, :, ::-1]
-    if shift:
+    if horizontal_flip:
+        flipped = random.random(len(images)) < 0.5
+        images[flipped] = images[flipped, :, ::-1]
+    if random_translation:
+        margin = (random_translation, random_translation)
         height, width = images.shape[1:3]
-        wide = np.pad(images, [(0, 0), (shift, shift), (shift, shift), (0, 0)], mode="edge")
-        places = random.integers(0, 2 * shift + 1, (len(images), 2))
-        for image, whole, (y, x) in zip(images, wide, places, strict=True):
-            image[:] = whole[y : y + height, x : x + width]
+        padded = np.pad(images, [(0, 0), margin, margin, (0, 0)], mode="edge")
+        offsets = random.integers(0, 2 * random_translation + 1, (len(images), 2))
+        for image, padded_image, (y, x) in zip(images, padded, offsets, strict=True):
+            image[:] = padded_image[y : y + height, x : x + width]
     return images
 
 
-def names(images: Sequence) -> list[str]:
-    """Returns what to call each image: its path, or its number."""
+def image_names(images: Sequence[ImageLike]) -> list[str]:
+    """Returns a name for each image for use in messages: its path, or its number."""
     return [
         str(image) if isinstance(image, str | pathlib.Path) else f"image {number}"
         for number, image in enumerate(images)

@@ -1,4 +1,4 @@
-"""A data set as it is read, before a task makes tensors of it."""
+"""Raw data sets: examples in splits, before a task turns them into tensors."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 
-ROOM = 1 << 30  # bytes of decoded examples to keep in memory, of each split
+CACHE_BYTES = 1 << 30  # decoded examples to keep in memory, per split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Source:
     """Raw examples in splits.
 
     Attributes:
-        name: of the set, with its version.
-        sha256: of its content, all splits, in hexadecimal.
-        splits: `{"train", "validation", "test"}` and perhaps more, each a sequence of mappings.
-        classes: names of the classes, where examples have a `label`: its number.
-        notes: facts for the record, JSON types only.
+        name: name of the data set, with its version.
+        sha256: hash of the content of all splits, in hexadecimal.
+        splits: `{"train", "validation", "test"}` and possibly more, each a sequence of mappings.
+        classes: class names; a `label` in an example is an index into them.
+        notes: facts about the data set for the record, JSON types only.
     """
 
     name: str
@@ -31,79 +31,74 @@ class Source:
     classes: Sequence[str] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def limited(self, count: int | None) -> "Source":
-        """Returns the source with the first `count` training examples, all of them if None."""
+    def limit_train(self, count: int | None) -> "Source":
+        """Returns the source with only the first `count` training examples; None keeps all."""
         if count is None:
             return self
         return dataclasses.replace(
-            self, splits={**self.splits, "train": first(self.splits["train"], count)}
+            self, splits={**self.splits, "train": self.splits["train"][:count]}
         )
 
 
-class Lazy(Sequence):
-    """Examples that are read when they are asked for, and kept while there is room.
+class LazyExamples(Sequence[Any]):
+    """Examples that are read on first access and cached up to a memory limit.
 
     Args:
-        keys: what `read` is called with, one key an example; a range or a list.
+        keys: arguments of `read`, one per example; a range or a list.
         read: `(key) -> example`, a mapping or a tuple.
-        room: bytes of arrays to keep; the rest is read again every time.
+        cache_bytes: bytes of arrays to cache; examples beyond that are read again every time.
     """
 
-    def __init__(self, keys: Sequence, read: Callable[[Any], Any], room: int = 0):
-        self._keys, self._read, self._room = keys, read, room
-        self._kept = {}
+    def __init__(self, keys: Sequence[Any], read: Callable[[Any], Any], cache_bytes: int = 0):
+        self._keys, self._read, self._free_bytes = keys, read, cache_bytes
+        self._cache: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Lazy(self._keys[index], self._read, self._room)
+            return LazyExamples(self._keys[index], self._read, self._free_bytes)
         key = self._keys[index]
-        if key in self._kept:
-            return self._kept[key]
+        if key in self._cache:
+            return self._cache[key]
         example = self._read(key)
         values = example.values() if isinstance(example, Mapping) else example
         size = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
-        if size <= self._room:
-            self._room -= size
-            self._kept[key] = example
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._cache[key] = example
         return example
 
 
-def first(rows: Sequence, count: int) -> Sequence:
-    """Returns the first rows, as a sequence of the same kind."""
-    return rows[: min(count, len(rows))]
+def content_hash(splits: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
+    """Returns the SHA-256 of examples made of text, numbers and arrays, in hexadecimal.
 
-
-def content_hash(splits: Mapping[str, Iterable[Mapping]]) -> str:
-    """Returns the SHA-256 of examples of text, numbers and arrays, in hexadecimal.
-
-    Unlike that of the files, it does not change with the version of what wrote them.
+    Unlike a hash of files, it does not depend on the version of the library that wrote them.
     """
     digest = hashlib.sha256()
     for name, rows in sorted(splits.items()):
         for row in rows:
-            arrays = {k: v for k, v in row.items() if isinstance(v, np.ndarray)}
-            plain = {k: v for k, v in row.items() if k not in arrays}
-            digest.update(json.dumps([name, plain], sort_keys=True, default=int).encode())
+            arrays = {key: value for key, value in row.items() if isinstance(value, np.ndarray)}
+            others = {key: value for key, value in row.items() if key not in arrays}
+            digest.update(json.dumps([name, others], sort_keys=True, default=int).encode())
             for key, array in sorted(arrays.items()):
                 digest.update(f"{key} {array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def check_splits(name: str, splits: Mapping[str, Sequence]) -> None:
-    """Refuses a data set with a split that holds nothing.
+def check_splits(name: str, splits: Mapping[str, Sequence[Any]]) -> None:
+    """Checks that no split of a data set is empty.
 
     Raises:
-        UserError: names the empty split.
+        UserError: a split is empty; names it.
     """
     for split, rows in splits.items():
         if not len(rows):
-            counts = ", ".join(f"{name} {len(rows)}" for name, rows in splits.items())
+            counts = ", ".join(f"{other} {len(rows)}" for other, rows in splits.items())
             raise UserError(
-                f"{name} has no example in its {split} split ({counts}). Splits are made by a "
-                "hash of each example; with few examples, bring folders or files named train, "
-                "validation and test of your own."
+                f"{name} has no example in its {split} split ({counts}). Examples are assigned to "
+                "splits by hash, so a small data set may leave one empty. Add more examples, or "
+                "provide your own folders or files named train, validation and test."
             )

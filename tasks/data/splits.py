@@ -1,38 +1,48 @@
-"""Splits that stay as they are when examples are added."""
+"""Train, validation and test splits by hash, which do not change when examples are added."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 SPLITS = ("train", "validation", "test")  # every data set has these; some have more
-SHARES = {"test": 0.1, "validation": 0.1}
+SPLIT_FRACTIONS = {"test": 0.1, "validation": 0.1}  # train gets the rest
 
 
-def share(group: str) -> float:
-    """Returns a number in [0, 1) that depends on the text alone, spread evenly over texts."""
+def hash_fraction(group: str) -> float:
+    """Returns a number in [0, 1) that depends only on the text, uniform over texts."""
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
 
 
-def split_of(group: str, shares: Mapping[str, float] = SHARES) -> str:
-    """Returns the split of a group: one named in `shares`, which takes that share, or train."""
-    position = share(group)
-    for name, width in shares.items():
-        if position < width:
+def assign_split(group: str, fractions: Mapping[str, float] = SPLIT_FRACTIONS) -> str:
+    """Returns the split of a group: one of those in `fractions`, or train.
+
+    Args:
+        group: text that identifies the group.
+        fractions: fraction of all groups that each split gets; train gets the rest.
+    """
+    position = hash_fraction(group)
+    for name, fraction in fractions.items():
+        if position < fraction:
             return name
-        position -= width
+        position -= fraction
     return "train"
 
 
-def by_group(
-    rows: Sequence, group: Callable[..., str], shares: Mapping[str, float] = SHARES
-) -> dict[str, list]:
-    """Returns `{split: rows}`; rows of one group are in one split, whatever other rows there are.
+def split_by_group(
+    rows: Sequence[Any],
+    group_of: Callable[..., str],
+    fractions: Mapping[str, float] = SPLIT_FRACTIONS,
+) -> dict[str, list[Any]]:
+    """Returns `{split: rows}`, with all rows of a group in the same split.
+
+    The split of a row does not depend on the other rows.
 
     Args:
-        rows: anything.
-        group: `(row) -> str`, what must not be torn apart.
-        shares: share of the groups that each split gets; train gets the rest.
+        rows: the examples.
+        group_of: `(row) -> str`, the group that must stay together.
+        fractions: fraction of all groups that each split gets; train gets the rest.
     """
-    found = {"train": [], **{name: [] for name in shares}}
+    splits: dict[str, list[Any]] = {"train": [], **{name: [] for name in fractions}}
     for row in rows:
-        found[split_of(group(row), shares)].append(row)
-    return found
+        splits[assign_split(group_of(row), fractions)].append(row)
+    return splits

@@ -1,9 +1,9 @@
-"""Data sets on disk: prepared once by TFDS, checked, and read back without TensorFlow.
+"""Data sets on disk: prepared once with TFDS, verified, and read back without TensorFlow.
 
-TFDS writes a set beside its place and renames the folder when it is done. What it does not do
-is notice later that a file was cut short or changed. So a list of the files with their sizes
-and SHA-256 is written last of all; a copy that does not agree with its list, or has none, is
-not read but made again.
+TFDS writes a data set to a temporary folder and renames it when it is complete, but it does not
+notice files that are truncated or changed later. We therefore write a manifest of the files with
+their sizes and SHA-256 as the last step. A data set that does not match its manifest, or that has
+none, is prepared again.
 """
 
 import contextlib
@@ -15,53 +15,63 @@ import logging
 import pathlib
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
 
 from ..errors import UserError
 from . import filesystem
-from .source import Lazy, Source
+from .source import LazyExamples, Source
 
-LIST = "files.json"
+if TYPE_CHECKING:
+    from ..base import TaskConfig
+
+MANIFEST = "files.json"
 
 
-def checksum(path: pathlib.Path) -> str:
+def file_sha256(path: pathlib.Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(folder: pathlib.Path) -> dict[str, dict]:
-    """Returns `{name: {"bytes", "sha256"}}` of the files in a folder, the list itself left out."""
+def describe_files(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Returns `{name: {"bytes", "sha256"}}` for all files in a folder except the manifest."""
     return {
-        path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != LIST
+        if path.is_file() and path.name != MANIFEST
     }
 
 
-def is_sound(folder: pathlib.Path) -> bool:
-    """Whether the folder holds a data set that agrees with its list of files."""
+def is_intact(folder: pathlib.Path) -> bool:
+    """Whether the folder contains a data set that matches its manifest."""
     try:
-        listed = json.loads((folder / LIST).read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return listed == files_of(folder)
+    return manifest == describe_files(folder)
 
 
-def prepare(builder_class, *, config, data_dir=None, manual_dir=None):
-    """Returns a builder whose data set is on disk and sound, making it first if need be.
+def prepare_dataset(
+    builder_class: Any,
+    *,
+    config: Any,
+    data_dir: str | pathlib.Path | None = None,
+    manual_dir: str | pathlib.Path | None = None,
+) -> Any:
+    """Returns a TFDS builder whose data set is on disk and intact, preparing it if necessary.
 
     Args:
         builder_class: a TFDS builder class.
-        config: its config, or None.
-        data_dir: TFDS's folder of data sets; TFDS's own default if None.
-        manual_dir: folder in which the user keeps original files, or None.
+        config: a config of the builder, the name of one, or None.
+        data_dir: folder of prepared data sets; None uses the default of TFDS.
+        manual_dir: folder with original files that the user provides, or None.
 
     Raises:
-        UserError: the folder cannot be written, or a file cannot be had.
+        UserError: the folder is not writable, or a file cannot be downloaded.
     """
     import tensorflow_datasets as tfds
 
@@ -69,39 +79,39 @@ def prepare(builder_class, *, config, data_dir=None, manual_dir=None):
         raise UserError(f"--manual-dir {manual_dir} is not a folder.")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    # TFDS notes there that a config is not one of its own.
+    # TFDS logs a warning when a config is not one of its own.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    make = functools.partial(
+    make_builder = functools.partial(
         builder_class, config=config, data_dir=data_dir, file_format="array_record"
     )
-    builder = make()
+    builder = make_builder()
     folder = pathlib.Path(builder.data_path)
-    if is_sound(folder):
+    if is_intact(folder):
         return builder
     filesystem.check_writable(builder.data_path.parent, "--data-dir")
-    with _alone(pathlib.Path(builder.data_dir_root), builder.name):
-        builder = make()
-        if not is_sound(folder):  # no other process has made it meanwhile
+    with _preparation_lock(pathlib.Path(builder.data_dir_root), builder.name):
+        builder = make_builder()
+        if not is_intact(folder):  # no other process has prepared it in the meantime
             if folder.exists():
-                print(f"{folder} is incomplete or damaged: making it again.", file=sys.stderr)
+                print(f"{folder} is incomplete or damaged: preparing it again.", file=sys.stderr)
                 shutil.rmtree(folder)
-                builder = make()
-            _make(builder, manual_dir)
+                builder = make_builder()
+            _download_and_prepare(builder, manual_dir)
     return builder
 
 
 @contextlib.contextmanager
-def _alone(root: pathlib.Path, name: str):
-    """Holds off other processes that would prepare the same data set.
+def _preparation_lock(root: pathlib.Path, name: str) -> Iterator[None]:
+    """Keeps other processes from preparing the same data set.
 
-    TFDS would not notice them, and with the same seed gives both the same temporary folder.
+    TFDS does not check for them, and with the same seed it gives both the same temporary folder.
     """
-    filesystem.make(root)
+    filesystem.make_folder(root)
     lock = filelock.FileLock(root / f".{name}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(f"waiting for another run that prepares {name}", file=sys.stderr)
+        print(f"waiting for another run that is preparing {name}", file=sys.stderr)
         lock.acquire()
     try:
         yield
@@ -109,85 +119,85 @@ def _alone(root: pathlib.Path, name: str):
         lock.release()
 
 
-def _make(builder, manual_dir) -> None:
-    """Prepares a data set that nobody else prepares."""
+def _download_and_prepare(builder: Any, manual_dir: str | pathlib.Path | None) -> None:
+    """Prepares a data set, while the lock is held."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import download_manager
 
     root = pathlib.Path(builder.data_dir_root) / builder.name
     folder = pathlib.Path(builder.data_path)
-    for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a process that died
+    for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a killed process
         shutil.rmtree(leftover)
-    new = not root.exists()
+    is_new = not root.exists()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's lines about unknown sizes
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints that sizes are unknown
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(
                     manual_dir=manual_dir, force_checksums_validation=True
                 )
             )
     except BaseException as error:
-        if new:
+        if is_new:
             shutil.rmtree(root, ignore_errors=True)
         for leftover in (root, root.parent / "downloads"):
-            filesystem.remove_empty(leftover)
-        unchecked = isinstance(error, ValueError) and "Missing checksums" in str(error)
-        if unchecked or isinstance(error, download_manager.NonMatchingChecksumError):
-            raise UserError(f"A download is not what it should be, and is not used: {error}") from (
-                error
-            )
+            filesystem.remove_empty_folders(leftover)
+        has_no_checksum = isinstance(error, ValueError) and "Missing checksums" in str(error)
+        if has_no_checksum or isinstance(error, download_manager.NonMatchingChecksumError):
+            raise UserError(
+                f"A downloaded file failed its checksum test and is not used: {error}"
+            ) from error
         raise
-    _write_list(folder)
+    _write_manifest(folder)
 
 
-def check_reachable(address: str) -> None:
-    """Asks for an address once; TFDS would ask for minutes before it gave up.
+def check_reachable(url: str) -> None:
+    """Checks once that a URL answers; TFDS would retry for minutes before giving up.
 
     Raises:
-        UserError: it does not answer.
+        UserError: the URL does not answer.
     """
     import requests
 
     try:
-        requests.head(address, timeout=20, allow_redirects=True).raise_for_status()
+        requests.head(url, timeout=20, allow_redirects=True).raise_for_status()
     except requests.RequestException as error:
         raise UserError(
-            f"{address} cannot be reached, and this data set has to be downloaded. Check the "
-            "network, or put the original files into a folder and name it with --manual-dir."
+            f"{url} cannot be reached, and this data set has to be downloaded. Check your network "
+            "connection, or put the original files into a folder and pass it with --manual-dir."
         ) from error
 
 
-def _write_list(folder: pathlib.Path) -> None:
-    text = json.dumps(files_of(folder), indent=1)
-    with filesystem.replacing(folder / LIST) as beside:
-        beside.write_text(text, "utf-8")
+def _write_manifest(folder: pathlib.Path) -> None:
+    text = json.dumps(describe_files(folder), indent=1)
+    with filesystem.atomic_write(folder / MANIFEST) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
-def read(builder, split: str, decoders=None) -> Sequence[Mapping]:
-    """Returns the examples of a split, in the stored order, text as `str`.
+def read_split(builder: Any, split: str, decoders: Mapping[str, Any] | None = None) -> LazyExamples:
+    """Returns the examples of a split in the stored order, with text as `str`.
 
-    They are read from disk when they are asked for, so that a set may be larger than memory.
+    Examples are read from disk on access, so a data set may be larger than memory.
 
     Args:
-        builder: of a prepared data set.
+        builder: TFDS builder of a prepared data set.
         split: name of a split.
-        decoders: what TFDS shall not decode, as its `as_data_source` takes it.
+        decoders: decoders for `as_data_source`, such as to leave images encoded.
 
     Raises:
         UserError: the data set has no such split.
     """
     if split not in builder.info.splits:
         raise UserError(
-            f"{builder.info.full_name} has no split {split!r}. It has "
+            f"{builder.info.full_name} has no split {split!r}. Available splits: "
             f"{', '.join(sorted(builder.info.splits))}."
         )
     rows = builder.as_data_source(split, decoders=decoders)
     texts = text_features(builder.info.features)
-    return Lazy(range(len(rows)), lambda index: _with_text(rows[index], texts))
+    return LazyExamples(range(len(rows)), lambda index: _decode_row(rows[index], texts))
 
 
-def text_features(features) -> set[str]:
-    """Returns the names of the features that hold text, or sequences of texts."""
+def text_features(features: Any) -> set[str]:
+    """Returns the names of the TFDS features that contain text or sequences of text."""
     import tensorflow_datasets as tfds
 
     return {
@@ -197,44 +207,45 @@ def text_features(features) -> set[str]:
     }
 
 
-def _with_text(row: Mapping, texts: set[str]) -> dict:
-    return {name: decoded(v) if name in texts else v for name, v in row.items()}
+def _decode_row(row: Mapping[str, Any], texts: set[str]) -> dict[str, Any]:
+    return {name: decode_text(value) if name in texts else value for name, value in row.items()}
 
 
-def decoded(value):
-    """Returns bytes as text, also where they come in an array or a list."""
+def decode_text(value: Any) -> Any:
+    """Returns UTF-8 bytes as text, and arrays or lists of them as lists of text."""
     values = np.asarray(value, dtype=object)
     if values.ndim:
-        return [decoded(inner) for inner in values]
+        return [decode_text(inner) for inner in values]
     text = values.item()
     return text.decode("utf-8") if isinstance(text, bytes) else text
 
 
-def source(builder_class, config, *, builder_config=None) -> Source:
-    """Returns a data set of ours, whose features are named and split as tasks want them.
+def load_source(builder_class: Any, config: "TaskConfig", *, builder_config: Any = None) -> Source:
+    """Returns one of our own data sets, whose features and splits have the names tasks expect.
 
     Args:
         builder_class: a TFDS builder class.
-        config: of the task, for its folders.
-        builder_config: of the builder, or None.
+        config: the task's config, for its folders.
+        builder_config: a config of the builder, the name of one, or None.
     """
-    builder = prepare(
+    builder = prepare_dataset(
         builder_class, config=builder_config, data_dir=config.data_dir, manual_dir=config.manual_dir
     )
     features = builder.info.features
     labels = next((features[name] for name in ("label", "labels") if name in features), None)
     labels = getattr(labels, "feature", labels)
+    decoders = skip_image_decoding(features)
     return Source(
         name=builder.info.full_name,
-        sha256=listed_hash(builder),
-        splits={name: read(builder, name, undecoded(features)) for name in builder.info.splits},
+        sha256=manifest_hash(builder),
+        splits={name: read_split(builder, name, decoders) for name in builder.info.splits},
         classes=tuple(labels.names) if labels is not None else (),
         notes=dict(builder.info.metadata or {}),
     )
 
 
-def undecoded(features) -> dict | None:
-    """Returns decoders that leave images as they are stored, to be decoded one by one."""
+def skip_image_decoding(features: Any) -> dict[str, Any] | None:
+    """Returns TFDS decoders that leave images encoded, to be decoded one at a time on access."""
     import tensorflow_datasets as tfds
 
     return {
@@ -244,11 +255,11 @@ def undecoded(features) -> dict | None:
     } or None
 
 
-def listed_hash(builder) -> str:
-    """Returns the SHA-256 of the list of a prepared data set's record files, in hexadecimal.
+def manifest_hash(builder: Any) -> str:
+    """Returns the SHA-256 of the manifest entries of a data set's record files, in hexadecimal.
 
-    Quick for sets of any size. It changes where TFDS comes to write other files.
+    It is fast for data sets of any size, but changes if a new version of TFDS writes other files.
     """
-    listed = json.loads((pathlib.Path(builder.data_path) / LIST).read_text("utf-8"))
-    records = {name: facts for name, facts in listed.items() if not name.endswith(".json")}
+    manifest = json.loads((pathlib.Path(builder.data_path) / MANIFEST).read_text("utf-8"))
+    records = {name: entry for name, entry in manifest.items() if not name.endswith(".json")}
     return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()

@@ -1,78 +1,78 @@
-"""From text to tokens and back, through the `tokenizers` library.
+"""Tokenization with the `tokenizers` library: from text to token ids and back.
 
-A text is cut into tokens, by characters, by pairs of bytes that often stand together, or by words;
-each is a row of the vocabulary. The first three rows are special: they pad, start and end a
-sequence.
+Text is cut into characters, byte pairs or words. A token id is a row of the vocabulary; the first
+three rows are special tokens that pad, start and end a sequence.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from ..errors import UserError
 
 PAD, START, END = 0, 1, 2
-SPECIAL = ("<pad>", "<start>", "<end>")
+SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 UNKNOWN = "<unknown>"
-WholeUnit = Literal["characters", "byte_pairs"]  # from which any text can be written again
-Unit = Literal["characters", "byte_pairs", "words"]
+LosslessUnit: TypeAlias = Literal["characters", "byte_pairs"]  # decoding restores any text exactly
+TokenUnit: TypeAlias = Literal["characters", "byte_pairs", "words"]
 
 
 class Vocabulary:
     """A tokenizer whose first three tokens pad, start and end a sequence.
 
-    By characters and byte pairs, every text survives `decode(encode(text))`, also with characters
-    that were never seen: they are spelt in bytes. By words it comes back in lower case, with
-    `<unknown>` for rare words, and with a space between any two.
+    With characters and byte pairs, `decode(encode(text))` returns any text unchanged: characters
+    that are not in the vocabulary are encoded as bytes. With words, the text comes back in lower
+    case, with `<unknown>` in place of rare words and a space between any two words.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the tokens of each text, without start and end."""
+        """Returns the token ids of each text, without start and end tokens."""
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
     def decode(self, sequences: Iterable[Iterable[int]]) -> list[str]:
-        """Returns the text of each sequence of tokens, up to its end."""
+        """Returns the text of each sequence of token ids, up to its end token."""
         kept = []
         for tokens in sequences:
             tokens = [int(token) for token in tokens]
             tokens = tokens[: tokens.index(END)] if END in tokens else tokens
-            kept.append([token for token in tokens if token >= len(SPECIAL)])
+            kept.append([token for token in tokens if token >= len(SPECIAL_TOKENS)])
         return self._tokenizer.decode_batch(kept, skip_special_tokens=False)
 
-    def pieces(self, tokens: Iterable[int]) -> list[str]:
-        """Returns what each token stands for, for labels of plots."""
-        return [self.decode([[token]])[0] or SPECIAL[min(token, END)] for token in tokens]
+    def token_texts(self, tokens: Iterable[int]) -> list[str]:
+        """Returns the text of each single token, for axis labels of plots."""
+        return [self.decode([[token]])[0] or SPECIAL_TOKENS[min(token, END)] for token in tokens]
 
     def to_json(self) -> str:
+        """Returns the vocabulary as JSON, for `from_json`."""
         return self._tokenizer.to_str()
 
     @classmethod
     def from_json(cls, text: str) -> "Vocabulary":
-        """Reads what `to_json` wrote.
+        """Returns the vocabulary that `to_json` wrote.
 
         Raises:
-            UserError: it is not a vocabulary.
+            UserError: the text is not a valid vocabulary.
         """
         import tokenizers
 
         try:
-            _check_parts(json.loads(text))
+            _check_components(json.loads(text))
             tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises plain Exception
             raise UserError(f"This is not a vocabulary: {error}") from error
-        return cls(_plain(tokenizer))
+        return cls(_treat_special_tokens_as_text(tokenizer))
 
 
-# What the vocabularies of this module are made of. The library knows more, such as regular
-# expressions that take for ever, and a vocabulary may be a stranger's.
-PARTS = {
+# The components that the vocabularies of this module consist of. Vocabulary files are untrusted
+# input, and the library supports more components, such as regular expressions that never finish.
+ALLOWED_COMPONENTS = {
     "model": {"BPE", "WordLevel"},
     "normalizer": {None, "Sequence", "NFC", "Lowercase"},
     "pre_tokenizer": {None, "ByteLevel", "Whitespace"},
@@ -83,49 +83,51 @@ PARTS = {
 }
 
 
-def _check_parts(fields) -> None:
-    for name, known in PARTS.items():
-        part = fields.get(name)
-        inner = (part or {}).get("normalizers", []) + (part or {}).get("decoders", [])
-        for one in (part, *inner):
-            kind = None if one is None else one["type"]
-            if kind not in known:
-                raise ValueError(f"{name} of type {kind}")
+def _check_components(fields: Any) -> None:
+    if not isinstance(fields, dict):
+        raise ValueError("expected a JSON object")
+    for name, allowed in ALLOWED_COMPONENTS.items():
+        component = fields.get(name)
+        inner = (component or {}).get("normalizers", []) + (component or {}).get("decoders", [])
+        for part in (component, *inner):
+            kind = None if part is None else part["type"]
+            if kind not in allowed:
+                raise ValueError(f"{name} of type {kind} is not supported")
 
 
-def _plain(tokenizer):
-    # A text may say "<end>": it is then five characters, not the token of that name.
+def _treat_special_tokens_as_text(tokenizer: Any) -> Any:
+    # If a text contains "<end>", those are five characters, not the end token.
     tokenizer.encode_special_tokens = True
     return tokenizer
 
 
-def characters(texts: Iterable[str]) -> Vocabulary:
-    """Returns a vocabulary of the characters in `texts` and, for all others, of bytes."""
+def build_character_vocabulary(texts: Iterable[str]) -> Vocabulary:
+    """Returns a vocabulary of the characters in `texts`, and of bytes for all others."""
     from tokenizers import Tokenizer, decoders, models
 
-    tokens = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokens = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))]
     tokens += sorted(set().union(*map(set, texts)))
     model = models.BPE(
         vocab={token: index for index, token in enumerate(tokens)}, merges=[], byte_fallback=True
     )
     tokenizer = Tokenizer(model)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    return Vocabulary(_plain(tokenizer))
+    return Vocabulary(_treat_special_tokens_as_text(tokenizer))
 
 
-def byte_pairs(texts: Iterable[str], size: int) -> Vocabulary:
-    """Returns a vocabulary of `size` tokens at most, merged from the bytes of `texts`.
+def build_byte_pair_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
+    """Returns a byte-level BPE vocabulary of at most `size` tokens, trained on `texts`.
 
     Reference: Sennrich, Haddow and Birch, 2016, "Neural machine translation of rare words with
     subword units".
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    smallest = len(SPECIAL) + 256
-    if size < smallest:
+    min_size = len(SPECIAL_TOKENS) + 256
+    if size < min_size:
         raise UserError(
-            f"--vocabulary-size must be at least {smallest}, for all bytes and the special "
-            f"tokens, got {size}."
+            f"--vocabulary-size must be at least {min_size} with byte pairs (256 bytes and "
+            f"{len(SPECIAL_TOKENS)} special tokens), got {size}."
         )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -133,24 +135,28 @@ def byte_pairs(texts: Iterable[str], size: int) -> Vocabulary:
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
-        special_tokens=list(SPECIAL),
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return Vocabulary(_plain(tokenizer))
+    return Vocabulary(_treat_special_tokens_as_text(tokenizer))
 
 
-def words(texts: Iterable[str], size: int) -> Vocabulary:
-    """Returns a vocabulary of the `size` most frequent words, in lower case, seen twice at least.
+def build_word_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
+    """Returns a vocabulary of at most `size` tokens: the most frequent words, in lower case.
 
-    A word is a run of letters, digits and underscores, or a run of other marks.
+    A word is a run of letters, digits and underscores, or a run of punctuation; it must occur at
+    least twice.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    special = [*SPECIAL, UNKNOWN]
+    special = [*SPECIAL_TOKENS, UNKNOWN]
     if size <= len(special):
-        raise UserError(f"--vocabulary-size must be above {len(special)}, got {size}.")
+        raise UserError(
+            f"--vocabulary-size must be above {len(special)} with words (there are {len(special)} "
+            f"special tokens), got {size}."
+        )
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -158,17 +164,25 @@ def words(texts: Iterable[str], size: int) -> Vocabulary:
         vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return Vocabulary(_plain(tokenizer))
+    return Vocabulary(_treat_special_tokens_as_text(tokenizer))
 
 
-def build(unit: Unit, texts: Sequence[str], size: int) -> Vocabulary:
-    """Returns a vocabulary of `texts` in the given unit."""
+def build_vocabulary(unit: TokenUnit, texts: Sequence[str], size: int) -> Vocabulary:
+    """Returns a vocabulary trained on `texts`, of characters, byte pairs or words.
+
+    Args:
+        unit: what text is cut into.
+        texts: the training texts.
+        size: maximum number of tokens; ignored with characters.
+    """
     if unit == "characters":
-        return characters(texts)
-    return byte_pairs(texts, size) if unit == "byte_pairs" else words(texts, size)
+        return build_character_vocabulary(texts)
+    if unit == "byte_pairs":
+        return build_byte_pair_vocabulary(texts, size)
+    return build_word_vocabulary(texts, size)
 
 
-def summary(vocabulary: Vocabulary) -> dict:
-    """Returns facts about a vocabulary for the record."""
+def describe_vocabulary(vocabulary: Vocabulary) -> dict[str, int]:
+    """Returns the number of tokens and of BPE merges, for the record."""
     model = json.loads(vocabulary.to_json())["model"]
     return {"tokens": len(vocabulary), "merges": len(model.get("merges", ()))}

@@ -1,1 +1,1 @@
-"""Metrics, computed on decoded outputs."""
+"""Metrics, computed from predictions and decoded text."""

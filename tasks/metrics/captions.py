@@ -1,73 +1,83 @@
 """Scores of captions against several references each.
 
-Captions are compared in lower case, as words without punctuation.
+Captions are compared in lower case and without punctuation.
 """
 
 import collections
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
+import sacrebleu.metrics
 
-ORDERS = (1, 2, 3, 4)  # lengths of the n-grams
-SIGMA = 6.0  # words of difference in length that CIDEr-D forgives
+NGram: TypeAlias = tuple[str, ...]
+
+ORDERS = (1, 2, 3, 4)  # n-gram lengths
+SIGMA = 6.0  # words: how much CIDEr-D tolerates a difference in length
 
 
-def words(caption: str) -> list[str]:
-    """Returns the words of a caption, in lower case, without punctuation."""
+def caption_words(caption: str) -> list[str]:
+    """Returns the words of a caption, in lower case and without punctuation."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)?|'[^\W_]+", caption.lower())
 
 
-def plain(caption: str) -> str:
-    """Returns the words of a caption with spaces between them."""
-    return " ".join(words(caption))
+def normalize_caption(caption: str) -> str:
+    """Returns the words of a caption, separated by spaces."""
+    return " ".join(caption_words(caption))
 
 
 def caption_scores(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Returns BLEU-1 to BLEU-4, 0 to 100, and CIDEr-D, 0 to 10, of the whole corpus.
+    """Returns BLEU-1 to BLEU-4 of the corpus (0 to 100), and mean CIDEr-D (0 to 10).
 
     Args:
-        outputs: one caption an image.
-        references: one or more captions an image.
+        outputs: one caption per image.
+        references: one or more captions per image.
     """
-    found = {
-        f"bleu_{order}": metric.corpus_score(*_streams(outputs, references)).score
-        for order, metric in _metrics().items()
+    scores = {
+        f"bleu_{order}": metric.corpus_score(*_sacrebleu_inputs(outputs, references)).score
+        for order, metric in _bleu_metrics().items()
     }
-    return {**found, "cider_d": cider_d(outputs, references)}
+    return {**scores, "cider_d": cider_d(outputs, references)}
 
 
-def signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Returns sacreBLEU's own description of how each figure is computed."""
-    found = {}
-    for order, metric in _metrics().items():
-        # A signature knows how many references there are only after use.
-        metric.corpus_score(*_streams([captions[0] for captions in references], references))
-        found[f"bleu_{order}"] = str(metric.get_signature())
-    return found
+def caption_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Returns sacreBLEU's own description of how each score is computed."""
+    signatures = {}
+    for order, metric in _bleu_metrics().items():
+        # A signature contains the number of references, which is known only after use.
+        outputs = [captions[0] for captions in references]
+        metric.corpus_score(*_sacrebleu_inputs(outputs, references))
+        signatures[f"bleu_{order}"] = str(metric.get_signature())
+    return signatures
 
 
-def bleu(order: int):
-    """Returns the metric of BLEU-`order`, for captions made `plain`."""
-    from sacrebleu.metrics import BLEU
-
-    return BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
-
-
-def _metrics() -> dict:
-    return {order: bleu(order) for order in ORDERS}
+def caption_bleu(order: int) -> sacrebleu.metrics.BLEU:
+    """Returns the metric for BLEU-`order`, which expects captions from `normalize_caption`."""
+    return sacrebleu.metrics.BLEU(
+        max_ngram_order=order, tokenize="none", smooth_method="none", force=True
+    )
 
 
-def _streams(outputs, references):
-    """Returns outputs and references as sacreBLEU takes them: a list for each reference."""
-    known = [[plain(caption) for caption in captions] for captions in references]
-    most = max(map(len, known))
+def _bleu_metrics() -> dict[int, sacrebleu.metrics.BLEU]:
+    return {order: caption_bleu(order) for order in ORDERS}
+
+
+def _sacrebleu_inputs(
+    outputs: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str | None]]]:
+    """Returns outputs and references in the format of sacreBLEU.
+
+    References are one list per reference number, with None where an image has fewer references.
+    """
+    normalized = [[normalize_caption(caption) for caption in captions] for captions in references]
+    most = max(map(len, normalized))
     streams = [
-        [captions[number] if number < len(captions) else None for captions in known]
+        [captions[number] if number < len(captions) else None for captions in normalized]
         for number in range(most)
     ]
-    return [plain(output) for output in outputs], streams
+    return [normalize_caption(output) for output in outputs], streams
 
 
 def cider_d(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -76,57 +86,70 @@ def cider_d(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> floa
         10 / 4 * sum over n of  mean over references of
             exp(-(difference of lengths)^2 / (2 * 6^2)) * clipped cosine of TF-IDF of n-grams
 
-    An n-gram weighs log(images / images with it among their references): what is said of every
-    image counts for nothing. In the clipped cosine a caption's weight counts up to that of the
-    reference, so that saying a word often gains nothing.
+    The weight of an n-gram is log(images / images with it among their references), so n-grams
+    that describe every image count for nothing. The clipped cosine limits the weight of an n-gram
+    in the caption to its weight in the reference, so repeating a word does not help.
 
     Reference: Vedantam, Zitnick and Parikh, 2015, "CIDEr: consensus-based image description
     evaluation".
     """
-    counted = [[_grams(words(caption)) for caption in captions] for captions in references]
-    with_gram = collections.Counter()
-    for captions in counted:
-        with_gram.update(set().union(*captions))
-    images = math.log(len(references))
+    counts = [[_count_ngrams(caption_words(text)) for text in captions] for captions in references]
+    images_with: collections.Counter[NGram] = collections.Counter()
+    for captions in counts:
+        images_with.update(set().union(*captions))
+    log_images = math.log(len(references))
     scores = []
-    for output, captions in zip(outputs, counted, strict=True):
-        ours = _Weighted(_grams(words(output)), with_gram, images)
-        theirs = [_Weighted(caption, with_gram, images) for caption in captions]
-        scores.append(np.mean([ours.likeness(caption) for caption in theirs]))
+    for output, captions in zip(outputs, counts, strict=True):
+        vector = _TfidfVectors(_count_ngrams(caption_words(output)), images_with, log_images)
+        others = [_TfidfVectors(caption, images_with, log_images) for caption in captions]
+        scores.append(np.mean([vector.similarity(other) for other in others]))
     return 10.0 * float(np.mean(scores))
 
 
-def _grams(caption: Sequence[str]) -> collections.Counter:
+def _count_ngrams(words: Sequence[str]) -> collections.Counter[NGram]:
     return collections.Counter(
-        tuple(caption[start : start + order])
+        tuple(words[start : start + order])
         for order in ORDERS
-        for start in range(len(caption) - order + 1)
+        for start in range(len(words) - order + 1)
     )
 
 
-class _Weighted:
-    """A caption as a TF-IDF vector for each length of n-grams."""
+class _TfidfVectors:
+    """A caption as one TF-IDF vector per n-gram length.
 
-    def __init__(self, counts, with_gram, images: float):
-        self.length = sum(count for gram, count in counts.items() if len(gram) == 1)
-        self.vectors = {order: {} for order in ORDERS}
-        for gram, count in counts.items():
-            weight = count * (images - math.log(max(1, with_gram[gram])))
-            self.vectors[len(gram)][gram] = weight
+    Args:
+        counts: n-grams of the caption.
+        images_with: number of images that have each n-gram among their references.
+        log_images: logarithm of the number of images.
+    """
+
+    def __init__(
+        self,
+        counts: Mapping[NGram, int],
+        images_with: collections.Counter[NGram],
+        log_images: float,
+    ):
+        self.length = sum(count for ngram, count in counts.items() if len(ngram) == 1)
+        self.vectors: dict[int, dict[NGram, float]] = {order: {} for order in ORDERS}
+        for ngram, count in counts.items():
+            weight = count * (log_images - math.log(max(1, images_with[ngram])))
+            self.vectors[len(ngram)][ngram] = weight
         self.norms = {
             order: math.sqrt(sum(weight**2 for weight in vector.values()))
             for order, vector in self.vectors.items()
         }
 
-    def likeness(self, other: "_Weighted") -> float:
+    def similarity(self, reference: "_TfidfVectors") -> float:
+        """Returns the CIDEr-D similarity to a reference, 0 to 1."""
         total = 0.0
         for order in ORDERS:
-            ours, theirs = self.vectors[order], other.vectors[order]
-            shared = sum(
-                min(weight, theirs[gram]) * theirs[gram]
-                for gram, weight in ours.items()
-                if gram in theirs
+            ours, theirs = self.vectors[order], reference.vectors[order]
+            dot = sum(
+                min(weight, theirs[ngram]) * theirs[ngram]
+                for ngram, weight in ours.items()
+                if ngram in theirs
             )
-            norm = self.norms[order] * other.norms[order]
-            total += shared / norm if norm else 0.0
-        return total / len(ORDERS) * math.exp(-((self.length - other.length) ** 2) / (2 * SIGMA**2))
+            norm = self.norms[order] * reference.norms[order]
+            total += dot / norm if norm else 0.0
+        difference = self.length - reference.length
+        return total / len(ORDERS) * math.exp(-(difference**2) / (2 * SIGMA**2))

@@ -1,57 +1,57 @@
-"""Scores of a label for every step, where a segment is a run of one label.
+"""Scores of per-step labels by segments, where a segment is a run of steps with the same label.
 
 Following Lea et al., 2017, "Temporal convolutional networks for action segmentation and
-detection". A background class counts for frame accuracy and macro F1 like any other, and makes no
-segments: what happens is scored, not the gaps in between.
+detection". A background class counts for frame accuracy and macro F1 like any other class, but
+forms no segments: the actions are scored, not the gaps between them.
 """
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OVERLAPS = (10, 25, 50)  # percent
 
 
 class Segment(NamedTuple):
-    """A run of one label: steps `start` to `end`, the end excluded."""
+    """A run of one label from step `start` to step `end`, which is excluded."""
 
     label: int
     start: int
     end: int
 
 
-def segments(labels: Sequence[int], background: int | None = None) -> list[Segment]:
-    """Returns the runs of equal labels, those of the background left out."""
-    found, start = [], 0
+def find_segments(labels: Sequence[int], background: int | None = None) -> list[Segment]:
+    """Returns the runs of equal labels, without those of the background."""
+    segments, start = [], 0
     for label, run in itertools.groupby(labels):
         end = start + len(list(run))
         if label != background:
-            found.append(Segment(int(label), start, end))
+            segments.append(Segment(int(label), start, end))
         start = end
-    return found
+    return segments
 
 
 def edit_score(
     predicted: Sequence[int], labels: Sequence[int], background: int | None = None
 ) -> float:
-    """Returns how alike the orders of segments are, 0 to 100, whatever their lengths.
+    """Returns how similar two sequences of segments are, 0 to 100, regardless of their durations.
 
     100 * (1 - Levenshtein distance / number of segments of the longer sequence)
     """
-    ours, true = (
-        [segment.label for segment in segments(sequence, background)]
+    ours, truth = (
+        [segment.label for segment in find_segments(sequence, background)]
         for sequence in (predicted, labels)
     )
-    longest = max(len(ours), len(true))
-    return 100.0 * (1 - levenshtein(ours, true) / longest) if longest else 100.0
+    longest = max(len(ours), len(truth))
+    return 100.0 * (1 - levenshtein_distance(ours, truth) / longest) if longest else 100.0
 
 
-def levenshtein(one: Sequence, other: Sequence) -> int:
-    """Returns how many insertions, deletions and changes turn one sequence into the other."""
-    row = list(range(len(other) + 1))
-    for i, left in enumerate(one, 1):
+def levenshtein_distance(first: Sequence[Any], second: Sequence[Any]) -> int:
+    """Returns the least number of insertions, deletions and substitutions between two sequences."""
+    row = list(range(len(second) + 1))
+    for i, left in enumerate(first, 1):
         diagonal, row[0] = row[0], i
-        for j, right in enumerate(other, 1):
+        for j, right in enumerate(second, 1):
             diagonal, row[j] = (
                 row[j],
                 min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right)),
@@ -59,31 +59,33 @@ def levenshtein(one: Sequence, other: Sequence) -> int:
     return row[-1]
 
 
-def overlaps(
+def match_segments(
     predicted: Sequence[int], labels: Sequence[int], percent: int, background: int | None = None
 ) -> tuple[int, int, int]:
-    """Returns how many segments are right, wrong and missed.
+    """Returns the number of true positive, false positive and false negative segments.
 
-    A predicted segment is right if it and the true segment of the same label that it overlaps
-    most share at least `percent` of the steps that either covers, and no earlier one took it.
+    Each predicted segment is compared with the true segment of the same label that has the highest
+    intersection over union (IoU) with it. It is a true positive if the IoU is at least `percent`
+    and no earlier segment has matched that true segment.
     """
-    ours, true = segments(predicted, background), segments(labels, background)
-    taken = [False] * len(true)
-    right = 0
+    ours, truth = find_segments(predicted, background), find_segments(labels, background)
+    matched = [False] * len(truth)
+    true_positives = 0
     for segment in ours:
-        shares = [_overlap(segment, other) for other in true]
-        best = max(range(len(true)), key=shares.__getitem__, default=None)
-        if best is not None and shares[best] * 100 >= percent and not taken[best]:
-            taken[best] = True
-            right += 1
-    return right, len(ours) - right, len(true) - right
+        ious = [_iou(segment, other) for other in truth]
+        best = max(range(len(truth)), key=ious.__getitem__, default=None)
+        if best is not None and ious[best] * 100 >= percent and not matched[best]:
+            matched[best] = True
+            true_positives += 1
+    return true_positives, len(ours) - true_positives, len(truth) - true_positives
 
 
-def _overlap(one: Segment, other: Segment) -> float:
-    if one.label != other.label:
+def _iou(first: Segment, second: Segment) -> float:
+    """Returns the intersection over union of two segments, 0 if their labels differ."""
+    if first.label != second.label:
         return 0.0
-    shared = min(one.end, other.end) - max(one.start, other.start)
-    return max(shared, 0) / (max(one.end, other.end) - min(one.start, other.start))
+    intersection = min(first.end, second.end) - max(first.start, second.start)
+    return max(intersection, 0) / (max(first.end, second.end) - min(first.start, second.start))
 
 
 def segment_scores(
@@ -91,21 +93,21 @@ def segment_scores(
     labels: Sequence[Sequence[int]],
     background: int | None = None,
 ) -> dict[str, float]:
-    """Returns segment F1 at 10, 25 and 50 % overlap over all sequences, and the mean edit score.
+    """Returns segment F1 at 10, 25 and 50 % overlap over all clips, and the mean edit score.
 
-    All of them 0 to 100.
+    All scores are 0 to 100.
 
     Args:
-        predicted, labels: one sequence of labels each clip.
-        background: the label that makes no segments, or None.
+        predicted, labels: one sequence of labels per clip.
+        background: the label that forms no segments, or None.
     """
     pairs = list(zip(predicted, labels, strict=True))
     scores = {}
     for percent in OVERLAPS:
-        counts = [overlaps(ours, true, percent, background) for ours, true in pairs]
-        right, wrong, missed = map(sum, zip(*counts, strict=True))
-        total = 2 * right + wrong + missed
-        scores[f"segment_f1_{percent}"] = 200.0 * right / total if total else 100.0
-    edits = [edit_score(ours, true, background) for ours, true in pairs]
-    scores["edit_score"] = sum(edits) / len(edits)
+        counts = [match_segments(ours, truth, percent, background) for ours, truth in pairs]
+        true_positives, false_positives, false_negatives = map(sum, zip(*counts, strict=True))
+        total = 2 * true_positives + false_positives + false_negatives
+        scores[f"segment_f1_{percent}"] = 200.0 * true_positives / total if total else 100.0
+    edit_scores = [edit_score(ours, truth, background) for ours, truth in pairs]
+    scores["edit_score"] = sum(edit_scores) / len(edit_scores)
     return scores

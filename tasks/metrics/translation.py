@@ -1,47 +1,49 @@
-"""Scores of written text against references."""
+"""Scores of generated text against references."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import sacrebleu
+import sacrebleu.metrics
 
 
 def exact_match(outputs: Sequence[str], references: Sequence[str]) -> float:
-    """Returns the fraction of outputs equal to their reference, 0 to 1."""
+    """Returns the fraction of outputs that equal their reference, 0 to 1."""
     equal = [output == reference for output, reference in zip(outputs, references, strict=True)]
     return sum(equal) / len(equal)
 
 
 def translation_scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Returns exact match (0 to 1), and BLEU, the same without case, and chrF (0 to 100).
+    """Returns exact match (0 to 1), and BLEU, lowercased BLEU and chrF (0 to 100).
 
-    BLEU and chrF are sacreBLEU's, of the whole corpus, not means over sentences.
+    BLEU and chrF are sacreBLEU's corpus scores, not means over sentences.
     """
     return {
         "exact_match": exact_match(outputs, references),
         **{
             name: metric.corpus_score(outputs, [references]).score
-            for name, metric in _metrics().items()
+            for name, metric in _sacrebleu_metrics().items()
         },
     }
 
 
-def signatures() -> dict[str, str]:
-    """Returns sacreBLEU's own description of how each figure is computed."""
-    found = {}
-    for name, metric in _metrics().items():
-        metric.corpus_score(["-"], [["-"]])  # a signature knows its references only after use
-        found[name] = str(metric.get_signature())
-    return found
+def translation_signatures() -> dict[str, str]:
+    """Returns sacreBLEU's own description of how each score is computed."""
+    signatures = {}
+    for name, metric in _sacrebleu_metrics().items():
+        # A signature contains the number of references, which is known only after use.
+        metric.corpus_score(["-"], [["-"]])
+        signatures[name] = str(metric.get_signature())
+    return signatures
 
 
-def bleu() -> sacrebleu.metrics.BLEU:
-    """Returns the metric of the figure `bleu`."""
+def translation_bleu() -> sacrebleu.metrics.BLEU:
+    """Returns the metric of the score `bleu`."""
     return sacrebleu.metrics.BLEU()
 
 
-def _metrics() -> dict:
+def _sacrebleu_metrics() -> dict[str, Any]:
     return {
-        "bleu": bleu(),
+        "bleu": translation_bleu(),
         "bleu_lowercase": sacrebleu.metrics.BLEU(lowercase=True),
         "chrf": sacrebleu.metrics.CHRF(),
     }

@@ -273,7 +273,7 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         (("--task", "all", "--units", "-1"), "--units must be at least 1, got -1"),
         (("--task", "all", "--dataset", "mnist"), "No such option: --dataset"),
         (("--task", "classification", "--bidirectional"), "--bidirectional needs a sequence"),
-        (("--task", "image_captioning", "--bidirectional"), "cannot have read the words after"),
+        (("--task", "image_captioning", "--bidirectional"), "the decoder is autoregressive"),
         (("--task", "classification", "--dataset", "./no"), "no such file or folder"),
         (("--task", "translation", "--units", "many"), "--units"),
         (("--task", "translation", "--unit", "3"), "No such option: --unit"),

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
     """Small runs of all tasks: `{task: folder}`, and the results folder."""
     patch = pytest.MonkeyPatch()
     patch.setattr(scenes, "COUNTS", {"train": 40, "validation": 8, "test": 8, "unseen": 4})
-    scenes.splits.cache_clear()
+    scenes.generate_scenes.cache_clear()
     place = tmp_path_factory.mktemp("predict")
     shown = progress.Display(Console(file=(place / "output.txt").open("w")))
     settings = {**SMALL, "data_dir": str(place / "data")}
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     }
     yield place, found
     patch.undo()
-    scenes.splits.cache_clear()
+    scenes.generate_scenes.cache_clear()
 
 
 def run_cli(capfd, *arguments) -> str:

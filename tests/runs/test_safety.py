@@ -219,7 +219,9 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder):
 def test_a_vocabulary_that_does_not_fit_is_refused(folder):
     (name,) = trained_model.load_run(str(folder)).task.preprocessors
     path = folder / f"{name}.json"
-    path.write_text(vocabulary.characters(["another alphabet: äöü"]).to_json(), "utf-8")
+    path.write_text(
+        vocabulary.build_character_vocabulary(["another alphabet: äöü"]).to_json(), "utf-8"
+    )
     refused(folder, "The weights do not fit the model")
     path.write_text("[]", "utf-8")
     refused(folder, "This is not a vocabulary")
@@ -228,7 +230,7 @@ def test_a_vocabulary_that_does_not_fit_is_refused(folder):
 
 
 def test_a_vocabulary_with_parts_that_are_not_ours_is_refused():
-    fields = json.loads(vocabulary.words(["a word", "a word"], 100).to_json())
+    fields = json.loads(vocabulary.build_word_vocabulary(["a word", "a word"], 100).to_json())
     fields["pre_tokenizer"] = {
         "type": "Split",
         "pattern": {"Regex": "(a+)+$"},
@@ -254,15 +256,15 @@ def png(width, height):
 def test_an_image_that_decodes_to_gigabytes_is_refused(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(9_000, 9_000))
-    with pytest.raises(UserError, match="bomb.png.*9000 x 9000 are more than 50,000,000"):
-        pixels.read(path)
+    with pytest.raises(UserError, match="bomb.png.*9000 x 9000 pixels exceed the limit of 50,000,000"):
+        pixels.read_image(path)
 
 
 def test_a_picture_that_is_a_program_is_not_run(tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) (w) file\n")
     with pytest.raises(UserError, match="cannot be read as an image"):
-        pixels.read(path)
+        pixels.read_image(path)
 
 
 def test_a_truncated_image_is_named(tmp_path):
@@ -270,7 +272,7 @@ def test_a_truncated_image_is_named(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), "uint8")).save(path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="cut.png cannot be read as an image"):
-        pixels.read(path)
+        pixels.read_image(path)
 
 
 def tell(capfd, *arguments):

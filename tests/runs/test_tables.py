@@ -216,13 +216,15 @@ SENTENCES = [
 
 def test_the_parts_of_bleu_add_up_to_that_of_the_corpus():
     outputs, references = zip(*SENTENCES, strict=True)
-    parts = bootstrap.bleu(translation.bleu(), outputs, [[r] for r in references])
-    whole = translation.bleu().corpus_score(outputs, [references]).score
+    parts = bootstrap.bleu_parts(translation.translation_bleu(), outputs, [[r] for r in references])
+    whole = translation.translation_bleu().corpus_score(outputs, [references]).score
     assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
     twice = parts.score(parts.rows[[0, 0, 3]].sum(axis=0))
     chosen = [SENTENCES[index] for index in (0, 0, 3)]
     expected = (
-        translation.bleu().corpus_score([o for o, _ in chosen], [[r for _, r in chosen]]).score
+        translation.translation_bleu()
+        .corpus_score([o for o, _ in chosen], [[r for _, r in chosen]])
+        .score
     )
     assert twice == pytest.approx(expected)
 
@@ -230,7 +232,7 @@ def test_the_parts_of_bleu_add_up_to_that_of_the_corpus():
 def test_the_parts_of_caption_bleu_add_up_too():
     outputs, references = zip(*SENTENCES, strict=True)
     several = [[r, "a dog on the grass"][: 1 + n % 2] for n, r in enumerate(references)]
-    parts = bootstrap.bleu(captions.bleu(4), outputs, several)
+    parts = bootstrap.bleu_parts(captions.caption_bleu(4), outputs, several)
     whole = captions.caption_scores(outputs, several)["bleu_4"]
     assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
 
@@ -241,13 +243,13 @@ def test_the_parts_of_macro_f1_and_of_means_add_up():
     random = np.random.default_rng(0)
     labels = [random.integers(0, 3, size) for size in (5, 9, 2)]
     predicted = [random.integers(0, 3, len(row)) for row in labels]
-    parts = bootstrap.macro_f1(labels, predicted, 4)
+    parts = bootstrap.macro_f1_parts(labels, predicted, 4)
     expected = f1_score(np.concatenate(labels), np.concatenate(predicted), average="macro")
     assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(expected)
-    mean = bootstrap.mean_of([1, 2, 3], [2, 2, 4])
+    mean = bootstrap.mean_parts([1, 2, 3], [2, 2, 4])
     assert mean.score(mean.rows.sum(axis=0)) == 6 / 8
-    with pytest.raises(ValueError, match="same examples"):
-        bootstrap.difference(mean, bootstrap.mean_of([1, 2]))
+    with pytest.raises(ValueError, match="same test examples"):
+        bootstrap.paired_bootstrap_interval(mean, bootstrap.mean_parts([1, 2]))
 
 
 def test_runs_that_all_failed_are_shown_too(tmp_path):
@@ -262,4 +264,4 @@ def test_runs_that_all_failed_are_shown_too(tmp_path):
     tables.print_tables(table, Console(file=text, width=80))
     assert "0 (+1 not ok)" in text.getvalue()
     assert "0 (+1 not ok)" in tables.to_markdown(table)
-    assert "2 of them failed" in page.write_report(tmp_path).read_text("utf-8")
+    assert "(2 failed, diverged or interrupted)" in page.write_report(tmp_path).read_text("utf-8")

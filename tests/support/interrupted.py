@@ -19,7 +19,7 @@ def arm(moment: str) -> None:
     if moment == "data":
         from rnn_topologies.tasks.data import store
 
-        store._write_list = die
+        store._write_manifest = die
         return
     if moment == "record":
         from rnn_topologies.runs import store as results

@@ -18,7 +18,7 @@ def kept(indices, *_):
 
 def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
     counts = lengths()
-    grouped = batching.GroupedBatches(counts, kept, batch_size=8, seed=0)
+    grouped = batching.BucketedBatches(counts, kept, batch_size=8, seed=0)
     for _ in range(2):
         seen = [grouped[index] for index in range(len(grouped))]
         assert sorted(np.concatenate(seen)) == list(range(len(counts)))
@@ -31,7 +31,7 @@ def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
 def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
     def epochs(seed):
         if grouped:
-            made = batching.GroupedBatches(lengths(), kept, batch_size=8, seed=seed)
+            made = batching.BucketedBatches(lengths(), kept, batch_size=8, seed=seed)
         else:
             made = batching.Batches(103, kept, batch_size=8, seed=seed)
         first = [made[index].tolist() for index in range(len(made))]
@@ -49,7 +49,7 @@ def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
 
 def test_batches_of_one_width_do_not_fix_it_for_the_others():
     rows = [[1] * 4] * 16 + [[1] * 9] * 3
-    grouped = batching.GroupedBatches(
+    grouped = batching.BucketedBatches(
         [4] * 16 + [9] * 3,
         lambda indices, pad, _: (pad([rows[index] for index in indices]),),
         batch_size=8,
@@ -64,23 +64,23 @@ def test_batches_of_one_width_do_not_fix_it_for_the_others():
 
 
 def test_outputs_come_back_in_the_given_order():
-    grouped = batching.GroupedBatches(lengths(), kept, batch_size=8)
+    grouped = batching.BucketedBatches(lengths(), kept, batch_size=8)
     outputs = [index for number in range(len(grouped)) for index in grouped[number]]
-    assert grouped.restore(outputs) == list(range(103))
+    assert grouped.restore_order(outputs) == list(range(103))
 
 
 def test_padding_fills_up_the_end_to_a_multiple():
-    np.testing.assert_array_equal(batching.pad([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
-    assert batching.pad([[5], [6, 7, 8]], multiple=4).shape == (2, 4)
-    assert batching.pad([[], []], multiple=4).shape == (2, 4)
-    assert batching.pad([[5], [6]], extra=2).shape == (2, 3)
-    assert batching.pad([[5], [6]], at_least=3, multiple=4).shape == (2, 4)
-    assert batching.pad([[5], [6]], at_least=0).shape == (2, 1)
+    np.testing.assert_array_equal(batching.pad_sequences([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
+    assert batching.pad_sequences([[5], [6, 7, 8]], multiple_of=4).shape == (2, 4)
+    assert batching.pad_sequences([[], []], multiple_of=4).shape == (2, 4)
+    assert batching.pad_sequences([[5], [6]], extra_columns=2).shape == (2, 3)
+    assert batching.pad_sequences([[5], [6]], min_length=3, multiple_of=4).shape == (2, 4)
+    assert batching.pad_sequences([[5], [6]], min_length=0).shape == (2, 1)
 
 
 def test_padding_of_arrays_keeps_their_shape_and_type():
     clips = [np.full((2, 3, 1), 7, "uint8"), np.full((4, 3, 1), 9, "uint8")]
-    padded = batching.pad(clips, dtype="uint8")
+    padded = batching.pad_sequences(clips, dtype="uint8")
     assert (padded.shape, padded.dtype) == ((2, 4, 3, 1), np.uint8)
     np.testing.assert_array_equal(padded[0, :, 0, 0], [7, 7, 0, 0])
 
@@ -151,14 +151,14 @@ def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
             rows = pad([[index] * counts[index] for index in indices])
             return rows.tolist(), random.random()
 
-        return batching.GroupedBatches(counts, collate, batch_size=8, seed=3)
+        return batching.BucketedBatches(counts, collate, batch_size=8, seed=3)
 
     whole = made()
     whole.on_epoch_end()
     expected = [whole[index] for index in range(len(whole))]
     for step in (0, 2, 4, len(whole) - 1):
         later = made()
-        later.go_to(1, step)
+        later.seek(1, step)
         assert len(later) == len(whole) - step
         assert [later[index] for index in range(len(later))] == expected[step:]
         later.on_epoch_end()
@@ -166,13 +166,13 @@ def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
 
 
 def test_two_batches_of_a_pair_never_have_one_width():
-    grouped = batching.GroupedBatches(
+    grouped = batching.BucketedBatches(
         [4] * 50,
         lambda indices, pad, _: pad([[1] * 4 for _ in indices]),
         batch_size=8,
         seed=0,
     )
     for start in range(0, len(grouped) - 1, 2):
-        grouped.go_to(0, start)
+        grouped.seek(0, start)
         assert grouped[0].shape[1] != grouped[1].shape[1]
         assert grouped[1].shape == grouped[1].shape

@@ -7,7 +7,7 @@ from rnn_topologies.tasks.data import images as pixels
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models.image_classifier import ImageClassifier
 
-from ..support import every_cell
+from ..support import training
 
 
 def make(**settings):
@@ -20,20 +20,25 @@ def make(**settings):
 
 
 @pytest.mark.parametrize(
-    ("cell", "view"), every_cell.with_each(["image", "rows", "pixels"], "rows")
+    ("cell", "view", "eager"), training.cells_and_settings(["image", "rows", "pixels"], "rows")
 )
-def test_every_cell_learns_from_every_view(cell, view):
-    both = view != "image"
-    task, data, model = make(cell=cell, view=view, bidirectional=both, layers=2, dropout=0.0)
-    model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())
-    batches = task.batches(data.splits["train"], data, training=True)
-    history = model.fit(batches, epochs=5, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    images = [example.image for example in data.splits["test"][:3]]
-    assert set(task.predict(model, images, data)) <= set(data.notes["classes"])
+def test_every_cell_learns_from_every_view(cell, view, eager):
+    task, data, model = make(
+        cell=cell,
+        view=view,
+        bidirectional=view != "image",
+        layers=training.depth(cell, eager=eager),
+        dropout=0.0,
+        limit=32 if eager else 96,
+    )
+    with training.execution(eager=eager):
+        losses = training.losses(task, data, model, epochs=3 if eager else 5)
+        images = [example.image for example in data.splits["test"][:3]]
+        assert set(task.predict(model, images, data)) <= set(data.notes["classes"])
+    assert losses[-1] < losses[0]
 
 
-def test_one_step_from_zero_is_the_whole_recurrence():
+def test_the_recurrence_over_an_image_is_one_step_from_a_zero_state():
     model = ImageClassifier(cell="lstm", image_shape=(8, 8, 1), classes=3, units=5, feature_size=6)
     images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1))
     maps = keras.ops.reshape(model.encoder(images), (4, -1))
@@ -53,12 +58,12 @@ def test_rows_and_pixels_come_in_reading_order(view, shape):
     np.testing.assert_allclose(sequence, images.reshape(shape) / 127.5 - 1, atol=1e-6)
 
 
-def test_both_ways_makes_no_sense_in_one_step():
+def test_bidirectional_is_refused_for_a_single_step():
     with pytest.raises(UserError, match="--bidirectional needs a sequence.*Add --view rows"):
         classification.ClassificationTask({"bidirectional": True})
 
 
-def test_scores_are_of_the_test_split_in_its_order():
+def test_evaluation_covers_the_test_split_in_order():
     task, data, model = make()
     evaluation = task.evaluate(model, "test", data)
     test = data.splits["test"]
@@ -72,7 +77,7 @@ def test_scores_are_of_the_test_split_in_its_order():
     assert set(evaluation.metrics) == {"accuracy", "macro_f1", "log_loss", "calibration_error"}
 
 
-def test_logistic_regression_is_the_strong_opponent():
+def test_logistic_regression_is_the_strong_baseline():
     task = classification.ClassificationTask({})
     baselines = task.baseline(task.load_data())
     assert baselines["majority class"]["accuracy"] < 0.2
@@ -86,7 +91,7 @@ def test_no_image_is_in_two_splits():
     assert sum(map(len, data.splits.values())) == 1797
 
 
-def test_images_are_varied_in_training_only():
+def test_images_are_augmented_in_training_only():
     task, data, _ = make(random_translation=2, horizontal_flip=True)
     examples = data.splits["train"]
     plain = np.stack([example.image for example in examples])
@@ -98,23 +103,27 @@ def test_images_are_varied_in_training_only():
     assert labels.tolist() == [examples[index].label for index in batches.batches[0]]
 
 
-def test_a_shift_moves_and_a_mirror_turns():
+def test_augmentation_translates_and_flips():
     image = np.arange(48, dtype="uint8").reshape(1, 4, 4, 3)
     random = np.random.default_rng(0)
-    found = {pixels.varied(image, random, mirror=True).tobytes() for _ in range(20)}
+    found = {
+        pixels.augment_images(image, random, horizontal_flip=True).tobytes() for _ in range(20)
+    }
     assert found == {image.tobytes(), image[:, :, ::-1].tobytes()}
     wide = np.pad(image, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="edge")
     places = {wide[:, y : y + 4, x : x + 4].tobytes() for y in range(3) for x in range(3)}
-    found = {pixels.varied(image, random, shift=1).tobytes() for _ in range(200)}
+    found = {
+        pixels.augment_images(image, random, random_translation=1).tobytes() for _ in range(200)
+    }
     assert found == places
 
 
-def test_images_are_brought_to_one_shape():
+def test_images_are_converted_to_one_shape():
     grey = np.full((10, 6, 1), 7, "uint8")
-    fit = pixels.Fit(4, (4, 4, 3))
+    fit = pixels.ImageResizer(4, (4, 4, 3))
     np.testing.assert_array_equal(fit(grey, "a"), np.full((4, 4, 3), 7))
-    assert pixels.Fit(None, (10, 6, 1))(np.full((10, 6, 3), 9, "uint8"), "b")[0, 0, 0] == 9
-    with pytest.raises(UserError, match=r"c has 6 x 10 pixels, others 8 x 8: .* --image-size"):
-        pixels.Fit(None, (8, 8, 1))(grey, "c")
+    assert pixels.ImageResizer(None, (10, 6, 1))(np.full((10, 6, 3), 9, "uint8"), "b")[0, 0, 0] == 9
+    with pytest.raises(UserError, match=r"c is 6 x 10 pixels, but the other images are 8 x 8.* --image-size"):
+        pixels.ImageResizer(None, (8, 8, 1))(grey, "c")
     with pytest.raises(UserError, match="d cannot be read as an image"):
-        pixels.Fit(None)(b"no image", "d")
+        pixels.ImageResizer(None)(b"no image", "d")

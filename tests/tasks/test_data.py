@@ -30,8 +30,8 @@ def data_dir(tmp_path_factory):
 
 
 def dates(data_dir, source="en", target="de"):
-    return store.prepare(
-        cldr_dates.Builder, config=cldr_dates.config(source, target), data_dir=data_dir
+    return store.prepare_dataset(
+        cldr_dates.Builder, config=cldr_dates.locale_pair_config(source, target), data_dir=data_dir
     )
 
 
@@ -45,14 +45,14 @@ def dates(data_dir, source="en", target="de"):
     ],
 )
 def test_a_moment_is_said_as_english_says_it(form, phrase):
-    assert phrases.say(MOMENT, phrases.Form(*form), babel.Locale("en")) == phrase
+    assert phrases.format_phrase(MOMENT, phrases.PhraseForm(*form), babel.Locale("en")) == phrase
 
 
 def test_the_target_names_the_weekday_only_where_the_source_does():
     english, german = babel.Locale("en"), babel.Locale("de")
     for date in phrases.DATE_FORMS:
-        form = phrases.target_form(phrases.Form(date, "short"), english, german)
-        said = phrases.say(MOMENT, form, german)
+        form = phrases.target_form(phrases.PhraseForm(date, "short"), english)
+        said = phrases.format_phrase(MOMENT, form, german)
         assert ("Samstag" in said) == (date == "full")
         assert "15:05" in said
         assert "15:05:07" not in said
@@ -60,8 +60,8 @@ def test_the_target_names_the_weekday_only_where_the_source_does():
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_no_phrase_has_two_translations_and_no_day_is_in_two_splits(pair):
-    made = list(phrases.pairs(*locales(pair)))
-    assert len(made) > sum(cldr_dates.PARTS.values())
+    made = list(phrases.generate_phrase_pairs(*locales(pair)))
+    assert len(made) > sum(cldr_dates.SPLIT_SIZES.values())
     meanings = {}
     for _, source, target in made:
         assert meanings.setdefault(source, target) == target
@@ -76,26 +76,28 @@ def test_a_phrase_says_which_day_it_means(pair):
     days = [first + datetime.timedelta(days=day) for day in range(0, 100 * 365, 7)]
     for locale, forms in ((source, phrases.date_forms(source)), (target, ("long", "full"))):
         for date in forms:
-            said = {phrases.say(day, phrases.Form(date, None), locale) for day in days}
+            said = {
+                phrases.format_phrase(day, phrases.PhraseForm(date, None), locale) for day in days
+            }
             assert len(said) == len(days), (locale, date)
 
 
 def test_the_prepared_splits_share_no_phrase_and_have_the_promised_sizes(data_dir):
     builder = dates(data_dir)
-    splits = {name: store.read(builder, name) for name in cldr_dates.PARTS}
-    assert {name: len(rows) for name, rows in splits.items()} == cldr_dates.PARTS
+    splits = {name: store.read_split(builder, name) for name in cldr_dates.SPLIT_SIZES}
+    assert {name: len(rows) for name, rows in splits.items()} == cldr_dates.SPLIT_SIZES
     sources = [{row["source"] for row in rows} for rows in splits.values()]
     assert not (sources[0] & sources[1] | sources[0] & sources[2] | sources[1] & sources[2])
 
 
 def test_a_prepared_set_is_read_back_and_not_made_again(data_dir, monkeypatch):
-    before = list(store.read(dates(data_dir), "test"))
+    before = list(store.read_split(dates(data_dir), "test"))
 
     def never(*_, **__):
         raise AssertionError("prepared twice")
 
     monkeypatch.setattr(cldr_dates.Builder, "download_and_prepare", never)
-    assert list(store.read(dates(data_dir), "test")) == before
+    assert list(store.read_split(dates(data_dir), "test")) == before
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "file gone", "list gone", "half prepared"])
@@ -112,21 +114,23 @@ def test_a_broken_copy_is_noticed_and_made_again(tmp_path, data_dir, damage, cap
     elif damage == "file gone":
         file.unlink()
     elif damage == "list gone":
-        (folder / store.LIST).unlink()
+        (folder / store.MANIFEST).unlink()
     else:
         for path in folder.iterdir():
             if path != file:
                 path.unlink()
-    assert not store.is_sound(folder)
+    assert not store.is_intact(folder)
     builder = dates(tmp_path)
-    assert "making it again" in capsys.readouterr().err
-    assert store.is_sound(folder)
-    assert list(store.read(builder, "train")) == list(store.read(dates(data_dir), "train"))
+    assert "preparing it again" in capsys.readouterr().err
+    assert store.is_intact(folder)
+    assert list(store.read_split(builder, "train")) == list(
+        store.read_split(dates(data_dir), "train")
+    )
 
 
 def test_an_unknown_split_is_named(data_dir):
-    with pytest.raises(UserError, match="has no split 'tset'. It has test, train, validation"):
-        store.read(dates(data_dir), "tset")
+    with pytest.raises(UserError, match="has no split 'tset'. Available splits: test, train, validation"):
+        store.read_split(dates(data_dir), "tset")
 
 
 def test_the_content_hash_depends_on_content_alone():
@@ -154,14 +158,14 @@ def tiny_multi30k(folder: pathlib.Path, monkeypatch) -> dict:
 def test_multi30k_reads_original_files_from_the_manual_folder(tmp_path, monkeypatch, inside):
     folder = tmp_path / "multi30k"
     tiny_multi30k(folder, monkeypatch)
-    builder = store.prepare(
+    builder = store.prepare_dataset(
         multi30k.Builder,
         config="fr-de",
         data_dir=tmp_path / "data",
         manual_dir=folder if inside else tmp_path,
     )
-    assert set(builder.info.splits) == set(multi30k.FILES)
-    rows = store.read(builder, "test_2017_mscoco")
+    assert set(builder.info.splits) == set(multi30k.FILE_STEMS)
+    rows = store.read_split(builder, "test_2017_mscoco")
     assert sorted(row["source"] for row in rows)[0] == "test_2017_mscoco.fr.gz sentence 0"
     assert all(row["target"] == row["source"].replace(".fr.", ".de.") for row in rows)
 
@@ -172,22 +176,24 @@ def test_a_changed_or_missing_original_is_named(tmp_path, monkeypatch):
     settings = {"config": "de-en", "data_dir": tmp_path / "data", "manual_dir": tmp_path}
     (folder / "val.de.gz").write_bytes(gzip.compress(b"other"))
     with pytest.raises(UserError, match=r"val.de.gz is not the original file: .* expected"):
-        store.prepare(multi30k.Builder, **settings)
+        store.prepare_dataset(multi30k.Builder, **settings)
     (folder / "val.de.gz").unlink()
     with pytest.raises(UserError, match=r"val.de.gz is missing"):
-        store.prepare(multi30k.Builder, **settings)
+        store.prepare_dataset(multi30k.Builder, **settings)
     assert not list((tmp_path / "data").glob("multi30k/de-en/1*"))
 
 
 def test_czech_has_the_test_sets_that_exist():
     config = multi30k.Builder.builder_configs["cs-en"]
-    assert set(config.files()) == {"train", "validation", "test_2016_flickr"}
+    assert set(config.split_files()) == {"train", "validation", "test_2016_flickr"}
     assert len(multi30k.Builder.builder_configs) == 12
 
 
 @pytest.mark.parametrize("pair", ["de-en", "cs-fr"])
 def test_multi30k_itself_is_read_whole(tmp_path, manual_dir, pair):
-    builder = store.prepare(multi30k.Builder, config=pair, data_dir=tmp_path, manual_dir=manual_dir)
+    builder = store.prepare_dataset(
+        multi30k.Builder, config=pair, data_dir=tmp_path, manual_dir=manual_dir
+    )
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert counts["train"] == 29_000
     assert counts["validation"] == 1_014
@@ -196,20 +202,24 @@ def test_multi30k_itself_is_read_whole(tmp_path, manual_dir, pair):
 
 
 def test_every_sentence_of_multi30k_survives_byte_pairs(tmp_path, manual_dir):
-    builder = store.prepare(
+    builder = store.prepare_dataset(
         multi30k.Builder, config="de-en", data_dir=tmp_path, manual_dir=manual_dir
     )
-    vocabulary = text.byte_pairs([row["source"] for row in store.read(builder, "train")], 4000)
+    vocabulary = text.build_byte_pair_vocabulary(
+        [row["source"] for row in store.read_split(builder, "train")], 4000
+    )
     for split in builder.info.splits:
-        sources = [row["source"] for row in store.read(builder, split)]
+        sources = [row["source"] for row in store.read_split(builder, split)]
         assert vocabulary.decode(vocabulary.encode(sources)) == sources
 
 
 def test_every_phrase_survives_characters(data_dir):
     builder = dates(data_dir, "en", "zh")
-    vocabulary = text.characters([row["target"] for row in store.read(builder, "train")])
+    vocabulary = text.build_character_vocabulary(
+        [row["target"] for row in store.read_split(builder, "train")]
+    )
     for split in builder.info.splits:
-        targets = [row["target"] for row in store.read(builder, split)]
+        targets = [row["target"] for row in store.read_split(builder, split)]
         assert vocabulary.decode(vocabulary.encode(targets)) == targets
 
 
@@ -218,25 +228,25 @@ def test_every_phrase_survives_characters(data_dir):
     "sentence", ["", " two  spaces ", "<end> <pad>", "never seen: ☃ ñ 漢字 \U0001f600", "a\nb\tc"]
 )
 def test_any_text_survives_even_unseen(unit, sentence):
-    vocabulary = text.build(unit, ["the training split", "knows few letters"], 300)
+    vocabulary = text.build_vocabulary(unit, ["the training split", "knows few letters"], 300)
     assert vocabulary.decode(vocabulary.encode([sentence])) == [sentence]
     again = text.Vocabulary.from_json(vocabulary.to_json())
     assert again.encode([sentence]) == vocabulary.encode([sentence])
 
 
 def test_decoding_stops_at_the_end_and_leaves_out_special_tokens():
-    vocabulary = text.characters(["abc"])
+    vocabulary = text.build_character_vocabulary(["abc"])
     (tokens,) = vocabulary.encode(["abc"])
     padded = [text.START, *tokens[:2], text.END, tokens[2], text.PAD]
     assert vocabulary.decode([padded]) == ["ab"]
-    assert vocabulary.pieces(padded[:4]) == ["<start>", "a", "b", "<end>"]
+    assert vocabulary.token_texts(padded[:4]) == ["<start>", "a", "b", "<end>"]
 
 
 def test_a_vocabulary_of_the_training_split_has_the_asked_size():
     sentences = [f"word{number} and word{number + 1}" for number in range(2000)]
-    assert len(text.byte_pairs(sentences, 500)) == 500
+    assert len(text.build_byte_pair_vocabulary(sentences, 500)) == 500
     with pytest.raises(UserError, match="--vocabulary-size must be at least 259"):
-        text.byte_pairs(sentences, 100)
+        text.build_byte_pair_vocabulary(sentences, 100)
     with pytest.raises(UserError, match="not a vocabulary"):
         text.Vocabulary.from_json(json.dumps({"model": 1}))
 

@@ -77,13 +77,13 @@ def feature_clips(folder, count=25):
 
 
 FORMS = {
-    "image classes": (image_classes, images.read_classes),
-    "text classes": (text_classes, texts.read),
-    "text table": (text_table, texts.read),
-    "pairs": (pairs, texts.read_pairs),
-    "captions": (captions, images.read_captions),
-    "image clips": (image_clips, clips.read),
-    "feature clips": (feature_clips, clips.read),
+    "image classes": (image_classes, images.read_image_classes),
+    "text classes": (text_classes, texts.read_text_files),
+    "text table": (text_table, texts.read_text_files),
+    "pairs": (pairs, texts.read_text_pairs),
+    "captions": (captions, images.read_image_captions),
+    "image clips": (image_clips, clips.read_clips),
+    "feature clips": (feature_clips, clips.read_clips),
 }
 
 
@@ -123,13 +123,13 @@ def test_more_examples_move_no_other_to_another_split(tmp_path, form):
 
 def test_the_split_depends_on_the_group_alone_and_has_the_shares():
     rows = [(number // 3, number) for number in range(9000)]
-    found = splits.by_group(rows, lambda row: str(row[0]))
+    found = splits.split_by_group(rows, lambda row: str(row[0]))
     assert len(found["test"]) / 9000 == pytest.approx(0.1, abs=0.02)
     assert len(found["validation"]) / 9000 == pytest.approx(0.1, abs=0.02)
     groups = [{row[0] for row in part} for part in found.values()]
     assert not groups[0] & groups[1]
     assert not groups[0] & groups[2]
-    assert splits.by_group(rows[:50], lambda row: str(row[0]))["test"] == [
+    assert splits.split_by_group(rows[:50], lambda row: str(row[0]))["test"] == [
         row for row in found["test"] if row in rows[:50]
     ]
 
@@ -138,7 +138,7 @@ def test_equal_images_are_never_in_two_splits(tmp_path):
     for number in range(40):
         image(tmp_path / f"a/{number}.png", seed=1)
         image(tmp_path / f"b/{number}.png", seed=2 + number)
-    source = images.read_classes(str(tmp_path))
+    source = images.read_image_classes(str(tmp_path))
     with_a = [n for n, rows in source.splits.items() if any(row["label"] == 0 for row in rows)]
     assert len(with_a) == 1
 
@@ -146,20 +146,24 @@ def test_equal_images_are_never_in_two_splits(tmp_path):
 def test_splits_that_are_given_are_kept_and_the_missing_one_is_cut_from_train(tmp_path):
     text_classes(tmp_path / "train")
     text_classes(tmp_path / "test", count=4)
-    source = texts.read(str(tmp_path))
+    source = texts.read_text_files(str(tmp_path))
     assert len(source.splits["test"]) == 8
     assert 0 < len(source.splits["validation"]) < 20
     assert sum(map(len, source.splits.values())) == 68
-    assert source.notes["splits"] == {"train": "given", "validation": "by a hash", "test": "given"}
+    assert source.notes["splits"] == {
+        "train": "provided",
+        "validation": "by hash",
+        "test": "provided",
+    }
 
 
 @pytest.mark.parametrize(
     ("make", "read"),
-    [(text_classes, texts.read), (image_classes, images.read_classes)],
+    [(text_classes, texts.read_text_files), (image_classes, images.read_image_classes)],
     ids=["texts", "images"],
 )
 def test_the_first_training_examples_are_of_all_classes(tmp_path, make, read):
-    limited = read(str(make(tmp_path / "data"))).limited(12)
+    limited = read(str(make(tmp_path / "data"))).limit_train(12)
     labels = [row["label"] for row in limited.splits["train"]]
     assert len(labels) == 12
     assert 2 <= sum(labels) <= 10
@@ -169,7 +173,7 @@ def test_tables_may_be_splits_too(tmp_path):
     for name, count in (("train", 20), ("val", 4), ("test", 6)):
         text_table(tmp_path / name, count).rename(tmp_path / f"{name}.csv")
         (tmp_path / name).rmdir()
-    source = texts.read(str(tmp_path))
+    source = texts.read_text_files(str(tmp_path))
     assert {name: len(rows) for name, rows in source.splits.items()} == {
         "train": 20,
         "validation": 4,
@@ -182,7 +186,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
     for clip in "cd":
         for frame in (10, 2):
             image(tmp_path / clip / f"frame{frame}.png", frame)
-    found = clips._image_clips(tmp_path)
+    found = clips._read_image_clips(tmp_path)
     assert [path.name for path in found[0]["frames"]] == ["frame2.png", "frame10.png"]
     assert found[0]["labels"] == ["a", "b"]
 
@@ -191,7 +195,7 @@ def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
     image_classes(tmp_path)
     for name in (".DS_Store", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/x"):
         write(tmp_path / name, "litter")
-    assert images.read_classes(str(tmp_path)).classes == ("cat", "dog")
+    assert images.read_image_classes(str(tmp_path)).classes == ("cat", "dog")
 
 
 def truncated(path):
@@ -205,76 +209,80 @@ def append(path, text):
 
 MISTAKES = {
     "a truncated image": (
-        *(image_classes, images.read_classes, lambda d: truncated(d / "dog/7.png")),
+        *(image_classes, images.read_image_classes, lambda d: truncated(d / "dog/7.png")),
         r"dog/7.png cannot be read as an image",
     ),
     "no image at all": (
-        *(image_classes, images.read_classes, lambda d: write(d / "cat/notes.doc", "x")),
-        r"cat/notes.doc is no image",
+        *(image_classes, images.read_image_classes, lambda d: write(d / "cat/notes.doc", "x")),
+        r"cat/notes.doc is not an image. Expected .*\.png",
     ),
     "an empty class": (
-        *(image_classes, images.read_classes, lambda d: (d / "fox").mkdir()),
+        *(image_classes, images.read_image_classes, lambda d: (d / "fox").mkdir()),
         r"the class 'fox' is empty",
     ),
     "a single class": (
-        *(lambda d: image(d / "cat/0.png", 0).parent.parent, images.read_classes, lambda d: None),
-        r"a single class, 'cat'",
+        *(
+            lambda d: image(d / "cat/0.png", 0).parent.parent,
+            images.read_image_classes,
+            lambda d: None,
+        ),
+        r"only one class, 'cat'",
     ),
     "a file for a folder": (
-        *(lambda d: write(d, "x"), images.read_classes, lambda d: None),
+        *(lambda d: write(d, "x"), images.read_image_classes, lambda d: None),
         r"data is not a folder",
     ),
     "a class that one split lacks": (
-        *(lambda d: text_classes(d / "train").parent, texts.read),
+        *(lambda d: text_classes(d / "train").parent, texts.read_text_files),
         lambda d: [text_classes(d / "test", 2), write(d / "train/unsup/0.txt", "x")],
         r"the class 'unsup' of train has no example in test",
     ),
     "text that is not UTF-8": (
-        *(text_classes, texts.read, lambda d: write(d / "bad/3.txt", b"ok\nna\xefve")),
-        r"bad/3.txt, line 2: this is not UTF-8 \(byte 0xef\)",
+        *(text_classes, texts.read_text_files, lambda d: write(d / "bad/3.txt", b"ok\nna\xefve")),
+        r"bad/3.txt, line 2: not valid UTF-8 \(byte 0xef\)",
     ),
     "an empty text": (
-        *(text_classes, texts.read, lambda d: write(d / "bad/3.txt", " \n")),
+        *(text_classes, texts.read_text_files, lambda d: write(d / "bad/3.txt", " \n")),
         r"bad/3.txt is empty",
     ),
     "a missing column": (
-        *(text_table, texts.read, lambda d: write(d, "text,class\na,b\n")),
-        r"texts.csv, line 1: there is no column 'label'; the columns are text, class",
+        *(text_table, texts.read_text_files, lambda d: write(d, "text,class\na,b\n")),
+        r"texts.csv, line 1: column 'label' is missing. .*, got text, class",
     ),
     "an empty value": (
-        *(text_table, texts.read, lambda d: append(d, "61,,a\r\n")),
-        r"texts.csv, line 62: the text is empty",
+        *(text_table, texts.read_text_files, lambda d: append(d, "61,,a\r\n")),
+        r"texts.csv, line 62: column 'text' is empty",
     ),
     "a short line": (
-        *(text_table, texts.read, lambda d: append(d, "61,x\r\n")),
-        r"texts.csv, line 62: 2 values under 3 names",
+        *(text_table, texts.read_text_files, lambda d: append(d, "61,x\r\n")),
+        r"texts.csv, line 62: expected 3 values, one for each column, got 2",
     ),
     "an open quotation mark": (
-        *(text_table, texts.read, lambda d: append(d, '61,"x,a\r\n')),
+        *(text_table, texts.read_text_files, lambda d: append(d, '61,"x,a\r\n')),
         r"texts.csv, line 62: unexpected end of data",
     ),
     "an empty table": (
-        *(text_table, texts.read, lambda d: write(d, "")),
-        r"texts.csv, line 1: there is no column 'text'; the columns are none",
+        *(text_table, texts.read_text_files, lambda d: write(d, "")),
+        r"texts.csv, line 1: column 'text' is missing. .*, got none",
     ),
     "a source without target": (
-        *(pairs, texts.read_pairs, lambda d: append(d, "alone\n")),
+        *(pairs, texts.read_text_pairs, lambda d: append(d, "alone\n")),
         r"pairs.tsv, line 61: expected a source, a tab and a target",
     ),
     "pairs of another kind": (
-        *(text_table, texts.read_pairs, lambda d: None),
-        r"texts.csv is no .tsv file",
+        *(text_table, texts.read_text_pairs, lambda d: None),
+        r"texts.csv is not a .tsv file",
     ),
     "no captions.csv": (
-        *(captions, images.read_captions, lambda d: (d / "captions.csv").unlink()),
-        r"is not a folder with images and captions.csv",
+        *(captions, images.read_image_captions, lambda d: (d / "captions.csv").unlink()),
+        r"is not a folder with captions.csv",
     ),
     "a caption of no image": (
-        *(captions, images.read_captions, lambda d: append(d / "captions.csv", "\nno.jpg,a")),
+        *(captions, images.read_image_captions, lambda d: append(d / "captions.csv", "\nno.jpg,a")),
         r"captions.csv, line 81: there is no image 'no.jpg'",
     ),
     "an image outside of the folder": (
-        *(lambda d: captions(d), images.read_captions),
+        *(lambda d: captions(d), images.read_image_captions),
         lambda d: [
             image(d.parent / "secret.jpg", 1),
             append(d / "captions.csv", "\n../secret.jpg,a"),
@@ -282,47 +290,51 @@ MISTAKES = {
         r"there is no image '../secret.jpg'",
     ),
     "a frame without a label": (
-        *(image_clips, clips.read, lambda d: image(d / "clip3/f9.png", 1)),
+        *(image_clips, clips.read_clips, lambda d: image(d / "clip3/f9.png", 1)),
         r"clip3/f9.png: the frame has no label in",
     ),
     "a label without a frame": (
-        *(image_clips, clips.read, lambda d: append(d / "labels.csv", "\nclip3,f9.png,one")),
+        *(image_clips, clips.read_clips, lambda d: append(d / "labels.csv", "\nclip3,f9.png,one")),
         r"labels.csv, line 101: clip 'clip3' has no frame 'f9.png'",
     ),
     "a label of no clip": (
-        *(image_clips, clips.read, lambda d: append(d / "labels.csv", "\nclip99,f0.png,one")),
-        r"labels.csv, line 101: there is no clip 'clip99'",
+        *(image_clips, clips.read_clips, lambda d: append(d / "labels.csv", "\nclip99,f0.png,one")),
+        r"labels.csv, line 101: there is no folder for clip 'clip99'",
     ),
     "a label twice": (
-        *(image_clips, clips.read, lambda d: append(d / "labels.csv", "\nclip3,f0.png,one")),
-        r"labels.csv, line 101: frame f0.png of clip clip3 has a label already",
+        *(image_clips, clips.read_clips, lambda d: append(d / "labels.csv", "\nclip3,f0.png,one")),
+        r"line 101: frame 'f0.png' of clip 'clip3' already has a label in line 14",
     ),
     "a frame that does not decode": (
-        *(image_clips, clips.read, lambda d: truncated(d / "clip3/f1.png")),
+        *(image_clips, clips.read_clips, lambda d: truncated(d / "clip3/f1.png")),
         r"clip3/f1.png cannot be read as an image",
     ),
     "what is not a number": (
-        *(feature_clips, clips.read, lambda d: append(d / "clip4.csv", "1,nan,one\n")),
-        r"clip4.csv, line 7: y is not a number: 'nan'",
+        *(feature_clips, clips.read_clips, lambda d: append(d / "clip4.csv", "1,nan,one\n")),
+        r"clip4.csv, line 7: column 'y' must be a finite number, got 'nan'",
     ),
     "clips with other columns": (
-        *(feature_clips, clips.read, lambda d: write(d / "clip4.csv", "x,z,label\n1,2,one\n")),
-        r"clip4 has other columns than clip0",
+        *(
+            feature_clips,
+            clips.read_clips,
+            lambda d: write(d / "clip4.csv", "x,z,label\n1,2,one\n"),
+        ),
+        r"clip0 has x, y, but clip4 has x, z",
     ),
     "a clip without labels": (
-        *(feature_clips, clips.read, lambda d: write(d / "clip4.csv", "x,y\n1,2\n")),
-        r"clip4.csv, line 1: there is no column 'label'; the columns are x, y",
+        *(feature_clips, clips.read_clips, lambda d: write(d / "clip4.csv", "x,y\n1,2\n")),
+        r"clip4.csv, line 1: column 'label' is missing. .*, got x, y",
     ),
     "a clip without frames": (
-        *(feature_clips, clips.read, lambda d: write(d / "clip4.csv", "x,y,label\n")),
+        *(feature_clips, clips.read_clips, lambda d: write(d / "clip4.csv", "x,y,label\n")),
         r"clip4.csv: the clip has no frames",
     ),
     "an empty folder": (
-        *(lambda d: d.mkdir() or d, clips.read, lambda d: None),
-        r"has neither labels.csv nor a .csv for each clip",
+        *(lambda d: d.mkdir() or d, clips.read_clips, lambda d: None),
+        r"contains neither labels.csv nor .csv files",
     ),
     "splits without train": (
-        *(lambda d: text_classes(d / "test").parent, texts.read, lambda d: None),
+        *(lambda d: text_classes(d / "test").parent, texts.read_text_files, lambda d: None),
         r"has test but no train",
     ),
 }

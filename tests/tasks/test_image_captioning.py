@@ -26,9 +26,9 @@ THINGS = (
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch):
     monkeypatch.setattr(dataset, "COUNTS", COUNTS)
-    dataset.splits.cache_clear()
+    dataset.generate_scenes.cache_clear()
     yield
-    dataset.splits.cache_clear()
+    dataset.generate_scenes.cache_clear()
 
 
 def make(**settings):
@@ -94,7 +94,7 @@ def test_captions_of_an_image_are_drawn_anew_every_epoch():
     batches = task.batches(lone, data, training=True)
     drawn = []
     for epoch in range(4):
-        batches.go_to(epoch)
+        batches.seek(epoch)
         drawn.append(batches[0][0]["previous"].tolist())
         assert np.shape(drawn[-1])[:2] == (1, 2)
         assert batches[0][0]["previous"].tolist() == drawn[-1]
@@ -145,29 +145,29 @@ def test_the_beam_search_of_the_decoder_writes_too():
 def test_the_nearest_image_of_a_training_image_is_itself():
     task, data, _ = make()
     train = data.splits["train"]
-    assert image_captioning._nearest(train, train[:9]) == [e.captions[0] for e in train[:9]]
+    assert image_captioning._nearest_captions(train, train[:9]) == [e.captions[0] for e in train[:9]]
     baselines = task.baseline(data)
     assert set(baselines) == {"most frequent caption", "caption of the nearest image"}
     assert "exact_meaning" in baselines["most frequent caption"]
 
 
 def test_both_ways_makes_no_sense_for_a_writer():
-    with pytest.raises(UserError, match="--bidirectional cannot be had in image_captioning"):
+    with pytest.raises(UserError, match="--bidirectional is not supported in image_captioning"):
         image_captioning.ImageCaptioningTask({"bidirectional": True})
 
 
 def test_every_caption_is_true_and_names_all():
-    for rows in dataset.splits().values():
+    for rows in dataset.generate_scenes().values():
         for row in rows:
             assert len(set(row["captions"])) == 5
             for caption in row["captions"]:
-                assert language.is_right(caption, row["things"]), caption
+                assert language.is_correct_caption(caption, row["things"]), caption
                 # The same words of another scene would be wrong: sizes are part of what is said.
                 others = tuple(
                     thing._replace(size="small" if thing.size == "large" else "large")
                     for thing in row["things"]
                 )
-                assert not language.is_right(caption, others)
+                assert not language.is_correct_caption(caption, others)
 
 
 @pytest.mark.parametrize(
@@ -210,19 +210,19 @@ def test_every_caption_is_true_and_names_all():
     ],
 )
 def test_a_caption_is_right_if_it_is_true_and_complete(caption, right):
-    assert language.is_right(caption, THINGS) is right
+    assert language.is_correct_caption(caption, THINGS) is right
 
 
 def test_relations_are_those_of_the_cells():
     cross, circle, square = THINGS
-    assert language.holds(cross, "above", circle)
-    assert not language.holds(cross, "left", circle)
-    assert language.holds(square, "right", circle)
-    assert language.holds(square, "below", cross)
+    assert language.relation_holds(cross, "above", circle)
+    assert not language.relation_holds(cross, "left", circle)
+    assert language.relation_holds(square, "right", circle)
+    assert language.relation_holds(square, "below", cross)
 
 
 def test_unseen_pairs_occur_in_no_training_scene():
-    made = dataset.splits()
+    made = dataset.generate_scenes()
     for split, rows in made.items():
         for row in rows:
             pairs = {(thing.colour, thing.shape) for thing in row["things"]}
@@ -233,14 +233,14 @@ def test_unseen_pairs_occur_in_no_training_scene():
 
 
 def test_a_picture_shows_each_thing_in_its_cell():
-    picture = scene.render(THINGS, np.random.default_rng(0)).astype(int)
+    picture = scene.render_scene(THINGS, np.random.default_rng(0)).astype(int)
     cells = picture.reshape(3, scene.CELL, 3, scene.CELL, 3).swapaxes(1, 2)
     taken = {(thing.row, thing.column): thing for thing in THINGS}
     for row in range(3):
         for column in range(3):
             cell, thing = cells[row, column], taken.get((row, column))
             if thing is None:
-                assert (cell == scene.GROUND).all()
+                assert (cell == scene.BACKGROUND).all()
             else:
                 assert (cell == scene.COLOURS[thing.colour]).all(-1).sum() > 15
     larger = scene._coverage(THINGS[0], np.zeros(2)).sum()
@@ -249,9 +249,9 @@ def test_a_picture_shows_each_thing_in_its_cell():
 
 
 def test_scenes_are_the_same_every_time():
-    first = scenes_data.read(None)
-    dataset.splits.cache_clear()
-    assert scenes_data.read(None).sha256 == first.sha256
+    first = scenes_data.read_scenes()
+    dataset.generate_scenes.cache_clear()
+    assert scenes_data.read_scenes().sha256 == first.sha256
 
 
 def test_a_pretrained_encoder_needs_a_name_and_the_network(monkeypatch):
@@ -289,8 +289,8 @@ def tiny_flickr8k(folder, *, zipped):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(file, "JPEG")
         images[name] = file.getvalue()
         lines += [f"{name}#{k}\tcaption {k} of {number} ." for k in range(5)]
-    (folder / flickr8k.CAPTIONS).write_text("\n".join(lines) + "\n")
-    for part, (_, listing) in enumerate(flickr8k.LISTS.items()):
+    (folder / flickr8k.CAPTIONS_FILE).write_text("\n".join(lines) + "\n")
+    for part, (_, listing) in enumerate(flickr8k.SPLIT_LISTS.items()):
         (folder / listing).write_text("\n".join(f"{part * 3 + n}.jpg" for n in range(3)) + "\n")
     if zipped:
         with zipfile.ZipFile(folder / "images.zip", "w") as archive:
@@ -333,7 +333,7 @@ def test_a_damaged_or_missing_image_of_flickr8k_is_named(tmp_path):
     with pytest.raises(UserError, match="4.jpg cannot be read as an image"):
         flickr(tmp_path).load_data()
     image.unlink()
-    with pytest.raises(UserError, match=r"devImages.txt, line 2: there is no image of 4.jpg"):
+    with pytest.raises(UserError, match=r"devImages.txt, line 2: there is no image for 4.jpg"):
         flickr(tmp_path).load_data()
 
 

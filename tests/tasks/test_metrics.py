@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from rnn_topologies.tasks.baselines.classification import score_baselines
 from rnn_topologies.tasks.metrics import captions, classification, segments
 
 
@@ -52,7 +53,7 @@ def test_calibration_error_is_the_gap_of_each_bin():
 
 
 def test_the_confusion_matrix_has_a_row_for_each_true_class():
-    table = classification.confusion([1, 1, 0], [0, 1, 0], ["a", "b", "c"])
+    table = classification.confusion_table([1, 1, 0], [0, 1, 0], ["a", "b", "c"])
     assert table == {"classes": ["a", "b", "c"], "counts": [[1, 1, 0], [0, 1, 0], [0, 0, 0]]}
 
 
@@ -61,7 +62,7 @@ def test_a_probability_of_zero_gives_a_finite_loss():
 
 
 def test_the_majority_is_that_of_training():
-    found = classification.baselines([0, 1, 1], [0, 0, 1, 1], {"all right": [0, 0, 1, 1]})
+    found = score_baselines([0, 1, 1], [0, 0, 1, 1], {"all right": [0, 0, 1, 1]})
     assert found["majority class"]["accuracy"] == 0.5
     assert found["majority class"]["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
     assert found["all right"] == {"accuracy": 1.0, "macro_f1": 1.0}
@@ -69,9 +70,9 @@ def test_the_majority_is_that_of_training():
 
 def test_segments_are_runs_without_the_background():
     labels = [0, 0, 1, 1, 1, 0, 2]
-    assert segments.segments(labels, background=0) == [(1, 2, 5), (2, 6, 7)]
-    assert segments.segments(labels)[0] == (0, 0, 2)
-    assert segments.segments([]) == []
+    assert segments.find_segments(labels, background=0) == [(1, 2, 5), (2, 6, 7)]
+    assert segments.find_segments(labels)[0] == (0, 0, 2)
+    assert segments.find_segments([]) == []
 
 
 def edits(one, other):
@@ -88,7 +89,7 @@ def edits(one, other):
 def test_the_edit_distance_is_that_of_its_definition():
     short = [row for size in range(4) for row in itertools.product((0, 1, 2), repeat=size)]
     for one, other in itertools.product(short[::2], short[::3]):
-        assert segments.levenshtein(one, other) == edits(one, other)
+        assert segments.levenshtein_distance(one, other) == edits(one, other)
 
 
 def test_the_edit_score_sees_order_and_not_length():
@@ -101,10 +102,10 @@ def test_the_edit_score_sees_order_and_not_length():
 def test_a_segment_is_right_once_and_only_with_enough_overlap():
     true = [0] * 10 + [1] * 10
     late = [0] * 14 + [1] * 6  # overlaps: 10 of 14, and 6 of 10
-    assert segments.overlaps(late, true, 50) == (2, 0, 0)
-    assert segments.overlaps(late, true, 70) == (1, 1, 1)
+    assert segments.match_segments(late, true, 50) == (2, 0, 0)
+    assert segments.match_segments(late, true, 70) == (1, 1, 1)
     torn = [0] * 10 + [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]  # the second piece of 1 finds it taken
-    assert segments.overlaps(torn, true, 25) == (2, 2, 0)
+    assert segments.match_segments(torn, true, 25) == (2, 2, 0)
 
 
 def test_segment_scores_count_segments_over_all_clips():
@@ -127,7 +128,7 @@ def test_caption_scores_are_those_of_the_coco_evaluation():
     bleu_scorer = pytest.importorskip("pycocoevalcap.bleu.bleu_scorer")
     cider, bleu = cider_scorer.CiderScorer(n=4, sigma=6.0), bleu_scorer.BleuScorer(n=4)
     for output, references in zip(OUTPUTS, CAPTIONS, strict=True):
-        plain = [" ".join(captions.words(text)) for text in (output, *references)]
+        plain = [" ".join(captions.caption_words(text)) for text in (output, *references)]
         cider += (plain[0], plain[1:])
         bleu += (plain[0], plain[1:])
     found = captions.caption_scores(OUTPUTS, CAPTIONS)
@@ -139,7 +140,7 @@ def test_caption_scores_are_those_of_the_coco_evaluation():
 
 
 def test_captions_are_compared_without_case_and_punctuation():
-    assert captions.words("A man's RED-ish dog, 2 of 'em!") == [
+    assert captions.caption_words("A man's RED-ish dog, 2 of 'em!") == [
         *("a", "man's", "red", "ish", "dog", "2", "of", "'em")
     ]
     same = captions.caption_scores(["THE CAT, sits!"], [["the cat sits", "a dog"]])
@@ -147,6 +148,6 @@ def test_captions_are_compared_without_case_and_punctuation():
 
 
 def test_the_signature_says_how_many_references_there_are():
-    found = captions.signatures([["a b", "c d"], ["e f", "g h"]])
+    found = captions.caption_signatures([["a b", "c d"], ["e f", "g h"]])
     assert "nrefs:2" in found["bleu_4"]
     assert "tok:none" in found["bleu_4"]

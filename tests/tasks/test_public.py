@@ -60,8 +60,8 @@ def mocked(monkeypatch, tmp_path):
             builder.info.set_splits(tfds.core.splits.SplitDict(infos))
             return builder
 
-        monkeypatch.setattr(store, "prepare", prepare)
-        monkeypatch.setattr(store, "listed_hash", lambda builder: "0" * 64)
+        monkeypatch.setattr(store, "prepare_dataset", prepare)
+        monkeypatch.setattr(store, "manifest_hash", lambda builder: "0" * 64)
         monkeypatch.setattr(public, "_check_downloads", lambda builder: None)
 
     with stack:
@@ -107,7 +107,7 @@ def test_data_of_a_public_set_reach_the_model(mocked, tmp_path):
 
 def test_a_set_that_does_not_fit_is_told_what_it_lacks(tmp_path):
     with pytest.raises(
-        UserError, match=r"mnist/.* this task reads a text and a class label.*image"
+        UserError, match=r"mnist/.* does not fit this task, which reads a text and a class label.*image"
     ):
         source_of("text_classification", "mnist", tmp_path)
     with pytest.raises(UserError, match="has no feature that is a video"):
@@ -134,7 +134,7 @@ def test_a_test_split_with_secret_labels_is_not_tested_on(monkeypatch):
             features = {}
             full_name = "secret"
 
-    monkeypatch.setattr(store, "read", lambda builder, name, decoders: rows[name])
+    monkeypatch.setattr(store, "read_split", lambda builder, name, decoders: rows[name])
     kinds = {"label": public.LABEL}
     splits, said = public._splits(Builder, {"label": "label"}, kinds)
     assert said["test"] == "validation"

@@ -25,7 +25,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def make(data_dir, monkeypatch):
     """Returns a function that builds (task, data, untrained model) on a small data set."""
-    monkeypatch.setattr(cldr_dates, "PARTS", PARTS)
+    monkeypatch.setattr(cldr_dates, "SPLIT_SIZES", PARTS)
 
     def built(**settings):
         keras.utils.set_random_seed(0)
@@ -146,7 +146,7 @@ def test_translation_scores_are_those_of_sacrebleu():
     assert found["exact_match"] == 0.5
     assert found["bleu_lowercase"] == pytest.approx(100)
     assert found["bleu"] < 95
-    assert "tok:13a" in scores.signatures()["bleu"]
+    assert "tok:13a" in scores.translation_signatures()["bleu"]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -21,8 +21,8 @@ CLASSES = moving_shapes.CLASSES
 @pytest.fixture
 def make(monkeypatch):
     """Returns a function that builds (task, data, untrained model) on few clips."""
-    clips = {name: rows[:20] for name, rows in moving_shapes.clips().items()}
-    monkeypatch.setattr(moving_shapes, "clips", lambda: clips)
+    clips = {name: rows[:20] for name, rows in moving_shapes.generate_clips().items()}
+    monkeypatch.setattr(moving_shapes, "generate_clips", lambda: clips)
 
     def built(**settings):
         keras.utils.set_random_seed(0)
@@ -129,7 +129,7 @@ def followed(clip):
 def test_the_frames_so_far_decide_the_label():
     """A rule that looks at this frame and the last, and counts turns, gets the labels right."""
     right = count = 0
-    for clip in moving_shapes.clips()["test"][:60]:
+    for clip in moving_shapes.generate_clips()["test"][:60]:
         centre, light, area = followed(clip)
         last, bounces, bounced = "still", 0, False
         for t, label in enumerate(clip["labels"]):
@@ -158,7 +158,7 @@ def test_the_frames_so_far_decide_the_label():
 
 
 def test_every_event_occurs_and_no_frame_alone_shows_it():
-    clips = moving_shapes.clips()["train"]
+    clips = moving_shapes.generate_clips()["train"]
     share = np.bincount(np.concatenate([clip["labels"] for clip in clips]), minlength=len(CLASSES))
     assert share.min() / share.sum() > 0.03
     assert len({len(clip["labels"]) for clip in clips}) > 20
@@ -166,7 +166,7 @@ def test_every_event_occurs_and_no_frame_alone_shows_it():
 
 
 def test_the_clips_are_the_same_every_time():
-    made = [moving_shapes.clip(np.random.default_rng(5)) for _ in range(2)]
+    made = [moving_shapes.generate_clip(np.random.default_rng(5)) for _ in range(2)]
     np.testing.assert_array_equal(made[0][0], made[1][0])
     np.testing.assert_array_equal(made[0][1], made[1][1])
 
@@ -225,8 +225,12 @@ def test_utkinect_labels_frames_by_their_numbers_and_drops_repeated_rows():
     assert numbers.tolist() == [1, 3, 5]
     np.testing.assert_array_equal(frames[:, 0], [1, 2, 3])
     assert (frames[:, 3:] == 0).all()  # all joints lie where the hip is
-    assert utkinect.label(numbers, actions["s01_e01"]) == ["background", "walk", "background"]
-    with pytest.raises(UserError, match="line 2: no action is 'dance: 1 2'"):
+    assert utkinect.label_frames(numbers, actions["s01_e01"]) == [
+        "background",
+        "walk",
+        "background",
+    ]
+    with pytest.raises(UserError, match="line 2: expected a recording .*, got 'dance: 1 2'"):
         utkinect.read_actions("s01_e01\ndance: 1 2\n")
 
 
@@ -253,9 +257,9 @@ def test_without_the_originals_it_is_told_how_to_get_them(tmp_path, dataset):
 
     task = tasks.get_task("image_captioning" if dataset == "flickr8k" else "video_labeling")
     settings = {"dataset": dataset, "data_dir": str(tmp_path / "data")}
-    with pytest.raises(UserError, match=rf"{dataset} cannot be downloaded.*--manual-dir"):
+    with pytest.raises(UserError, match=rf"{dataset} cannot be downloaded automatically.*--manual-dir"):
         task(settings).load_data()
-    with pytest.raises(UserError, match=rf"Neither there nor in its folder {dataset} is"):
+    with pytest.raises(UserError, match=rf" is neither in .* nor in .*{dataset}\."):
         task({**settings, "manual_dir": str(pathlib.Path(__file__).parent)}).load_data()
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [f".{dataset}.lock"]
@@ -266,6 +270,6 @@ def test_gestures_lie_relative_to_the_spine():
 
     columns = {f"{joint}{axis}": [1.0] for joint in gestures.JOINTS for axis in "xyz"}
     columns |= {"sx": [3.0], "sy": [4.0], "sz": [5.0]}
-    found = gestures.frames(pd.DataFrame(columns))[0]
+    found = gestures.joint_features(pd.DataFrame(columns))[0]
     np.testing.assert_array_equal(found[:3], [-2, -3, -4])
     np.testing.assert_array_equal(found[-3:], [3, 4, 5])

@@ -1,1 +1,1 @@
-"""A user's own files, in the forms that they mostly have."""
+"""The user's own files, in common formats."""

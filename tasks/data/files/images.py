@@ -1,91 +1,130 @@
-"""Own images: with a class each, or with captions."""
+"""The user's own images, with classes or captions."""
 
 import hashlib
 import pathlib
+from typing import Any
 
 from ...errors import UserError
-from .. import images
+from ..images import to_image_array
 from ..source import Source
 from . import layout, tables
 
+CAPTIONS_FILE = "captions.csv"
 
-def read_classes(dataset: str) -> Source:
+
+def read_image_classes(dataset: str) -> Source:
     """Returns images with classes.
 
     Args:
-        dataset: a folder with a sub-folder of images for each class; or with folders train,
-            validation and test of that kind.
+        dataset: path of a folder with a sub-folder of images for each class, or of a folder with
+            such a folder for each of train, validation and test.
 
     Raises:
         UserError: something is missing or cannot be read; names the file.
     """
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
-    parts, labels = {}, {}
-    for split, place in layout.split_places(path).items():
-        folders = layout.class_folders(place)
-        labels[split] = folders
-        parts[split] = [
-            {"name": str(file.relative_to(path)), "image": file, "label": label, "key": key}
-            for label, files in folders.items()
-            for file, key in ((file, _checked(file)) for file in files)
+    splits: dict[str, list[dict[str, Any]]] = {}
+    classes_of = {}
+    for split, folder in layout.find_split_paths(path).items():
+        files_of = layout.list_class_files(folder)
+        classes_of[split] = files_of
+        splits[split] = [
+            {
+                "name": str(file.relative_to(path)),
+                "image": file,
+                "label": label,
+                "key": _image_hash(file),
+            }
+            for label, files in files_of.items()
+            for file in files
         ]
-        for row in parts[split]:
+        for row in splits[split]:
             digest.update(f"{row['name']}\0{row['key']}\0".encode())
-    classes = layout.same_classes(labels, path)
-    for row in (row for rows in parts.values() for row in rows):
+    classes = layout.merge_classes(classes_of, path)
+    for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
-    return layout.made(path, parts, digest=digest, group=lambda row: row["key"], classes=classes)
+    return layout.build_source(
+        path, splits, digest=digest, group_of=lambda row: row["key"], classes=classes
+    )
 
 
-def read_captions(dataset: str) -> Source:
+def read_image_captions(dataset: str) -> Source:
     """Returns images with captions.
 
     Args:
-        dataset: a folder of images, or with a folder `images`, and `captions.csv` with columns
-            `image` and `caption`: as many rows an image as there are captions; or with folders
-            train, validation and test of that kind.
+        dataset: path of a folder with images, directly or in a sub-folder `images`, and with
+            `captions.csv`, which has columns `image` and `caption` and one row per caption; or of
+            a folder with such a folder for each of train, validation and test.
 
     Raises:
-        UserError: something is missing or cannot be read; names file and line.
+        UserError: something is missing or cannot be read; names the file and line.
     """
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
-    parts = {split: _captioned(place, digest) for split, place in layout.split_places(path).items()}
-    return layout.made(path, parts, digest=digest, group=lambda row: row["key"])
+    splits = {
+        split: _read_captions_folder(folder, digest)
+        for split, folder in layout.find_split_paths(path).items()
+    }
+    return layout.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
 
 
-def _captioned(place: pathlib.Path, digest) -> list[dict]:
-    table = place / "captions.csv"
+def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, Any]]:
+    table = folder / CAPTIONS_FILE
     if not table.is_file():
-        raise UserError(f"{place} is not a folder with images and captions.csv.")
-    found = {}
-    for line, values in tables.rows(table, ("image", "caption")):
+        raise UserError(
+            f"{folder} is not a folder with {CAPTIONS_FILE}. Expected images and a table with "
+            "columns image and caption."
+        )
+    rows: dict[str, dict[str, Any]] = {}
+    for line, values in tables.read_rows(table, ("image", "caption")):
         name = values["image"]
-        if name not in found:
-            file = _image(place, name)
+        if name not in rows:
+            file = _find_image(folder, name)
             if file is None:
-                raise UserError(f"{table}, line {line}: there is no image {name!r} in {place}.")
-            found[name] = {"name": name, "image": file, "captions": [], "key": _checked(file)}
-        found[name]["captions"].append(values["caption"])
-    for row in found.values():
+                raise UserError(f"{table}, line {line}: there is no image {name!r} in {folder}.")
+            rows[name] = {"name": name, "image": file, "captions": [], "key": _image_hash(file)}
+        rows[name]["captions"].append(values["caption"])
+    for row in rows.values():
         digest.update("\0".join([row["name"], row["key"], *row["captions"], ""]).encode())
-    return list(found.values())
+    return list(rows.values())
 
 
-def _image(place: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the file of an image, which must lie inside of the folder."""
-    for folder in (place, place / "images", place / "Images"):
-        file = folder / name
-        if file.is_file() and file.resolve().is_relative_to(place.resolve()):
+def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the path of an image, or None if it does not exist or is outside the folder."""
+    for parent in (folder, folder / "images", folder / "Images"):
+        file = parent / name
+        if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
             return file
     return None
 
 
-def _checked(file: pathlib.Path) -> str:
-    """Reads an image once, so that a bad one is told before training; returns its fingerprint."""
-    if file.suffix.lower() not in layout.IMAGES:
-        raise UserError(f"{file} is no image: expected one of {', '.join(layout.IMAGES)}.")
+def check_image_suffix(file: pathlib.Path) -> None:
+    """Checks that a file name is that of an image.
+
+    Raises:
+        UserError: it is not.
+    """
+    if file.suffix.lower() not in layout.IMAGE_SUFFIXES:
+        raise UserError(
+            f"{file} is not an image. Expected a file that ends in one of "
+            f"{', '.join(layout.IMAGE_SUFFIXES)}."
+        )
+
+
+def read_checked_bytes(file: pathlib.Path) -> bytes:
+    """Returns the content of an image file, after decoding it once.
+
+    A damaged image is thus reported before training starts.
+
+    Raises:
+        UserError: the image cannot be decoded.
+    """
     content = file.read_bytes()
-    images.of(content, str(file))
-    return layout.fingerprint(content)
+    to_image_array(content, str(file))
+    return content
+
+
+def _image_hash(file: pathlib.Path) -> str:
+    check_image_suffix(file)
+    return layout.sha256_hex(read_checked_bytes(file))

@@ -1,99 +1,113 @@
-"""How own files lie in folders: by split, by class; and what every reader needs of them."""
+"""Folder layouts of the user's own data sets, and what all their readers share.
+
+A data set is one folder or file, or a folder with train, validation and test. Splits that are
+missing are cut from train by hash.
+"""
 
 import hashlib
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ...errors import UserError
 from ..source import Source
-from ..splits import SHARES, SPLITS, by_group, share
+from ..splits import SPLIT_FRACTIONS, SPLITS, hash_fraction, split_by_group
 
-NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# What systems leave in folders, and nobody put there.
-LITTER = re.compile(r"\..*|Thumbs\.db|desktop\.ini|__MACOSX", re.IGNORECASE)
-
-
-def entries(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns what is in a folder, in an order that counts: frame2 before frame10."""
-    found = [path for path in folder.iterdir() if not LITTER.fullmatch(path.name)]
-    return sorted(found, key=lambda path: natural(path.name))
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Files that operating systems create in folders.
+SYSTEM_FILES = re.compile(r"\..*|Thumbs\.db|desktop\.ini|__MACOSX", re.IGNORECASE)
 
 
-def natural(name: str) -> list:
-    """Returns a key to sort names by in which numbers count as numbers."""
+def list_entries(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files and folders in a folder, in natural order: frame2 before frame10."""
+    entries = [path for path in folder.iterdir() if not SYSTEM_FILES.fullmatch(path.name)]
+    return sorted(entries, key=lambda path: natural_sort_key(path.name))
+
+
+def natural_sort_key(name: str) -> list[tuple[int, str]]:
+    """Returns a key that sorts names with the numbers in them compared as numbers."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), part) if part.isdecimal() else (0, part) for part in parts]
 
 
-def split_places(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[str, pathlib.Path]:
-    """Returns `{split: folder or file}`, or of a path without splits `{"": path}`.
+def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[str, pathlib.Path]:
+    """Returns `{split: folder or file}`, or `{"": path}` for a data set without splits.
 
     Args:
-        path: of the data set.
-        suffixes: of files that a split may be; without them it is a folder.
+        path: path of the data set.
+        suffixes: file name suffixes, if a split may be a file; otherwise it is a folder.
 
     Raises:
-        UserError: there is nothing, or splits without `train`.
+        UserError: the path does not exist, or there are splits but no train.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
     found = {}
-    for split, names in NAMES.items():
-        places = [path / f"{name}{suffix}" for name in names for suffix in ("", *suffixes)]
-        place = next(filter(pathlib.Path.exists, places), None)
-        if place is not None:
-            found[split] = place
-    if "train" in found:
-        return found
-    if found:
-        raise UserError(f"{path} has {', '.join(p.name for p in found.values())} but no train.")
-    return {"": path}
+    for split, names in SPLIT_NAMES.items():
+        candidates = [path / f"{name}{suffix}" for name in names for suffix in ("", *suffixes)]
+        split_path = next(filter(pathlib.Path.exists, candidates), None)
+        if split_path is not None:
+            found[split] = split_path
+    if found and "train" not in found:
+        names = ", ".join(split_path.name for split_path in found.values())
+        raise UserError(
+            f"{path} has {names} but no train. Add train, or move all examples out of the splits "
+            "to have them split automatically."
+        )
+    return found or {"": path}
 
 
-def class_folders(place: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns the files of each class: one sub-folder a class, with files at any depth.
+def list_class_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Returns the files of each class: one sub-folder per class, with files at any depth.
 
     Raises:
-        UserError: a class is empty, or there are fewer than two.
+        UserError: a class is empty, or there are fewer than two classes.
     """
-    if not place.is_dir():
-        raise UserError(f"{place} is not a folder with a sub-folder for each class.")
-    found = {}
-    for folder in filter(pathlib.Path.is_dir, entries(place)):
-        files = [path for path in walk(folder) if path.is_file()]
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. Expected one with a sub-folder for each class.")
+    classes = {}
+    for class_folder in filter(pathlib.Path.is_dir, list_entries(folder)):
+        files = [path for path in walk_files(class_folder) if path.is_file()]
         if not files:
-            raise UserError(f"{folder}: the class {folder.name!r} is empty.")
-        found[folder.name] = files
-    check_classes(found, place)
-    return found
+            raise UserError(
+                f"{class_folder}: the class {class_folder.name!r} is empty. Add files, or remove "
+                "the folder."
+            )
+        classes[class_folder.name] = files
+    check_classes(classes, folder)
+    return classes
 
 
-def walk(folder: pathlib.Path) -> Iterable[pathlib.Path]:
-    """Yields the files in a folder and in those in it."""
-    for path in entries(folder):
+def walk_files(folder: pathlib.Path) -> Iterable[pathlib.Path]:
+    """Yields the files in a folder and in its sub-folders, in natural order."""
+    for path in list_entries(folder):
         if path.is_dir():
-            yield from walk(path)
+            yield from walk_files(path)
         else:
             yield path
 
 
-def check_classes(classes: Iterable[str], place: pathlib.Path) -> None:
-    """Refuses fewer than two classes."""
+def check_classes(classes: Iterable[str], path: pathlib.Path) -> None:
+    """Checks that there are at least two classes.
+
+    Raises:
+        UserError: there are fewer.
+    """
     classes = sorted(set(classes))
     if len(classes) < 2:
-        found = f"a single class, {classes[0]!r}" if classes else "no class"
-        raise UserError(f"{place} has {found}: there is nothing to tell apart.")
+        found = f"only one class, {classes[0]!r}" if classes else "no classes"
+        raise UserError(f"{path} has {found}. Classification needs at least two.")
 
 
-def read_text(path: pathlib.Path) -> str:
+def read_utf8(path: pathlib.Path) -> str:
     """Returns the text of a file.
 
     Raises:
-        UserError: it is not UTF-8; names the line.
+        UserError: the file is not UTF-8; names the line.
     """
     content = path.read_bytes()
     try:
@@ -101,65 +115,69 @@ def read_text(path: pathlib.Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
-            f"{path}, line {line}: this is not UTF-8 (byte {content[error.start]:#04x}). Save the "
+            f"{path}, line {line}: not valid UTF-8 (byte {content[error.start]:#04x}). Save the "
             "file as UTF-8."
         ) from error
 
 
-def made(
+def build_source(
     path: pathlib.Path,
-    parts: Mapping[str, list],
+    rows: Mapping[str, list[Any]],
     *,
-    digest,
-    group: Callable[..., str],
+    digest: Any,
+    group_of: Callable[..., str],
     classes: Sequence[str] = (),
-    rows: Callable[[list], Sequence] = list,
+    wrap_rows: Callable[[list[Any]], Sequence[Any]] = list,
 ) -> Source:
-    """Returns the source of own files; splits that are missing are cut from train by a hash.
+    """Returns the source of a user's data set; missing splits are cut from train by hash.
 
     Args:
-        path: of the data set.
-        parts: `{split: rows}`, or `{"": rows}`.
-        digest: of the content.
-        group: `(row) -> str`, what must not be torn apart.
+        path: path of the data set.
+        rows: `{split: rows}`, or `{"": rows}` for a data set without splits.
+        digest: a `hashlib` object that was updated with the content of all rows.
+        group_of: `(row) -> str`, the group that must stay in one split.
         classes: names of the classes.
-        rows: makes of the rows of a split what the source shall hold.
+        wrap_rows: turns the rows of a split into the examples of the source.
     """
-    given = {split: found for split, found in parts.items() if split in SPLITS}
-    whole = given.pop("train") if given else parts[""]
-    missing = {split: width for split, width in SHARES.items() if split not in given}
-    given |= by_group(whole, group, missing)
-    if classes:  # files lie class by class, and the first of them shall be of all classes
-        given["train"] = sorted(given["train"], key=lambda row: share(group(row)))
-    said = {split: "given" if split in parts else "by a hash" for split in SPLITS}
+    splits = {split: rows[split] for split in SPLITS if split in rows}
+    unsplit = splits.pop("train") if splits else rows[""]
+    missing = {name: part for name, part in SPLIT_FRACTIONS.items() if name not in splits}
+    splits |= split_by_group(unsplit, group_of, missing)
+    if classes:  # files are sorted by class; `--limit` should get examples of every class
+        splits["train"] = sorted(splits["train"], key=lambda row: hash_fraction(group_of(row)))
+    origins = {split: "provided" if split in rows else "by hash" for split in SPLITS}
     return Source(
         name=path.name,
         sha256=digest.hexdigest(),
-        splits={split: rows(given[split]) for split in SPLITS},
+        splits={split: wrap_rows(splits[split]) for split in SPLITS},
         classes=tuple(classes),
-        notes={"splits": said},
+        notes={"splits": origins},
     )
 
 
-def fingerprint(content: bytes) -> str:
-    """Returns what tells one content from another."""
+def sha256_hex(content: bytes) -> str:
+    """Returns the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def same_classes(found: Mapping[str, Iterable[str]], path: pathlib.Path) -> list[str]:
-    """Returns the classes of all splits, sorted.
+def merge_classes(classes_of: Mapping[str, Iterable[str]], path: pathlib.Path) -> list[str]:
+    """Returns the class names of all splits, sorted.
+
+    Args:
+        classes_of: `{split: class names}`.
+        path: path of the data set.
 
     Raises:
-        UserError: a split has a class that another has not.
+        UserError: a split lacks a class that another split has.
     """
-    sets = {split: set(names) for split, names in found.items()}
-    everything = sorted(set().union(*sets.values()))
+    sets = {split: set(names) for split, names in classes_of.items()}
+    merged = sorted(set().union(*sets.values()))
     for split, names in sets.items():
-        for name in everything:
+        for name in merged:
             if name not in names:
                 other = next(other for other, known in sets.items() if name in known)
                 raise UserError(
                     f"{path}: the class {name!r} of {other} has no example in {split}. Every "
-                    "split must have every class."
+                    "split must have every class: add examples, or remove the class."
                 )
-    return everything
+    return merged

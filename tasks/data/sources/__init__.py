@@ -1,1 +1,1 @@
-"""Named data sets: generated ones, TFDS builders, and any set in TFDS."""
+"""Named data sets: generated ones, our TFDS builders, and any data set in TFDS."""

@@ -1,29 +1,30 @@
-"""`moving_shapes`: grey clips of one shape each, and what it does in every frame.
+"""`moving_shapes`: greyscale clips of one shape each, labelled with what it does in every frame.
 
-A shape stands, moves, grows, shrinks, fades or lights up; after a few frames it does something
-else. The label of a frame says what has changed since the frame before, so that no frame alone
-shows it, and the frames up to it decide it:
+A shape stands still, moves, grows, shrinks, fades or brightens, and every few frames switches to
+something else. The label of a frame says what has changed since the previous frame. A single frame
+therefore never shows its label, and the frames up to it always determine it:
 
-    still, left, right, up, down        where it has gone
-    growing, shrinking                  what has become of its size
-    fading, brightening                 what has become of its light
-    second bounce                       it goes on from the second wall it met in this clip
+    still, left, right, up, down        direction of motion
+    growing, shrinking                  change of size
+    fading, brightening                 change of brightness
+    second bounce                       motion after hitting a wall for the second time
 
-A shape that meets a wall turns back. From its second bounce in the clip until it does something
-else or bounces again, the label is `second bounce`, whatever its direction: only who has counted
-since the clip began can tell. A reversal without a wall never happens, so that each can be told
-from the frames before.
+A shape that hits a wall turns back. From its second bounce in the clip until it bounces again or
+does something else, the label is `second bounce` in place of the direction, so a model must have
+counted bounces since the start of the clip. A shape never reverses without a wall, so each bounce
+is visible in the frames before.
 """
 
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from ..source import Source, content_hash
 
-SIZE = 24  # pixels, square
+SIZE = 24  # height and width in pixels
 CLASSES = (
     *("still", "left", "right", "up", "down", "growing", "shrinking"),
     *("fading", "brightening", "second bounce"),
@@ -32,31 +33,31 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 OUTLINES = ("disc", "square", "diamond")
 COUNTS = {"train": 1200, "validation": 200, "test": 300}
-LENGTHS = (20, 49)  # frames of a clip
-SPEEDS = (1.0, 2.5)  # pixels a frame
-# Frames that a shape goes on with one thing, if it has the room.
+LENGTHS = (20, 49)  # frames per clip; the upper bound is excluded
+SPEEDS = (1.0, 2.5)  # pixels per frame
+# Number of frames that an action lasts, if there is room for it; the upper bound is excluded.
 DURATIONS = {
     **dict.fromkeys(("still", "growing", "shrinking", "fading", "brightening"), (3, 8)),
     **dict.fromkeys(DIRECTIONS, (6, 20)),
 }
-SMALLEST, LARGEST = 2.0, 6.0  # radius in pixels
-DARKEST, LIGHTEST = 0.3, 1.0
-NOISE = 0.02  # standard deviation of a pixel
+MIN_RADIUS, MAX_RADIUS = 2.0, 6.0  # pixels
+MIN_BRIGHTNESS, MAX_BRIGHTNESS = 0.3, 1.0
+NOISE = 0.02  # standard deviation of the pixel noise
 
 
 @dataclasses.dataclass
-class Shape:
-    """A shape as it is now: its centre and radius in pixels, and its light, 0 to 1."""
+class MovingShape:
+    """The current state of a shape: centre and radius in pixels, brightness from 0 to 1."""
 
     outline: str
     x: float
     y: float
     radius: float
-    light: float
+    brightness: float
 
 
-def draw(shape: Shape) -> np.ndarray:
-    """Returns the frame, (SIZE, SIZE), 0 to 1, with edges smoothed over a pixel."""
+def draw_frame(shape: MovingShape) -> np.ndarray:
+    """Returns the frame (SIZE, SIZE), 0 to 1, with edges smoothed over one pixel."""
     y, x = np.mgrid[0:SIZE, 0:SIZE] + 0.5
     dx, dy = np.abs(x - shape.x), np.abs(y - shape.y)
     distance = {
@@ -64,22 +65,22 @@ def draw(shape: Shape) -> np.ndarray:
         "square": np.maximum(dx, dy),
         "diamond": 0.8 * (dx + dy),
     }[shape.outline]
-    return shape.light * np.clip(shape.radius + 0.5 - distance, 0, 1)
+    return shape.brightness * np.clip(shape.radius + 0.5 - distance, 0, 1)
 
 
-def clip(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Returns frames (time, SIZE, SIZE, 1) of bytes, and the label of each (time,)."""
+def generate_clip(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Returns uint8 frames (time, SIZE, SIZE, 1), and the label of each frame (time,)."""
     length = int(random.integers(*LENGTHS))
-    shape = Shape(
+    shape = MovingShape(
         outline=str(random.choice(OUTLINES)),
         x=random.uniform(8, SIZE - 8),
         y=random.uniform(8, SIZE - 8),
         radius=random.uniform(2.5, 4.5),
-        light=random.uniform(0.5, 0.9),
+        brightness=random.uniform(0.5, 0.9),
     )
     frames, labels = [], []
-    for label in _script(shape, random):
-        frames.append(draw(shape))
+    for label in _animate(shape, random):
+        frames.append(draw_frame(shape))
         labels.append(CLASSES.index(label))
         if len(frames) == length:
             break
@@ -88,39 +89,38 @@ def clip(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return pixels[..., np.newaxis], np.array(labels, "int32")
 
 
-def _script(shape: Shape, random: np.random.Generator) -> Iterator[str]:
-    """Lets the shape do one thing after another; yields the label of each frame as it is."""
+def _animate(shape: MovingShape, random: np.random.Generator) -> Iterator[str]:
+    """Updates the shape frame by frame, without end, and yields the label of each frame."""
     last, bounces = "still", 0
     yield last
     while True:
-        action = str(random.choice(_choices(last, shape)))
-        speed, frames = random.uniform(*SPEEDS), int(random.integers(*DURATIONS[action]))
-        # What the frames to come are called: the second bounce renames them.
-        name, last = action, action
-        for _ in range(frames):
+        action = str(random.choice(_possible_actions(last, shape)))
+        speed, duration = random.uniform(*SPEEDS), int(random.integers(*DURATIONS[action]))
+        label, last = action, action  # the label differs from the action after a second bounce
+        for _ in range(duration):
             if action in DIRECTIONS:
-                if not _fits(shape, action, speed):
+                if not _has_room(shape, action, speed):
                     action, bounces = OPPOSITE[action], bounces + 1
-                    name = "second bounce" if bounces == 2 else action
+                    label = "second bounce" if bounces == 2 else action
                     last = action
                 dx, dy = DIRECTIONS[action]
                 shape.x, shape.y = shape.x + speed * dx, shape.y + speed * dy
-            elif not _change(shape, action):
+            elif not _change_appearance(shape, action):
                 break
-            yield name
+            yield label
 
 
-def _choices(last: str, shape: Shape) -> list[str]:
-    """Returns what the shape may do next: something else, never a reversal, never at the wall.
+def _possible_actions(last: str, shape: MovingShape) -> list[str]:
+    """Returns what the shape may do next: a new action, no reversal, and no motion into a wall.
 
-    So each turn that the frames show is a bounce, and each bounce a turn that they show.
+    Every change of direction that the frames show is thus a bounce, and every bounce is visible.
     """
     possible = {
-        **{direction: _fits(shape, direction, 2 * SPEEDS[1]) for direction in DIRECTIONS},
-        "growing": shape.radius < LARGEST - 1.5 and _room(shape) > LARGEST,
-        "shrinking": shape.radius > SMALLEST + 1,
-        "fading": shape.light > DARKEST + 0.25,
-        "brightening": shape.light < LIGHTEST - 0.25,
+        **{direction: _has_room(shape, direction, 2 * SPEEDS[1]) for direction in DIRECTIONS},
+        "growing": shape.radius < MAX_RADIUS - 1.5 and _wall_distance(shape) > MAX_RADIUS,
+        "shrinking": shape.radius > MIN_RADIUS + 1,
+        "fading": shape.brightness > MIN_BRIGHTNESS + 0.25,
+        "brightening": shape.brightness < MAX_BRIGHTNESS - 0.25,
     }
     return [
         action
@@ -129,46 +129,47 @@ def _choices(last: str, shape: Shape) -> list[str]:
     ]
 
 
-def _room(shape: Shape) -> float:
+def _wall_distance(shape: MovingShape) -> float:
     """Returns the distance from the centre to the nearest wall."""
     return min(shape.x, shape.y, SIZE - shape.x, SIZE - shape.y)
 
 
-def _fits(shape: Shape, direction: str, speed: float) -> bool:
+def _has_room(shape: MovingShape, direction: str, speed: float) -> bool:
+    """Whether the shape can move by one step without crossing a wall."""
     dx, dy = DIRECTIONS[direction]
     x, y = shape.x + speed * dx, shape.y + speed * dy
-    return all(shape.radius <= place <= SIZE - shape.radius for place in (x, y))
+    return all(shape.radius <= position <= SIZE - shape.radius for position in (x, y))
 
 
-def _change(shape: Shape, action: str) -> bool:
-    """Changes size or light by a step, if there is room for it."""
+def _change_appearance(shape: MovingShape, action: str) -> bool:
+    """Changes radius or brightness by one step; returns False if the limit is reached."""
     if action == "still":
         return True
     radius = shape.radius + {"growing": 0.4, "shrinking": -0.4}.get(action, 0.0)
-    light = shape.light + {"fading": -0.06, "brightening": 0.06}.get(action, 0.0)
-    if not (SMALLEST <= radius <= min(LARGEST, _room(shape)) and DARKEST <= light <= LIGHTEST):
+    brightness = shape.brightness + {"fading": -0.06, "brightening": 0.06}.get(action, 0.0)
+    max_radius = min(MAX_RADIUS, _wall_distance(shape))
+    if not (MIN_RADIUS <= radius <= max_radius and MIN_BRIGHTNESS <= brightness <= MAX_BRIGHTNESS):
         return False
-    shape.radius, shape.light = radius, light
+    shape.radius, shape.brightness = radius, brightness
     return True
 
 
 @functools.cache
-def clips() -> dict[str, list[dict]]:
-    """Returns `{split: [{"frames", "labels"}]}`, the same every time."""
-    made = {}
+def generate_clips() -> dict[str, list[dict[str, Any]]]:
+    """Returns `{split: [{"frames", "labels"}]}`, the same on every call."""
+    clips = {}
     for number, (split, count) in enumerate(COUNTS.items()):
         random = np.random.default_rng([number, count])
-        made[split] = [
-            dict(zip(("frames", "labels"), clip(random), strict=True)) for _ in range(count)
+        clips[split] = [
+            dict(zip(("frames", "labels"), generate_clip(random), strict=True))
+            for _ in range(count)
         ]
-    return made
+    return clips
 
 
-def read(config) -> Source:
+def read_moving_shapes() -> Source:
     """Returns the clips in splits."""
+    clips = generate_clips()
     return Source(
-        name="moving_shapes 1.0.0",
-        sha256=content_hash(clips()),
-        splits=clips(),
-        classes=CLASSES,
+        name="moving_shapes 1.0.0", sha256=content_hash(clips), splits=clips, classes=CLASSES
     )

@@ -1,47 +1,58 @@
-"""Any suitable data set of TensorFlow Datasets, by its name.
+"""Any suitable data set of TensorFlow Datasets (TFDS), by name.
 
-A task says which kinds of features it reads; those that the set itself calls its input and target
-are taken first, and else the first of the kind. What is taken is said in the record's notes.
+A task states which kinds of features it reads. The features that TFDS lists as the input and
+target of the data set are tried first, then all others in order. The record's notes say which
+features were read.
 """
 
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import UserError, unknown_name
 from .. import store
-from ..source import Lazy, Source
-from ..splits import SHARES, SPLITS, split_of
+from ..source import LazyExamples, Source
+from ..splits import SPLIT_FRACTIONS, SPLITS, assign_split
 
-# What other names of these splits there are.
-ALSO = {"validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
-HIDDEN = -1  # the label that some sets give to a test split whose labels are kept secret
+if TYPE_CHECKING:
+    from ...base import TaskConfig
+
+SPLIT_ALIASES = {"validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
+HIDDEN_LABEL = -1  # some data sets keep the labels of their test split secret
 
 
-class Kind(NamedTuple):
-    """A kind of feature: how it is called in messages, and whether a feature is of it."""
+class FeatureKind(NamedTuple):
+    """A kind of feature that a task can read.
+
+    Attributes:
+        name: what messages call it.
+        matches: `(TFDS feature) -> bool`, whether a feature is of this kind.
+        inner: for a sequence of several features, the one to read.
+    """
 
     name: str
-    fits: Callable[[object], bool]
-    inner: str | None = None  # of a sequence of several features, the one to read
+    matches: Callable[[Any], bool]
+    inner: str | None = None
 
 
-def _is(*names: str):
-    def fits(feature) -> bool:
+def _has_type(*names: str) -> Callable[[Any], bool]:
+    """Returns a function that checks for a class of `tfds.features`, and imports TFDS lazily."""
+
+    def matches(feature: Any) -> bool:
         import tensorflow_datasets as tfds
 
         return isinstance(feature, tuple(getattr(tfds.features, name) for name in names))
 
-    return fits
+    return matches
 
 
-def _is_sequence_of_text(feature) -> bool:
+def _is_text_sequence(feature: Any) -> bool:
     import tensorflow_datasets as tfds
 
     if not isinstance(feature, tfds.features.Sequence):
         return False
-    inner = feature.feature
+    inner: Any = feature.feature
     if isinstance(inner, tfds.features.FeaturesDict):
         if "text" not in inner:
             return False
@@ -49,59 +60,64 @@ def _is_sequence_of_text(feature) -> bool:
     return tfds.core.utils.dtype_utils.is_string(inner.np_dtype)
 
 
-IMAGE = Kind("an image", _is("Image"))
-LABEL = Kind("a class label", _is("ClassLabel"))
-TEXT = Kind("a text", _is("Text"))
-VIDEO = Kind("a video", _is("Video"))
-CAPTIONS = Kind("a sequence of captions", _is_sequence_of_text, inner="text")
+IMAGE = FeatureKind("an image", _has_type("Image"))
+LABEL = FeatureKind("a class label", _has_type("ClassLabel"))
+TEXT = FeatureKind("a text", _has_type("Text"))
+VIDEO = FeatureKind("a video", _has_type("Video"))
+CAPTIONS = FeatureKind("a sequence of captions", _is_text_sequence, inner="text")
 
 
 @functools.cache
-def names() -> frozenset[str]:
-    """Returns the names of all data sets of TensorFlow Datasets itself."""
+def public_dataset_names() -> frozenset[str]:
+    """Returns the names of all data sets in TFDS, without community data sets."""
     import tensorflow_datasets as tfds
 
     return frozenset(tfds.list_builders(with_community_datasets=False))
 
 
-def is_known(name: str) -> bool:
-    return name in names()
+def is_public_dataset(name: str) -> bool:
+    """Whether TFDS has a data set of this name."""
+    return name in public_dataset_names()
 
 
-def read(config, **kinds: Kind) -> Source:
-    """Returns the data set that `config.dataset` names, as `NAME` or `NAME/CONFIG`.
+def read_public_dataset(config: "TaskConfig", **kinds: FeatureKind) -> Source:
+    """Returns the TFDS data set that `config.dataset` names, as `NAME` or `NAME/CONFIG`.
 
     Args:
-        config: of the task.
-        kinds: what the task calls each feature that it reads, and of which kind it is.
+        config: the task's config.
+        kinds: the kind of each feature that the task reads, by the name that the task gives it.
 
     Raises:
-        UserError: the set has no feature of a kind, or cannot be had.
+        UserError: the data set lacks a feature of one of these kinds, or cannot be downloaded.
     """
-    builder_class, builder_config = _builder(config.dataset)
-    make = functools.partial(builder_class, config=builder_config, data_dir=config.data_dir)
-    found = features(make().info, kinds)
-    _check_downloads(make())
-    builder = store.prepare(
+    builder_class, builder_config = _find_builder(config.dataset)
+    make_builder = functools.partial(builder_class, config=builder_config, data_dir=config.data_dir)
+    features = match_features(make_builder().info, kinds)
+    _check_downloads(make_builder())
+    builder = store.prepare_dataset(
         builder_class,
         config=builder_config,
         data_dir=config.data_dir,
         manual_dir=config.manual_dir,
     )
-    splits, said = _splits(builder, found, kinds)
-    classes = next(
-        (builder.info.features[found[role]].names for role in kinds if kinds[role] is LABEL), ()
-    )
+    splits, origins = _build_splits(builder, features, kinds)
+    label = _label_role(kinds)
+    classes = builder.info.features[features[label]].names if label else ()
     return Source(
         name=builder.info.full_name,
-        sha256=store.listed_hash(builder),
+        sha256=store.manifest_hash(builder),
         splits=splits,
         classes=tuple(classes),
-        notes={"reads": found, "splits": said},
+        notes={"reads": features, "splits": origins},
     )
 
 
-def _builder(dataset: str):
+def _label_role(kinds: Mapping[str, FeatureKind]) -> str | None:
+    return next((role for role, kind in kinds.items() if kind is LABEL), None)
+
+
+def _find_builder(dataset: str) -> tuple[Any, str | None]:
+    """Returns the builder class and the config name of `NAME` or `NAME/CONFIG`."""
     import tensorflow_datasets as tfds
 
     name, _, config = dataset.partition("/")
@@ -112,92 +128,115 @@ def _builder(dataset: str):
     return builder_class, config or None
 
 
-def features(info, kinds: Mapping[str, Kind]) -> dict[str, str]:
-    """Returns the name of the feature that each role reads.
+def match_features(info: Any, kinds: Mapping[str, FeatureKind]) -> dict[str, str]:
+    """Returns the TFDS feature that fills each role, such as `{"text": "sentence"}`.
+
+    Args:
+        info: a `tfds.core.DatasetInfo`.
+        kinds: the kind of feature that each role needs.
 
     Raises:
-        UserError: there is none of the kind.
+        UserError: the data set has no feature of one of the kinds.
     """
     keys = info.supervised_keys or ()
-    order = [key for key in keys if isinstance(key, str) and key in info.features]
-    order += [name for name in info.features if name not in order]
-    found = {}
+    candidates = [key for key in keys if isinstance(key, str) and key in info.features]
+    candidates += [name for name in info.features if name not in candidates]
+    features: dict[str, str] = {}
     for role, kind in kinds.items():
-        fitting = [name for name in order if kind.fits(info.features[name])]
-        fitting = [name for name in fitting if name not in found.values()]
-        if not fitting:
+        matching = [
+            name
+            for name in candidates
+            if kind.matches(info.features[name]) and name not in features.values()
+        ]
+        if not matching:
             raise UserError(
-                f"{info.full_name} does not fit: this task reads "
-                f"{' and '.join(kind.name for kind in kinds.values())}, and it has no feature "
-                f"that is {kind.name}. Its features: {', '.join(info.features)}."
+                f"{info.full_name} does not fit this task, which reads "
+                f"{' and '.join(kind.name for kind in kinds.values())}: it has no feature that is "
+                f"{kind.name}. Its features: {', '.join(info.features)}."
             )
-        found[role] = fitting[0]
-    return found
+        features[role] = matching[0]
+    return features
 
 
-def _check_downloads(builder) -> None:
-    """Finds out at once that a set cannot be downloaded, if that is still to be done."""
+def _check_downloads(builder: Any) -> None:
+    """Checks that the server can be reached, if files still have to be downloaded."""
     from tensorflow_datasets.core.download import resource
 
     if pathlib.Path(builder.data_path).exists():
         return
     downloads = pathlib.Path(builder.data_dir_root) / "downloads"
-    for address, facts in builder.url_infos.items():
-        name = resource.get_dl_fname(address, facts.checksum)
-        if not any((place / name).exists() for place in (downloads, downloads / builder.name)):
-            store.check_reachable(address)
+    for url, url_info in builder.url_infos.items():
+        name = resource.get_dl_fname(url, url_info.checksum)
+        if not any((folder / name).exists() for folder in (downloads, downloads / builder.name)):
+            store.check_reachable(url)
             return
 
 
-def _splits(builder, found, kinds) -> tuple[dict, dict]:
-    """Returns the splits, those that the set lacks cut from train, and where each comes from."""
+def _build_splits(
+    builder: Any, features: Mapping[str, str], kinds: Mapping[str, FeatureKind]
+) -> tuple[dict[str, Sequence[Any]], dict[str, str]]:
+    """Returns train, validation and test, and where each comes from.
+
+    Splits that the data set lacks are cut from train.
+    """
+    decoders = store.skip_image_decoding(builder.info.features)
     rows = {
-        name: _renamed(
-            store.read(builder, name, store.undecoded(builder.info.features)), found, kinds
-        )
+        name: _rename_features(store.read_split(builder, name, decoders), features, kinds)
         for name in builder.info.splits
     }
     if "train" not in rows:
-        raise UserError(f"{builder.info.full_name} has no split train; it has {', '.join(rows)}.")
-    label = next((role for role in kinds if kinds[role] is LABEL), None)
-    given = {
-        split: next(
-            (name for name in also if name in rows and not _hidden(rows[name], label)), None
+        raise UserError(
+            f"{builder.info.full_name} has no split train, only {', '.join(rows)}. Choose another "
+            "data set or config."
         )
-        for split, also in ALSO.items()
+    label = _label_role(kinds)
+    existing = {
+        split: next(
+            (
+                name
+                for name in aliases
+                if name in rows and not _has_hidden_labels(rows[name], label)
+            ),
+            None,
+        )
+        for split, aliases in SPLIT_ALIASES.items()
     }
-    if given["test"] is None:  # its labels are secret: what is left is tested on
-        given = {"validation": None, "test": given["validation"]}
-    missing = {split: share for split, share in SHARES.items() if given[split] is None}
-    parts = {"train": [], **{split: [] for split in missing}}
+    if existing["test"] is None:  # its labels are secret: test on validation, and cut a new one
+        existing = {"validation": None, "test": existing["validation"]}
+    missing = {split: part for split, part in SPLIT_FRACTIONS.items() if existing[split] is None}
+    indices: dict[str, list[int]] = {"train": [], **{split: [] for split in missing}}
     for index in range(len(rows["train"])):
-        parts[split_of(str(index), missing)].append(index)
-    splits, said = {}, {}
+        indices[assign_split(str(index), missing)].append(index)
+    splits, origins = {}, {}
     for split in SPLITS:
-        whole = given.get(split)
-        splits[split] = rows[whole] if whole else _chosen(rows["train"], parts[split])
-        said[split] = whole or ("train" if not missing else f"{len(parts[split])} of train")
-    return splits, said
+        name = existing.get(split)
+        splits[split] = rows[name] if name else _select_rows(rows["train"], indices[split])
+        origins[split] = name or (f"{len(indices[split])} of train" if missing else "train")
+    return splits, origins
 
 
-def _hidden(rows: Sequence[Mapping], label: str | None) -> bool:
-    return label is not None and len(rows) > 0 and rows[0][label] == HIDDEN
+def _has_hidden_labels(rows: Sequence[Mapping[str, Any]], label: str | None) -> bool:
+    return label is not None and len(rows) > 0 and rows[0][label] == HIDDEN_LABEL
 
 
-def _chosen(rows: Sequence, indices: Sequence[int]) -> Sequence:
-    return rows if len(indices) == len(rows) else Lazy(indices, rows.__getitem__)
+def _select_rows(rows: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
+    return rows if len(indices) == len(rows) else LazyExamples(indices, rows.__getitem__)
 
 
-def _renamed(rows: Sequence[Mapping], found: Mapping[str, str], kinds: Mapping[str, Kind]):
-    """Returns the rows with the features that are read, under the names that the task has."""
+def _rename_features(
+    rows: Sequence[Mapping[str, Any]],
+    features: Mapping[str, str],
+    kinds: Mapping[str, FeatureKind],
+) -> LazyExamples:
+    """Returns the rows with the features that the task reads, under the task's names for them."""
 
-    def renamed(index: int) -> dict:
+    def read(index: int) -> dict[str, Any]:
         row, values = rows[index], {}
-        for role, name in found.items():
+        for role, name in features.items():
             value, inner = row[name], kinds[role].inner
             if inner is not None and isinstance(value, Mapping):
                 value = value[inner]
-            values[role] = store.decoded(value) if kinds[role] is CAPTIONS else value
+            values[role] = store.decode_text(value) if kinds[role] is CAPTIONS else value
         return values
 
-    return Lazy(range(len(rows)), renamed)
+    return LazyExamples(range(len(rows)), read)

@@ -1,1 +1,1 @@
-"""Date and time phrases of the same moment in two locales."""
+"""`cldr_dates`: phrases for the same date and time in two locales."""

@@ -1,27 +1,30 @@
 """The TFDS builder of `cldr_dates`."""
 
 import dataclasses
+import datetime
 import hashlib
 import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import babel
 import tensorflow_datasets as tfds
 
 from . import phrases
 
-# Of 36,525 days: enough to learn from, few enough to train on in two minutes.
-PARTS = {"train": 20_000, "validation": 1_000, "test": 1_000}
+# Out of 36,525 days: enough to learn from, and few enough to train on in two minutes.
+SPLIT_SIZES = {"train": 20_000, "validation": 1_000, "test": 1_000}
 
 
 @dataclasses.dataclass(eq=False)
 class CldrDatesConfig(tfds.core.BuilderConfig):
-    """A pair of locales, each named as the CLDR names it: `en`, `de`, `pt_BR`, `zh_Hant`."""
+    """A pair of locales, each with its CLDR name: `en`, `de`, `pt_BR`, `zh_Hant`."""
 
     source: str = "en"
     target: str = "de"
 
 
-def config(source: str, target: str) -> CldrDatesConfig:
+def locale_pair_config(source: str, target: str) -> CldrDatesConfig:
     """Returns the config of a pair of locales.
 
     Raises:
@@ -33,21 +36,21 @@ def config(source: str, target: str) -> CldrDatesConfig:
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Date and time phrases of the same moment in two locales.
+    """Phrases for the same date and time in two locales.
 
-    There is a config for every pair of locales: `Builder(config=config("en", "de"))`.
+    Every pair of locales has a config: `Builder(config=locale_pair_config("en", "de"))`.
     """
 
-    # TFDS would look for it under the folder of the top package, where an editable install has not.
+    # TFDS would look in the folder of the top-level package, which an editable install lacks.
     pkg_dir_path = pathlib.Path(__file__).parent
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             description=(
-                "Date and time phrases of the same moment in two locales, from the Unicode "
-                "CLDR by way of Babel. No calendar day is in two splits."
+                "Phrases for the same date and time in two locales, from the Unicode CLDR through "
+                "Babel. No calendar day is in two splits."
             ),
             features=tfds.features.FeaturesDict(
                 {"source": tfds.features.Text(), "target": tfds.features.Text()}
@@ -57,21 +60,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             license="Unicode License v3",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         source = babel.Locale.parse(self.builder_config.source)
         target = babel.Locale.parse(self.builder_config.target)
-        # One phrase a day, days in an order that has nothing to do with the calendar: splits
-        # cut from it share no day.
-        made = sorted(
-            phrases.pairs(source, target),
+        # One phrase per day, with the days in hash order: consecutive slices share no day, and
+        # each covers the whole calendar.
+        pairs = sorted(
+            phrases.generate_phrase_pairs(source, target),
             key=lambda pair: hashlib.sha256(pair[0].isoformat().encode()).digest(),
         )
         generators, start = {}, 0
-        for name, count in PARTS.items():
-            generators[name] = self._generate_examples(made[start : start + count])
+        for name, count in SPLIT_SIZES.items():
+            generators[name] = self._generate_examples(pairs[start : start + count])
             start += count
         return generators
 
-    def _generate_examples(self, pairs):
+    def _generate_examples(
+        self, pairs: Iterable[tuple[datetime.date, str, str]]
+    ) -> Iterator[tuple[str, dict[str, str]]]:
         for day, source, target in pairs:
             yield day.isoformat(), {"source": source, "target": target}

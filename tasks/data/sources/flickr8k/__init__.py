@@ -1,1 +1,1 @@
-"""Photographs from Flickr, five captions each."""
+"""`flickr8k`: photographs from Flickr with five captions each."""

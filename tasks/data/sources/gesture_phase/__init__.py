@@ -1,1 +1,1 @@
-"""Kinect recordings of people who tell stories, with the phase of their gestures."""
+"""`gesture_phase`: Kinect recordings of people telling stories, with the phase of each gesture."""

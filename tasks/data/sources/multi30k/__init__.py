@@ -1,1 +1,1 @@
-"""Captions of Flickr images in English, German, French and Czech."""
+"""`multi30k`: captions of Flickr images in English, German, French and Czech."""

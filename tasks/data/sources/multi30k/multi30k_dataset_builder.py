@@ -4,16 +4,18 @@ import dataclasses
 import gzip
 import itertools
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from ....errors import UserError
 from ... import store
 
-# The commit of github.com/multi30k/dataset whose files checksums.tsv describes.
+# The commit of github.com/multi30k/dataset whose files are listed in checksums.tsv.
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
-ADDRESS = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/raw/"
-FILES = {
+BASE_URL = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/raw/"
+FILE_STEMS = {
     "train": "train",
     "validation": "val",
     "test_2016_flickr": "test_2016_flickr",
@@ -27,39 +29,39 @@ WITHOUT_CZECH = ("test_2017_flickr", "test_2017_mscoco")
 
 @dataclasses.dataclass(eq=False)
 class Multi30kConfig(tfds.core.BuilderConfig):
-    """A direction of translation."""
+    """A translation direction."""
 
     source: str = "de"
     target: str = "en"
 
-    def files(self) -> dict[str, tuple[str, str]]:
+    def split_files(self) -> dict[str, tuple[str, str]]:
         """Returns `{split: (source file, target file)}`."""
-        czech = "cs" in (self.source, self.target)
+        has_czech = "cs" in (self.source, self.target)
         return {
-            split: tuple(f"{stem}.{language}.gz" for language in (self.source, self.target))
-            for split, stem in FILES.items()
-            if not (czech and split in WITHOUT_CZECH)
+            split: (f"{stem}.{self.source}.gz", f"{stem}.{self.target}.gz")
+            for split, stem in FILE_STEMS.items()
+            if not (has_czech and split in WITHOUT_CZECH)
         }
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Multi30k, task 1: one professional translation of one caption for each image."""
+    """Multi30k, task 1: one caption per image with one professional translation per language."""
 
-    # TFDS would look for it under the folder of the top package, where an editable install has not.
+    # TFDS would look in the folder of the top-level package, which an editable install lacks.
     pkg_dir_path = pathlib.Path(__file__).parent
     url_infos = tfds.core.download.checksums.load_url_infos(pkg_dir_path / "checksums.tsv")
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Optional: put the .gz files of {ADDRESS} into a folder `multi30k` of the manual folder, "
-        "and nothing is downloaded."
+        f"Optional: put the .gz files from {BASE_URL} into a folder `multi30k` in the manual "
+        "folder, and nothing is downloaded."
     )
     BUILDER_CONFIGS = [
         Multi30kConfig(name=f"{source}-{target}", source=source, target=target)
         for source, target in itertools.permutations(LANGUAGES, 2)
     ]
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             description=(
                 "Captions of 31,014 Flickr30k images and their professional translations from "
@@ -79,23 +81,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager):
-        files = self.builder_config.files()
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        files = self.builder_config.split_files()
         names = sorted(set(itertools.chain.from_iterable(files.values())))
-        paths = self._manual(dl_manager, names)
+        paths = self._find_manual_files(dl_manager, names)
         if paths is None:
-            store.check_reachable(ADDRESS + names[0])
-            paths = dl_manager.download({name: ADDRESS + name for name in names})
+            store.check_reachable(BASE_URL + names[0])
+            paths = dl_manager.download({name: BASE_URL + name for name in names})
         return {
             split: self._generate_examples(paths[source], paths[target])
             for split, (source, target) in files.items()
         }
 
-    def _manual(self, dl_manager, names):
-        """Returns `{name: path}` of the files in the manual folder, or None if it has none."""
+    def _find_manual_files(
+        self, dl_manager: tfds.download.DownloadManager, names: Sequence[str]
+    ) -> dict[str, pathlib.Path] | None:
+        """Returns `{name: path}` for the files in the manual folder, or None if there are none.
+
+        Raises:
+            UserError: some of the files are missing, or are not the original ones.
+        """
         try:
             manual = pathlib.Path(dl_manager.manual_dir)
-        except AssertionError:  # TFDS's way to say that there is no such folder
+        except AssertionError:  # how TFDS reports that there is no such folder
             return None
         for folder in (manual / "multi30k", manual):
             if any((folder / name).is_file() for name in names):
@@ -104,27 +112,41 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return None
         expected = {pathlib.PurePosixPath(url).name: info for url, info in self.url_infos.items()}
         for name in names:
-            check(folder / name, expected[name])
+            check_original_file(folder / name, expected[name])
         return {name: folder / name for name in names}
 
-    def _generate_examples(self, source, target):
-        with gzip.open(source, "rt", encoding="utf-8") as one:
-            sources = one.read().split("\n")
-        with gzip.open(target, "rt", encoding="utf-8") as other:
-            targets = other.read().split("\n")
+    def _generate_examples(
+        self, source: pathlib.Path, target: pathlib.Path
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        with gzip.open(source, "rt", encoding="utf-8") as file:
+            sources = file.read().split("\n")
+        with gzip.open(target, "rt", encoding="utf-8") as file:
+            targets = file.read().split("\n")
         pairs = zip(sources, targets, strict=True)
         for line, (text, translation) in enumerate(pairs, 1):
             if text.strip() and translation.strip():
                 yield line, {"source": text.strip(), "target": translation.strip()}
 
 
-def check(path: pathlib.Path, expected) -> None:
-    """Checks a file against the checksum that TFDS would check a download against."""
+def check_original_file(path: pathlib.Path, expected: Any) -> None:
+    """Checks a file against the size and checksum that TFDS would check a download against.
+
+    Args:
+        path: path of the file.
+        expected: a `UrlInfo` of TFDS.
+
+    Raises:
+        UserError: the file is missing, or differs.
+    """
     if not path.is_file():
-        raise UserError(f"{path} is missing, while other files of Multi30k lie beside it.")
-    found = tfds.core.download.checksums.compute_url_info(path)
-    if found != expected:
         raise UserError(
-            f"{path} is not the original file: {found.size} bytes with SHA-256 {found.checksum}, "
-            f"expected {expected.size} with {expected.checksum}."
+            f"{path} is missing, although other files of Multi30k are in the same folder. Add it, "
+            "or remove them all to download the data set."
+        )
+    actual = tfds.core.download.checksums.compute_url_info(path)
+    if actual != expected:
+        raise UserError(
+            f"{path} is not the original file: it has {actual.size} bytes and SHA-256 "
+            f"{actual.checksum}, expected {expected.size} bytes and {expected.checksum}. "
+            "Download it again."
         )

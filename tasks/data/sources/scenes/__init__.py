@@ -1,5 +1,5 @@
-"""`scenes`: pictures of two or three coloured shapes, and what can truly be said of them."""
+"""`scenes`: rendered images of two or three coloured shapes, with captions that can be checked."""
 
-from .dataset import read
+from .dataset import read_scenes
 
-__all__ = ["read"]
+__all__ = ["read_scenes"]

@@ -1,20 +1,23 @@
-"""What is said about scenes, and what it means: both directions of one small grammar.
+"""Captions of scenes: one small grammar that generates sentences and parses them.
 
     "a large red circle is above a small blue square"
     "there is a little blue square under a big red circle and a small white cross is right of the
     blue square"
 
-Every caption names each thing with its size, colour and shape, and ties the things together by
-relations. `meaning` reads such a sentence back; it is right about a scene if it names just the
-things that are there and says nothing false, in whatever order and by whatever relation.
+A caption names each thing by size, colour and shape, and relates the things to each other.
+`parse_caption` reads such a sentence back. A caption is correct if it names exactly the things in
+the scene and every relation in it holds; their order and the choice of relations are free.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from .scene import COLOURS, SHAPES, Thing
+
+ColourShape: TypeAlias = tuple[str, ...]  # (colour, shape): unique within a scene
 
 SIZE_WORDS = {"large": ("large", "big"), "small": ("small", "little")}
 RELATION_WORDS = {
@@ -24,7 +27,7 @@ RELATION_WORDS = {
     "right": ("right of", "to the right of"),
 }
 INVERSE = {"above": "below", "below": "above", "left": "right", "right": "left"}
-# Five ways to say how two things lie, and what follows of a third.
+# Five ways to relate two things (r is the relation, i its inverse), and an addition for a third.
 PATTERNS = (
     "{a} is {r} {b}",
     "there is {b} {i} {a}",
@@ -35,116 +38,123 @@ PATTERNS = (
 THIRD = " and {c} is {q} {d}"
 
 
-class Meaning(NamedTuple):
-    """Things by their looks, and relations between things by their colour and shape."""
+class CaptionMeaning(NamedTuple):
+    """What a caption says.
 
-    looks: tuple[tuple[str, str, str], ...]
-    relations: tuple[tuple, ...]
+    Attributes:
+        looks: (size, colour, shape) of each thing.
+        relations: (first thing, relation, second thing), each thing as its colour and shape.
+    """
+
+    looks: tuple[tuple[str, ...], ...]
+    relations: tuple[tuple[ColourShape, str, ColourShape], ...]
 
 
-def holds(one: Thing, relation: str, other: Thing) -> bool:
-    """Whether one thing is above, below, left or right of another, by their cells."""
+def relation_holds(thing: Thing, relation: str, other: Thing) -> bool:
+    """Whether a thing is above, below, left or right of another, judged by their cells."""
     return {
-        "above": one.row < other.row,
-        "below": one.row > other.row,
-        "left": one.column < other.column,
-        "right": one.column > other.column,
+        "above": thing.row < other.row,
+        "below": thing.row > other.row,
+        "left": thing.column < other.column,
+        "right": thing.column > other.column,
     }[relation]
 
 
-def captions(things: tuple[Thing, ...], random: np.random.Generator) -> list[str]:
-    """Returns five true captions, each in another pattern, with words for the same drawn anew.
+def generate_captions(things: tuple[Thing, ...], random: np.random.Generator) -> list[str]:
+    """Returns five correct captions, one per pattern, with synonyms chosen at random.
 
-    Things are taken as they are read, from the top and then from the left. If two lie in
-    different rows, one is above the other, whatever their columns.
+    Things come in reading order: from top to bottom, then from left to right. Two things in
+    different rows are related by `above`, whatever their columns.
     """
     ordered = sorted(things, key=lambda thing: (thing.row, thing.column))
-    return [_caption(pattern, ordered, random) for pattern in PATTERNS]
+    return [_generate_caption(pattern, ordered, random) for pattern in PATTERNS]
 
 
-def _caption(pattern: str, things: list[Thing], random: np.random.Generator) -> str:
+def _generate_caption(pattern: str, things: list[Thing], random: np.random.Generator) -> str:
     first, second, *rest = things
     relation = "left" if first.row == second.row else "above"
-    blanks = {
-        "a": _name(first, random),
-        "b": _name(second, random),
-        "r": _draw(RELATION_WORDS[relation], random),
-        "i": _draw(RELATION_WORDS[INVERSE[relation]], random),
+    slots = {
+        "a": _describe(first, random),
+        "b": _describe(second, random),
+        "r": _choose(RELATION_WORDS[relation], random),
+        "i": _choose(RELATION_WORDS[INVERSE[relation]], random),
     }
     if not rest:
-        return pattern.format(**blanks)
+        return pattern.format(**slots)
     (third,) = rest
     relation = "right" if third.row == second.row else "below"
-    blanks |= {
-        "c": _name(third, random),
+    slots |= {
+        "c": _describe(third, random),
         "d": f"the {second.colour} {second.shape}",
-        "q": _draw(RELATION_WORDS[relation], random),
+        "q": _choose(RELATION_WORDS[relation], random),
     }
-    return (pattern + THIRD).format(**blanks)
+    return (pattern + THIRD).format(**slots)
 
 
-def _name(thing: Thing, random: np.random.Generator) -> str:
-    return f"a {_draw(SIZE_WORDS[thing.size], random)} {thing.colour} {thing.shape}"
+def _describe(thing: Thing, random: np.random.Generator) -> str:
+    return f"a {_choose(SIZE_WORDS[thing.size], random)} {thing.colour} {thing.shape}"
 
 
-def _draw(words: tuple[str, ...], random: np.random.Generator) -> str:
+def _choose(words: tuple[str, ...], random: np.random.Generator) -> str:
     return words[random.integers(len(words))]
 
 
-def _names(words: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """Returns `{word: what it means}`."""
-    return {word: name for name, several in words.items() for word in several}
+def _meaning_of_words(synonyms: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Returns `{word: meaning}` from `{meaning: words}`."""
+    return {word: meaning for meaning, words in synonyms.items() for word in words}
 
 
-def _one_of(words) -> str:
+def _any_of(words: Iterable[str]) -> str:
+    """Returns a regular expression that matches any of the words, longer ones first."""
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
-_SIZE, _RELATION = _names(SIZE_WORDS), _names(RELATION_WORDS)
-_LOOK = rf"(?:{_one_of(COLOURS)}) (?:{_one_of(SHAPES)})"
-_NEW, _KNOWN = rf"a (?:{_one_of(_SIZE)}) {_LOOK}", rf"the {_LOOK}"
-_BLANKS = {
-    **dict.fromkeys("abc", _NEW),
-    "d": _KNOWN,
-    **dict.fromkeys("riq", _one_of(_RELATION)),
+_SIZE_OF, _RELATION_OF = _meaning_of_words(SIZE_WORDS), _meaning_of_words(RELATION_WORDS)
+_COLOUR_SHAPE = rf"(?:{_any_of(COLOURS)}) (?:{_any_of(SHAPES)})"
+_SLOTS = {
+    **dict.fromkeys("abc", rf"a (?:{_any_of(_SIZE_OF)}) {_COLOUR_SHAPE}"),  # a new thing
+    "d": rf"the {_COLOUR_SHAPE}",  # a thing mentioned before
+    **dict.fromkeys("riq", _any_of(_RELATION_OF)),
 }
 
 
-def _expression(pattern: str) -> re.Pattern:
-    """Returns a pattern of captions as a regular expression with a group for each blank."""
-    for name, inner in _BLANKS.items():
-        pattern = pattern.replace(f"{{{name}}}", f"(?P<{name}>{inner})")
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Returns a caption pattern as a regular expression with a named group for each slot."""
+    for name, expression in _SLOTS.items():
+        pattern = pattern.replace(f"{{{name}}}", f"(?P<{name}>{expression})")
     return re.compile(pattern)
 
 
-_SENTENCES = [_expression(pattern + end) for pattern in PATTERNS for end in ("", THIRD)]
+_SENTENCES = [_compile_pattern(pattern + end) for pattern in PATTERNS for end in ("", THIRD)]
 
 
-def meaning(caption: str) -> Meaning | None:
-    """Returns what a caption says, or None if it is not one of the sentences."""
+def parse_caption(caption: str) -> CaptionMeaning | None:
+    """Returns what a caption says, or None if it is not a sentence of the grammar."""
     text = " ".join(caption.lower().split())
     match = next(filter(None, (sentence.fullmatch(text) for sentence in _SENTENCES)), None)
     if match is None:
         return None
-    said = {name: value.split() for name, value in match.groupdict().items()}
-    looks = {name: (_SIZE[said[name][1]], *said[name][2:]) for name in "abc" if name in said}
-    kinds = {name: look[1:] for name, look in looks.items()}
-    if "r" in said:
-        relations = [(kinds["a"], _RELATION[match["r"]], kinds["b"])]
+    slots = {name: value.split() for name, value in match.groupdict().items()}
+    looks = {name: (_SIZE_OF[slots[name][1]], *slots[name][2:]) for name in "abc" if name in slots}
+    things = {name: look[1:] for name, look in looks.items()}  # colour and shape
+    if "r" in slots:
+        relations = [(things["a"], _RELATION_OF[match["r"]], things["b"])]
     else:
-        relations = [(kinds["b"], _RELATION[match["i"]], kinds["a"])]
-    if "c" in said:
-        relations.append((kinds["c"], _RELATION[match["q"]], tuple(said["d"][1:])))
-    return Meaning(tuple(looks.values()), tuple(relations))
+        relations = [(things["b"], _RELATION_OF[match["i"]], things["a"])]
+    if "c" in slots:
+        relations.append((things["c"], _RELATION_OF[match["q"]], tuple(slots["d"][1:])))
+    return CaptionMeaning(tuple(looks.values()), tuple(relations))
 
 
-def is_right(caption: str, things: tuple[Thing, ...]) -> bool:
-    """Whether a caption names just these things, each once, and says nothing false of them."""
-    said = meaning(caption)
-    if said is None or sorted(said.looks) != sorted(thing.look for thing in things):
+def is_correct_caption(caption: str, things: tuple[Thing, ...]) -> bool:
+    """Whether a caption names exactly these things, each once, and all its relations hold."""
+    meaning = parse_caption(caption)
+    if meaning is None or sorted(meaning.looks) != sorted(thing.look for thing in things):
         return False
-    by_name = {(thing.colour, thing.shape): thing for thing in things}
+    thing_of = {(thing.colour, thing.shape): thing for thing in things}
     return all(
-        one in by_name and other in by_name and holds(by_name[one], relation, by_name[other])
-        for one, relation, other in said.relations
+        first in thing_of
+        and second in thing_of
+        and relation_holds(thing_of[first], relation, thing_of[second])
+        for first, relation, second in meaning.relations
     )

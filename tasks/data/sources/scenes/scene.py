@@ -1,11 +1,11 @@
-"""What a scene is: shapes of some size and colour in the cells of a grid, and their picture."""
+"""Scenes: coloured shapes in the cells of a grid, and how they are rendered."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-SIZE = 48  # pixels, square
-GRID = 3  # cells a side
+SIZE = 48  # height and width in pixels
+GRID = 3  # cells per side
 CELL = SIZE // GRID
 SIZES = {"large": 6.5, "small": 3.5}  # radius in pixels
 COLOURS = {
@@ -16,12 +16,12 @@ COLOURS = {
     "white": (245, 245, 245),
 }
 SHAPES = ("circle", "square", "triangle", "cross")
-GROUND = (30, 30, 34)
-SUBSAMPLES = 3  # a side of a pixel, so that edges are smooth
+BACKGROUND = (30, 30, 34)
+SUBSAMPLES = 3  # per pixel and axis, for antialiasing
 
 
 class Thing(NamedTuple):
-    """A shape: what it looks like, and its cell, counted from the top left."""
+    """A shape: its size, colour and outline, and its cell counted from the top left."""
 
     size: str
     colour: str
@@ -31,21 +31,22 @@ class Thing(NamedTuple):
 
     @property
     def look(self) -> tuple[str, str, str]:
+        """Size, colour and shape."""
         return self[:3]
 
 
-# Colours and shapes that never come together in training, though each does alone: one colour of
-# each shape.
+# Pairs of colour and shape that never occur together in training, although each colour and each
+# shape does: one colour per shape.
 UNSEEN = frozenset(zip(("red", "green", "blue", "yellow"), SHAPES, strict=True))
 
 
 def is_unseen(things: tuple[Thing, ...]) -> bool:
-    """Whether one of the things has a colour and a shape that never come together in training."""
+    """Whether any of the things has a pair of colour and shape that never occurs in training."""
     return any((thing.colour, thing.shape) in UNSEEN for thing in things)
 
 
 def draw_scene(random: np.random.Generator) -> tuple[Thing, ...]:
-    """Draws two or three things, no two of one colour or in one cell."""
+    """Returns two or three random things, all of different colours and in different cells."""
     count = int(random.integers(2, 4))
     colours = random.choice(list(COLOURS), count, replace=False)
     cells = random.choice(GRID * GRID, count, replace=False)
@@ -61,31 +62,32 @@ def draw_scene(random: np.random.Generator) -> tuple[Thing, ...]:
     )
 
 
-def render(things: tuple[Thing, ...], random: np.random.Generator) -> np.ndarray:
-    """Returns the picture (SIZE, SIZE, 3) of bytes, each thing a little off its cell's middle."""
-    picture = np.empty((SIZE, SIZE, 3))
-    picture[:] = GROUND
+def render_scene(things: tuple[Thing, ...], random: np.random.Generator) -> np.ndarray:
+    """Returns the uint8 image (SIZE, SIZE, 3), each thing slightly off the centre of its cell."""
+    image = np.empty((SIZE, SIZE, 3))
+    image[:] = BACKGROUND
     for thing in things:
         rows, columns = (slice(n * CELL, (n + 1) * CELL) for n in (thing.row, thing.column))
-        covered = _coverage(thing, random.uniform(-1, 1, 2))[..., np.newaxis]
-        cell = picture[rows, columns]
-        picture[rows, columns] = cell + covered * (np.array(COLOURS[thing.colour]) - cell)
-    return np.round(picture).astype("uint8")
+        coverage = _coverage(thing, random.uniform(-1, 1, 2))[..., np.newaxis]
+        cell = image[rows, columns]
+        image[rows, columns] = cell + coverage * (np.array(COLOURS[thing.colour]) - cell)
+    return np.round(image).astype("uint8")
 
 
-def _coverage(thing: Thing, shift: np.ndarray) -> np.ndarray:
-    """Returns how much of each pixel of its cell a thing covers, 0 to 1."""
+def _coverage(thing: Thing, offset: np.ndarray) -> np.ndarray:
+    """Returns the fraction of each pixel of its cell (CELL, CELL) that a thing covers."""
     y, x = (np.mgrid[0 : CELL * SUBSAMPLES, 0 : CELL * SUBSAMPLES] + 0.5) / SUBSAMPLES - CELL / 2
-    inside = _covers(thing.shape, x - shift[0], y - shift[1], SIZES[thing.size])
+    inside = _is_inside(thing.shape, x - offset[0], y - offset[1], SIZES[thing.size])
     return inside.reshape(CELL, SUBSAMPLES, CELL, SUBSAMPLES).mean(axis=(1, 3))
 
 
-def _covers(shape: str, dx, dy, radius: float):
+def _is_inside(shape: str, dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    """Returns which points are inside a shape, given their distances from its centre."""
     if shape == "circle":
         return np.hypot(dx, dy) <= radius
     if shape == "square":
         return np.maximum(np.abs(dx), np.abs(dy)) <= 0.88 * radius
-    if shape == "triangle":  # on its base
+    if shape == "triangle":  # pointing up
         return (dy <= 0.8 * radius) & (2 * np.abs(dx) <= dy + radius)
     arm = radius / 3
     inside = np.maximum(np.abs(dx), np.abs(dy)) <= radius

@@ -1,1 +1,1 @@
-"""Kinect recordings of people who walk, sit, throw and so on."""
+"""`utkinect`: Kinect recordings of people walking, sitting, throwing and so on."""

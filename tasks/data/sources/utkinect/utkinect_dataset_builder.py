@@ -4,6 +4,8 @@ import io
 import pathlib
 import re
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -11,40 +13,42 @@ import tensorflow_datasets as tfds
 from ....errors import UserError
 from ... import manual_files
 
+Action: TypeAlias = tuple[str, int, int]  # name, first and last frame number
+
 ARCHIVE = "utkinect_action3d_joints.zip"
-LABELS = "actionLabel_modified.txt"  # the original with seven slips put right
+LABELS_FILE = "actionLabel_modified.txt"  # the original with seven errors corrected
 JOINTS = 20
 BACKGROUND = "background"
 ACTIONS = (
     *("walk", "sitDown", "standUp", "pickUp", "carry"),
     *("throw", "push", "pull", "waveHands", "clapHands"),
 )
-# By subject, of whom each was recorded twice: odd ones to train, the ninth to choose the epoch,
-# even ones to test.
+# By subject, each recorded twice: odd ones for training, except the ninth for validation; even
+# ones for testing.
 SUBJECTS = {"train": (1, 3, 5, 7), "validation": (9,), "test": (2, 4, 6, 8, 10)}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """UTKinect-Action3D: twenty recordings of joints, an action or background for every frame.
+    """UTKinect-Action3D: twenty recordings of joints, with an action or background for every frame.
 
     A frame is 60 numbers: x, y, z of the hip, and of the other 19 joints relative to it.
     """
 
-    # TFDS would look for it under the folder of the top package, where an editable install has not.
+    # TFDS would look in the folder of the top-level package, which an editable install lacks.
     pkg_dir_path = pathlib.Path(__file__).parent
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-        Put utkinect_action3d_joints.zip, with joints_s01_e01.txt to joints_s10_e02.txt and
-        actionLabel_modified.txt in it, or these files themselves, into a folder utkinect.
+        Put utkinect_action3d_joints.zip, which contains joints_s01_e01.txt to joints_s10_e02.txt
+        and actionLabel_modified.txt, or these files themselves, into a folder utkinect.
     """
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         names = [BACKGROUND, *ACTIONS]
         return self.dataset_info_from_configs(
             description=(
-                "Twenty recordings by a Kinect of ten people who do ten things each. By subject: "
-                "1, 3, 5, 7 to train, 9 to validate, the even ones to test."
+                "Twenty Kinect recordings of ten people performing ten actions each. Split by "
+                "subject: 1, 3, 5, 7 for training, 9 for validation, the even ones for testing."
             ),
             features=tfds.features.FeaturesDict(
                 {
@@ -62,28 +66,34 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         try:
-            folder = manual_files.folder(self, dl_manager, [ARCHIVE])
+            folder = manual_files.find_manual_folder(self, dl_manager, [ARCHIVE])
         except UserError:
-            folder = manual_files.folder(self, dl_manager, [LABELS, "joints_s01_e01.txt"])
-        actions = read_actions(read_text(folder, LABELS))
+            names = [LABELS_FILE, "joints_s01_e01.txt"]
+            folder = manual_files.find_manual_folder(self, dl_manager, names)
+        actions = read_actions(read_member(folder, LABELS_FILE))
         return {
             split: self._generate_examples(folder, subjects, actions)
             for split, subjects in SUBJECTS.items()
         }
 
-    def _generate_examples(self, folder, subjects, actions):
+    def _generate_examples(
+        self,
+        folder: pathlib.Path,
+        subjects: Sequence[int],
+        actions: Mapping[str, Sequence[Action]],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for subject in subjects:
             for take in (1, 2):
                 name = f"s{subject:02}_e{take:02}"
-                numbers, frames = read_joints(read_text(folder, f"joints_{name}.txt"))
-                labels = label(numbers, actions[name])
+                numbers, frames = read_joints(read_member(folder, f"joints_{name}.txt"))
+                labels = label_frames(numbers, actions[name])
                 yield name, {"name": name, "frames": frames, "labels": labels}
 
 
-def read_text(folder: pathlib.Path, name: str) -> str:
-    """Reads a file, by itself or out of the archive."""
+def read_member(folder: pathlib.Path, name: str) -> str:
+    """Returns the text of a file, from the folder or from the archive there."""
     path = folder / name
     if path.exists():
         return path.read_text("utf-8")
@@ -91,36 +101,49 @@ def read_text(folder: pathlib.Path, name: str) -> str:
         return archive.read(name).decode("utf-8")
 
 
-def read_actions(text: str) -> dict[str, list[tuple[str, int, int]]]:
+def read_actions(text: str) -> dict[str, list[Action]]:
     """Returns the actions of each recording: (name, first frame number, last frame number).
 
-    An action whose frames are not known (`carry: NaN NaN`) is left out.
+    Actions without frame numbers (`carry: NaN NaN`) are left out.
+
+    Raises:
+        UserError: a line is neither a recording nor an action; names the line.
     """
-    found, actions = {}, None
+    actions_of: dict[str, list[Action]] = {}
+    actions: list[Action] | None = None
     for number, line in enumerate(text.splitlines(), 1):
-        if re.fullmatch(r"s\d\d_e\d\d", line.strip()):
-            actions = found[line.strip()] = []
+        line = line.strip()
+        if re.fullmatch(r"s\d\d_e\d\d", line):
+            actions = actions_of[line] = []
             continue
-        match = re.fullmatch(r"(\w+): *(\d+|NaN) +(\d+|NaN)", line.strip())
-        if line.strip() and (match is None or match[1] not in ACTIONS or actions is None):
-            raise UserError(f"{LABELS}, line {number}: no action is {line.strip()!r}.")
-        if match and "NaN" not in match.groups():
+        match = re.fullmatch(r"(\w+): *(\d+|NaN) +(\d+|NaN)", line)
+        if not line:
+            continue
+        if match is None or match[1] not in ACTIONS or actions is None:
+            raise UserError(
+                f"{LABELS_FILE}, line {number}: expected a recording such as s01_e01, or an action "
+                f"such as walk: 252 390, got {line!r}."
+            )
+        if "NaN" not in match.groups():
             actions.append((match[1], int(match[2]), int(match[3])))
-    return found
+    return actions_of
 
 
 def read_joints(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns frame numbers (time,) and frames (time, 60); of a repeated number the first row."""
+    """Returns frame numbers (time,) and frames (time, 60).
+
+    If a frame number occurs several times, only its first row is used.
+    """
     rows = np.loadtxt(io.StringIO(text), dtype="float32")
     numbers, first = np.unique(rows[:, 0].astype("int64"), return_index=True)
-    places = rows[first, 1:].reshape(len(first), JOINTS, 3)
-    hip = places[:, :1]
-    relative = np.concatenate([hip, places[:, 1:] - hip], axis=1)
+    positions = rows[first, 1:].reshape(len(first), JOINTS, 3)
+    hip = positions[:, :1]
+    relative = np.concatenate([hip, positions[:, 1:] - hip], axis=1)
     return numbers, relative.reshape(len(first), -1)
 
 
-def label(numbers: np.ndarray, actions) -> list[str]:
-    """Returns the action that goes on at each frame number, or background."""
+def label_frames(numbers: np.ndarray, actions: Sequence[Action]) -> list[str]:
+    """Returns the action at each frame number, or background."""
     labels = np.full(len(numbers), BACKGROUND, dtype=object)
     for action, first, last in actions:
         labels[(numbers >= first) & (numbers <= last)] = action

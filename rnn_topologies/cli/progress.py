@@ -1,7 +1,10 @@
-"""What a run shows while it goes on: bars in a terminal, a few plain lines in a file."""
+"""Progress of a run: progress bars in a terminal, a few plain lines in a log file."""
 
 import contextlib
+import pathlib
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,35 +19,43 @@ from rich.progress import (
 )
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from ..runs.record import Headline, Record
+
 SHOWN_EXAMPLES = 5
 
 
 class Display:
-    """Shows the stages, steps and epochs of a run on standard output."""
+    """Shows the stages, steps and epochs of a run on standard output.
+
+    Args:
+        console: where to print; standard output by default.
+    """
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(highlight=False)
-        self._bar = self._task = None
-        self._epochs = self._number = 0
+        self._bar: Progress | None = None
+        self._epochs = self._epoch = 0
 
     @contextlib.contextmanager
-    def stage(self, text: str, *, has_bars: bool = False):
-        """Shows that something goes on, and then how long it took.
+    def stage(self, text: str, *, has_bars: bool = False) -> Iterator[None]:
+        """Shows a spinner while a stage runs, then how long it took.
 
         Args:
-            has_bars: whether it draws bars of its own, which a spinner would tear.
+            text: what is being done.
+            has_bars: whether the stage draws its own progress bars, which a spinner would break.
         """
-        began = time.perf_counter()
+        start = time.perf_counter()
         if self.console.is_terminal and not has_bars:
             with self.console.status(f"{text} ..."):
                 yield
         else:
             yield
-        self.console.print(f"{text}: {time.perf_counter() - began:.1f} s")
+        self.console.print(f"{text}: {time.perf_counter() - start:.1f} s")
 
     @contextlib.contextmanager
-    def training(self, epochs: int):
-        """Shows the training of so many epochs."""
+    def training(self, epochs: int) -> Iterator[None]:
+        """Shows a progress bar while the model trains for up to `epochs` epochs."""
         self._epochs = epochs
         if not self.console.is_terminal:
             yield
@@ -58,84 +69,87 @@ class Display:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._task = self._bar.add_task("compiling the model", total=None)
+            self._bar.add_task("compiling the model", total=None)
             yield
         self._bar = None
 
     def step(self, done: int, total: int, loss: float) -> None:
+        """Updates the progress bar after a training step."""
         if self._bar is not None:
-            description = f"epoch {self._number}/{self._epochs}  loss {loss:.4f}"
-            self._bar.update(self._task, description=description, completed=done, total=total)
+            description = f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}"
+            (task_id,) = self._bar.task_ids
+            self._bar.update(task_id, description=description, completed=done, total=total)
 
     def start_epoch(self, number: int) -> None:
-        self._number = number
+        """Resets the progress bar for an epoch, counted from 1."""
+        self._epoch = number
         if self._bar is not None:
-            self._bar.reset(self._task)
+            (task_id,) = self._bar.task_ids
+            self._bar.reset(task_id)
 
-    def show_epoch(self, row) -> None:
-        """Prints one line about an epoch that has ended."""
-        shown = [f"epoch {row['epoch']}/{self._epochs}"]
-        for name in ("loss", "val_loss"):
-            if name in row:
-                shown.append(f"{name} {row[name]:.4f}")
-        self.console.print("  ".join(shown) + f"  {row['seconds']:.1f} s")
+    def show_epoch(self, row: Mapping[str, Any]) -> None:
+        """Prints the losses and the duration of an epoch that has finished."""
+        parts = [f"epoch {row['epoch']}/{self._epochs}"]
+        parts += [f"{name} {row[name]:.4f}" for name in ("loss", "val_loss") if name in row]
+        self.console.print("  ".join(parts) + f"  {row['seconds']:.1f} s")
 
-    def show_result(self, record, examples, folder) -> None:
-        """Prints the score beside its baselines, a few examples, and where everything is."""
-        if record.status == "ok":
-            self._scores(record)
-            self._examples(examples)
+    def show_result(
+        self, record: "Record", examples: Sequence[Mapping[str, Any]], folder: pathlib.Path
+    ) -> None:
+        """Prints the score next to the baselines, a few examples, and the path of the run."""
+        if record.headline is not None and record.status == "ok":
+            self._show_scores(record, record.headline)
+            self._show_examples(examples)
         total = sum(record.seconds.values())
         self.console.print(
-            f"{record.status}, {total:.0f} s, written to {folder}", markup=False, soft_wrap=True
+            f"{record.status}, {total:.0f} s, saved to {folder}", markup=False, soft_wrap=True
         )
 
     def note(self, text: str) -> None:
         """Prints a line about the run as a whole."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def show_heading(self, name: str) -> None:
-        """Prints the name of the task that follows."""
+    def show_heading(self, task: str) -> None:
+        """Prints the name of the task that starts next."""
         self.console.print()
-        self.console.rule(f"[bold]{escape(name)}[/bold]", align="left")
+        self.console.rule(f"[bold]{escape(task)}[/bold]", align="left")
 
-    def show_summary(self, records) -> None:
-        """Prints two lines for each of several runs: one of all is too wide for 80 columns."""
+    def show_summary(self, records: Sequence["Record"]) -> None:
+        """Prints a table with two lines per run: one line would not fit into 80 columns."""
         table = Table(box=None, pad_edge=False, title="all on the test split", title_justify="left")
         for name in ("task, topology", "data set, headline"):
             table.add_column(name)
         for name in ("value", "best baseline", "seconds"):
             table.add_column(name, justify="right")
         for record in records:
-            name, value, baseline = record.status, "", ""
-            if record.status == "ok":
-                headline = record.headline
+            metric, value, baseline = record.status, "", ""
+            headline = record.headline
+            if headline is not None and record.status == "ok":
                 best = max if headline["higher_is_better"] else min
-                name, value = headline["name"], f"[bold]{headline['value']:.3f}[/bold]"
+                metric, value = headline["name"], f"[bold]{headline['value']:.3f}[/bold]"
                 baseline = f"{best(record.baselines.values()):.3f}"
-            seconds = f"{sum(record.seconds.values()):.0f}"
-            place = f"{escape(record.dataset)}\n[dim]{name}[/dim]"
             task = f"[bold]{escape(record.task)}[/bold]\n[dim]{record.topology}[/dim]"
-            table.add_row(task, place, value, baseline, seconds)
+            dataset = f"{escape(record.dataset)}\n[dim]{metric}[/dim]"
+            seconds = f"{sum(record.seconds.values()):.0f}"
+            table.add_row(task, dataset, value, baseline, seconds)
         self.console.print()
         self.console.print(table)
 
-    def _scores(self, record) -> None:
-        headline = record.headline
-        better = "higher" if headline["higher_is_better"] else "lower"
+    def _show_scores(self, record: "Record", headline: "Headline") -> None:
+        direction = "higher" if headline["higher_is_better"] else "lower"
         title = f"{record.task} · {record.dataset} · {record.cell}"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("on the test split")
-        table.add_column(f"{headline['name']}, {better} is better", justify="right")
+        table.add_column(f"{headline['name']}, {direction} is better", justify="right")
         table.add_row(f"[bold]{record.cell}[/bold]", f"[bold]{headline['value']:.3f}[/bold]")
         for name, value in record.baselines.items():
             table.add_row(f"baseline: {name}", f"{value:.3f}")
         self.console.print()
         self.console.print(table)
 
-    def _examples(self, examples) -> None:
+    def _show_examples(self, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in choose_examples(examples):
-            mark = "[green]right[/green]" if example["right"] else "[red]wrong[/red]"
+            mark = "[green]correct[/green]" if example["right"] else "[red]wrong[/red]"
             self.console.print(f"\n{mark}  {escape(example['source'])}")
             self.console.print(f"    → {escape(example['output'])}")
             if not example["right"]:
@@ -143,12 +157,12 @@ class Display:
         self.console.print()
 
 
-def choose_examples(examples) -> list:
-    """Returns the first few examples, with a wrong one and a right one among them if there are."""
+def choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the first few examples, including a correct and a wrong one if there are any."""
     chosen = list(examples[:SHOWN_EXAMPLES])
-    for kind in (True, False):
-        if chosen and all(example["right"] is not kind for example in chosen):
-            found = next((example for example in examples if example["right"] is kind), None)
-            if found is not None:
-                chosen[-1] = found
+    for is_right in (True, False):
+        if chosen and all(example["right"] is not is_right for example in chosen):
+            match = next((example for example in examples if example["right"] is is_right), None)
+            if match is not None:
+                chosen[-1] = match
     return chosen

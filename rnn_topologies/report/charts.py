@@ -1,8 +1,9 @@
-"""The charts of the report, as Vega-Lite specifications made with Altair."""
+"""Charts of the report, as Vega-Lite specifications built with Altair."""
 
 import functools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -11,18 +12,24 @@ from rnn_topologies.tasks.errors import UserError
 
 from ..runs import store
 
-# Okabe and Ito's colours, to be told apart by all eyes, and darker or lighter ones after them.
+# The palette of Okabe and Ito (2008), safe for colour-blind readers, extended by further colours.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b4fa3")
 PALETTE += ("#5f6b6d", "#b5cf6b", "#e7969c", "#3182bd", "#31a354", "#756bb1", "#636363", "#9e9ac8")
-LEAST = 0.005  # attention below it is left blank: most of a map, and nothing to see
-START, END = "\u25b6", "\u25a0"  # in place of the tokens, which are too wide for an axis
-MOST_CURVES = 2000  # points of a curve
-MOST_RUNS = 10  # curves of one row of the table
+MIN_ATTENTION = 0.005  # smaller weights are omitted: most cells of a map, and invisible
+START, END = (
+    "\u25b6",
+    "\u25a0",
+)  # shown for the start and end tokens, which are too wide for an axis
+MAX_POINTS = 2000  # of a learning curve
+MAX_RUNS = 10  # learning curves per row of the table
 NO_DATA = alt.Data(values=[])
+
+Spec = dict[str, Any]  # a Vega-Lite specification
+Explanation = Mapping[str, Any]  # see `Task.explain`
 
 
 def class_colour(number: int) -> str:
-    """Returns a colour for the class or line of that number."""
+    """Returns the colour of a class or line by its number."""
     return PALETTE[number % len(PALETTE)]
 
 
@@ -34,51 +41,41 @@ def vega_bundle() -> str:
     return vl_convert.javascript_bundle()
 
 
-def _spec(chart, description: str, values: list[dict]) -> dict:
-    """Returns the specification of a chart that was made without its data.
+def _spec(chart: Any, description: str, values: list[dict[str, Any]]) -> Spec:
+    """Returns the specification of a chart that was built with `NO_DATA`, with its data.
 
-    Altair would check every value of them against the schema of Vega-Lite, for minutes.
+    The data are added last: Altair would validate every value against the schema of Vega-Lite,
+    which takes minutes.
     """
-    ink = "currentColor"  # of the page: it is dark in the light and light in the dark
-    axis = {"labelColor": ink, "titleColor": ink, "tickColor": ink, "domainColor": ink}
-    axis |= {"gridOpacity": 0.25, "labelLimit": 220}
+    text_colour = "currentColor"  # follows the light or dark theme of the page
+    labels = {"labelColor": text_colour, "titleColor": text_colour, "labelLimit": 220}
+    lines = {"tickColor": text_colour, "domainColor": text_colour, "gridOpacity": 0.25}
     config = {
-        "axis": axis,
-        "legend": {"labelColor": ink, "titleColor": ink, "labelLimit": 220},
+        "axis": labels | lines,
+        "legend": labels,
         "view": {"stroke": None},
         "background": "transparent",
         "font": "system-ui, sans-serif",
     }
     spec = chart.properties(description=description).to_dict()
-    spec |= {"config": config, "data": {"values": values}}
-    return spec
+    return spec | {"config": config, "data": {"values": values}}
 
 
-def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | None:
-    """Returns the loss of every epoch of runs, or None if they kept none.
+def _line_colours(names: Sequence[str]) -> alt.Scale:
+    return alt.Scale(domain=list(names), range=[class_colour(n) for n in range(len(names))])
+
+
+def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> Spec | None:
+    """Returns a chart of training and validation loss by epoch; None if no run recorded epochs.
 
     Args:
         rows: key, name and runs of each row of the table.
     """
-    points = []
-    for key, name, runs in rows:
-        for _, run in runs.head(MOST_RUNS).iterrows():
-            place = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
-            try:
-                epochs = store.read_epochs(run["folder"])
-            except UserError as error:
-                warnings.warn(f"skipping the epochs of {run['folder']}: {error}", stacklevel=2)
-                continue
-            for epoch in epochs[:: max(1, len(epochs) // MOST_CURVES)]:
-                for part, column in (("training", "loss"), ("validation", "val_loss")):
-                    if column in epoch:
-                        points.append(
-                            {**place, "epoch": epoch["epoch"], "of": part, "loss": epoch[column]}
-                        )
+    points = _curve_points(rows)
     if not points:
         return None
     names = list(dict.fromkeys(point["row"] for point in points))
-    chosen = alt.param(name="chosen", value="")
+    selected = alt.param(name="selected", value="")
     chart = (
         alt.Chart(NO_DATA)
         .mark_line(point=alt.OverlayMarkDef(size=30), strokeWidth=1.5)
@@ -88,34 +85,54 @@ def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> dict | Non
             color=alt.Color(
                 "row:N",
                 title=None,
-                scale=alt.Scale(domain=names, range=[class_colour(n) for n in range(len(names))]),
+                scale=_line_colours(names),
                 legend=alt.Legend(orient="top", columns=2),
             ),
             strokeDash=alt.StrokeDash(
-                "of:N",
+                "split:N",
                 title=None,
                 scale=alt.Scale(domain=["training", "validation"], range=[[4, 3], [1, 0]]),
                 legend=None,
             ),
             detail="run:N",
-            tooltip=["run:N", "of:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f")],
+            tooltip=["run:N", "split:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f")],
         )
-        .transform_filter("chosen === '' || datum.key === chosen")
-        .add_params(chosen)
+        .transform_filter("selected === '' || datum.key === selected")
+        .add_params(selected)
         .properties(width="container", height=240)
     )
-    return _spec(
-        chart, "Loss of each epoch, in training and on validation, one line a run.", points
-    )
+    return _spec(chart, "Training and validation loss by epoch, one line per run.", points)
 
 
-def confusion_matrix(table: Mapping) -> dict:
-    """Returns how often each class (row) was taken for each (column)."""
+def _curve_points(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> list[dict[str, Any]]:
+    points = []
+    for key, name, runs in rows:
+        for _, run in runs.head(MAX_RUNS).iterrows():
+            labels = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
+            try:
+                epochs = store.read_epochs(run["folder"])
+            except UserError as error:
+                warnings.warn(f"skipping the epochs of {run['folder']}: {error}", stacklevel=2)
+                continue
+            for epoch in epochs[:: max(1, len(epochs) // MAX_POINTS)]:
+                for split, column in (("training", "loss"), ("validation", "val_loss")):
+                    if column in epoch:
+                        values = {"epoch": epoch["epoch"], "split": split, "loss": epoch[column]}
+                        points.append(labels | values)
+    return points
+
+
+def confusion_matrix(table: Mapping[str, Any]) -> Spec:
+    """Returns a heat map of the predicted class (column) for each true class (row).
+
+    Args:
+        table: `classes` and `counts`, one row of counts per true class.
+    """
     classes = table["classes"]
     cells = [
-        {"true": truth, "predicted": guess, "count": count, "share": count / max(1, sum(row))}
-        for truth, row in zip(classes, table["counts"], strict=True)
-        for guess, count in zip(classes, row, strict=True)
+        {"true": true, "predicted": predicted, "count": count, "share": count / max(1, sum(row))}
+        for true, row in zip(classes, table["counts"], strict=True)
+        for predicted, count in zip(classes, row, strict=True)
         if count
     ]
     side = max(180, min(480, 32 * len(classes)))
@@ -124,7 +141,7 @@ def confusion_matrix(table: Mapping) -> dict:
         y=alt.Y("true:N", sort=classes, scale=alt.Scale(domain=classes), title="true"),
         tooltip=["true:N", "predicted:N", "count:Q", alt.Tooltip("share:Q", format=".1%")],
     )
-    heat = base.mark_rect().encode(
+    heat_map = base.mark_rect().encode(
         color=alt.Color(
             "share:Q",
             title="share of the true class",
@@ -132,100 +149,100 @@ def confusion_matrix(table: Mapping) -> dict:
             legend=alt.Legend(format="%", orient="top"),
         )
     )
-    chart = heat
+    chart = heat_map
     if len(classes) <= 12:
-        ink = alt.condition("datum.share > 0.5", alt.value("white"), alt.value("black"))
-        chart = heat + base.mark_text(fontSize=10).encode(text="count:Q", color=ink)
+        text_colour = alt.condition("datum.share > 0.5", alt.value("white"), alt.value("black"))
+        counts = base.mark_text(fontSize=10).encode(text="count:Q", color=text_colour)
+        chart = heat_map + counts
     chart = chart.properties(width=side, height=side)
-    return _spec(
-        chart, "Confusion matrix: how often each true class was predicted as each class.", cells
-    )
+    return _spec(chart, "Confusion matrix: predicted classes by true class.", cells)
 
 
-def _pieces(texts: Iterable[str]) -> list[str]:
-    """Returns labels that differ, in their order: a piece may come twice."""
-    return [f"{number}\t{text}" for number, text in enumerate(texts)]
+def _unique_labels(tokens: Iterable[str]) -> list[str]:
+    """Returns labels for tokens that may repeat: Vega merges axis positions of the same name."""
+    return [f"{index}\t{token}" for index, token in enumerate(tokens)]
 
 
-def _labels(size: int = 11) -> dict:
-    shown = "split(datum.label, '\\t')[1]"
-    for piece, mark in ((" ", "\u2423"), ("<start>", START), ("<end>", END)):
-        shown = f"replace({shown}, '{piece}', '{mark}')"
-    return {"labelExpr": shown, "labelFontSize": size, "labelAngle": 0, "ticks": False}
+def _token_axis(*, slanted: bool = False) -> dict[str, Any]:
+    """Returns an axis for `_unique_labels` that shows the tokens only."""
+    token = "split(datum.label, '\\t')[1]"
+    for text, symbol in ((" ", "\u2423"), ("<start>", START), ("<end>", END)):
+        token = f"replace({token}, '{text}', '{symbol}')"
+    axis: dict[str, Any] = {"labelExpr": token, "labelFontSize": 11, "ticks": False}
+    return axis | ({"labelAngle": -45, "labelAlign": "right"} if slanted else {"labelAngle": 0})
 
 
-def attention_map(one: Mapping) -> dict:
-    """Returns where the model looked in what it read (columns) when it wrote each piece (rows)."""
-    read, written = _pieces(one["steps"]), _pieces(one["written"])
+def attention_map(explanation: Explanation) -> Spec:
+    """Returns a heat map of the attention to each input token (column) per output token (row)."""
+    read, written = explanation["steps"], explanation["written"]
+    columns, rows = _unique_labels(read), _unique_labels(written)
     cells = [
-        {"x": column, "y": row, "read": said, "written": wrote, "attention": weight}
-        for row, wrote, weights in zip(written, one["written"], one["attention"], strict=True)
-        for column, said, weight in zip(read, one["steps"], weights, strict=True)
-        if weight >= LEAST
+        {"x": column, "y": row, "input": input_token, "output": output_token, "attention": weight}
+        for row, output_token, weights in zip(rows, written, explanation["attention"], strict=True)
+        for column, input_token, weight in zip(columns, read, weights, strict=True)
+        if weight >= MIN_ATTENTION
     ]
-    wide = max(map(len, one["steps"]), default=0) > 2
-    below = _labels() | ({"labelAngle": -45, "labelAlign": "right"} if wide else {})
+    has_words = max(map(len, read), default=0) > 2
     chart = (
         alt.Chart(NO_DATA)
         .mark_rect()
         .encode(
-            x=alt.X("x:N", sort=read, scale=alt.Scale(domain=read), title="read", axis=below),
+            x=alt.X(
+                "x:N",
+                sort=columns,
+                scale=alt.Scale(domain=columns),
+                title="input",
+                axis=_token_axis(slanted=has_words),
+            ),
             y=alt.Y(
                 "y:N",
-                sort=written,
-                scale=alt.Scale(domain=written),
-                title=f"written ({END} end)",
-                axis=_labels(),
+                sort=rows,
+                scale=alt.Scale(domain=rows),
+                title=f"output ({END} end)",
+                axis=_token_axis(),
             ),
             color=alt.Color(
                 "attention:Q",
                 scale=alt.Scale(scheme="yellowgreenblue", domain=[0, 1]),
                 legend=alt.Legend(orient="top", gradientLength=100),
             ),
-            tooltip=["written:N", "read:N", alt.Tooltip("attention:Q", format=".3f")],
+            tooltip=["output:N", "input:N", alt.Tooltip("attention:Q", format=".3f")],
         )
-        .properties(width=(34 if wide else 14) * len(read), height=14 * len(written))
+        .properties(width=(34 if has_words else 14) * len(columns), height=14 * len(rows))
     )
-    return _spec(
-        chart, "Attention: for each piece written, how much weight each piece read had.", cells
-    )
+    return _spec(chart, "Attention weight of each input token for each output token.", cells)
 
 
-def class_probabilities(one: Mapping) -> dict:
-    """Returns the probability of the most probable classes after each piece that was read."""
-    read = _pieces(one["steps"])
+def class_probabilities(explanation: Explanation) -> Spec:
+    """Returns a chart of the probabilities of the most likely classes after each input token."""
+    tokens, classes = explanation["steps"], explanation["classes"]
+    steps = _unique_labels(tokens)
     points = [
-        {"step": step, "after": piece, "class": name, "probability": probability}
-        for step, piece, row in zip(read, one["steps"], one["probabilities"], strict=True)
-        for name, probability in zip(one["classes"], row, strict=True)
+        {"step": step, "after": token, "class": name, "probability": probability}
+        for step, token, row in zip(steps, tokens, explanation["probabilities"], strict=True)
+        for name, probability in zip(classes, row, strict=True)
     ]
-    wide = max(map(len, one["steps"]), default=0) > 7
-    axis = _labels() | ({"labelAngle": -45, "labelAlign": "right"} if wide else {})
+    has_long_tokens = max(map(len, tokens), default=0) > 7
     chart = (
         alt.Chart(NO_DATA)
         .mark_line(point=alt.OverlayMarkDef(size=40))
         .encode(
             x=alt.X(
                 "step:N",
-                sort=read,
-                scale=alt.Scale(domain=read),
-                title=f"read up to ({START} start, {END} end)",
-                axis=axis,
+                sort=steps,
+                scale=alt.Scale(domain=steps),
+                title=f"input so far ({START} start, {END} end)",
+                axis=_token_axis(slanted=has_long_tokens),
             ),
             y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color(
                 "class:N",
                 title=None,
-                scale=alt.Scale(
-                    domain=one["classes"],
-                    range=[class_colour(n) for n in range(len(one["classes"]))],
-                ),
+                scale=_line_colours(classes),
                 legend=alt.Legend(orient="right"),
             ),
             tooltip=["after:N", "class:N", alt.Tooltip("probability:Q", format=".3f")],
         )
-        .properties(width=max(260, 20 * len(read)), height=150)
+        .properties(width=max(260, 20 * len(steps)), height=150)
     )
-    return _spec(
-        chart, "Probability of the most probable classes after each piece that was read.", points
-    )
+    return _spec(chart, "Probability of the most likely classes after each input token.", points)

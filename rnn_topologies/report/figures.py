@@ -1,9 +1,10 @@
-"""Pictures of what models do, as matplotlib figures."""
+"""Plots of attention weights and class probabilities, as matplotlib figures."""
 
 import base64
 import io
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -11,19 +12,22 @@ from matplotlib.figure import Figure
 
 from rnn_topologies.tasks.errors import UserError
 
-HEAT = "YlGnBu"
-LEAST = 0.1  # a class that is never more probable is not drawn
-LONG = 7  # letters of a tick's label, from which on it is turned
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
+COLORMAP = "YlGnBu"
+MIN_PROBABILITY = 0.1  # classes that never reach it are not plotted
+MAX_UPRIGHT_LABEL = 7  # longer tick labels are rotated
+MAX_TICKS = 60
+IMAGES_PER_ROW = 7
+NO_EXPLANATION = "nothing to plot: the model has no attention"
 
-def colours(count: int) -> list:
-    """Returns colours that can be told apart, also by those who see red and green alike."""
-    names = ("tab10", 10) if count <= 10 else ("tab20", 20)
-    return [matplotlib.colormaps[names[0]](index % names[1]) for index in range(count)]
+Explanation = Mapping[str, Any]  # see `Task.explain`
 
 
 def save_figure(figure: Figure, path: str | pathlib.Path) -> None:
-    """Writes a figure into a file.
+    """Saves a figure to a file.
 
     Raises:
         UserError: the file cannot be written.
@@ -31,129 +35,150 @@ def save_figure(figure: Figure, path: str | pathlib.Path) -> None:
     try:
         figure.savefig(path, dpi=144, bbox_inches="tight", facecolor="white")
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
+        raise UserError(f"Cannot write {path}: {error}") from error
 
 
-def draw_explanations(inputs: Sequence[str], explanations: Sequence[Mapping]) -> Figure:
-    """Draws what a model did with each input, one under the other, see `Task.explain`."""
-    heights = [_height(one) for one in explanations]
+def draw_explanations(inputs: Sequence[str], explanations: Sequence[Explanation]) -> Figure:
+    """Plots the explanations of several inputs in one figure, one below the other.
+
+    Args:
+        inputs: the inputs as text, for the titles.
+        explanations: their explanations, see `Task.explain`.
+    """
+    heights = [_height(explanation) for explanation in explanations]
     figure = Figure(figsize=(10, sum(heights)), layout="constrained")
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for row, given, one in zip(rows, inputs, explanations, strict=True):
-        output = one["output"]
-        said = _runs(output) if isinstance(output, list) else output
-        row.suptitle(f"{shortened(given, 100)}\n→ {shortened(said, 130)}", fontsize=10, wrap=True)
-        if "grid" in one:
-            _places(row, one)
-        elif "attention" in one:
-            attention_map(row.subplots(), one["steps"], one["written"], one["attention"])
-        elif len(one.get("probabilities", ())) > 1:
-            _steps(row, one)
-        elif "classes" in one:
-            _bars(row, one)
-        elif "image" in one:
-            _show(row.subplots(), decode_png(one["image"]))
-        else:
-            axes = row.subplots()
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, "nothing to draw: the model has no attention", ha="center")
+    for row, text, explanation in zip(rows, inputs, explanations, strict=True):
+        output = explanation["output"]
+        if isinstance(output, list):
+            output = ", ".join(_without_repetitions(output))
+        row.suptitle(f"{_truncate(text, 100)}\n→ {_truncate(output, 130)}", fontsize=10, wrap=True)
+        _draw_explanation(row, explanation)
     return figure
 
 
-def _height(one: Mapping) -> float:
-    if "grid" in one:
-        return 1.0 + 1.9 * -(-(len(one["written"]) + 1) // 7)
-    if "attention" in one:
-        return 1.6 + 0.22 * len(one["written"])
-    return 4.0 if len(one.get("probabilities", ())) > 1 else 2.8
+def _draw_explanation(figure: "SubFigure", explanation: Explanation) -> None:
+    if "grid" in explanation:
+        _draw_attention_on_image(figure, explanation)
+    elif "attention" in explanation:
+        _draw_attention_map(figure.subplots(), explanation)
+    elif len(explanation.get("probabilities", ())) > 1:
+        _draw_probabilities_by_step(figure, explanation)
+    elif "classes" in explanation:
+        _draw_probability_bars(figure, explanation)
+    elif "image" in explanation:
+        _draw_image(figure.subplots(), decode_png(explanation["image"]))
+    else:
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, NO_EXPLANATION, ha="center")
 
 
-def shortened(text: str, length: int) -> str:
+def _height(explanation: Explanation) -> float:
+    """Returns the height of a plot in inches."""
+    if "grid" in explanation:
+        return 1.0 + 1.9 * -(-(len(explanation["written"]) + 1) // IMAGES_PER_ROW)
+    if "attention" in explanation:
+        return 1.6 + 0.22 * len(explanation["written"])
+    return 4.0 if len(explanation.get("probabilities", ())) > 1 else 2.8
+
+
+def _truncate(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _runs(labels: Sequence[str]) -> str:
-    kept = [label for index, label in enumerate(labels) if not index or labels[index - 1] != label]
-    return ", ".join(kept)
+def _without_repetitions(labels: Sequence[str]) -> list[str]:
+    return [label for index, label in enumerate(labels) if not index or labels[index - 1] != label]
 
 
 def decode_png(png: str) -> np.ndarray:
-    """Returns the pixels of a PNG file in base64."""
+    """Decodes a base64 PNG image to uint8 pixels (height, width, 3)."""
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"))
 
 
-def _show(axes, pixels, title: str = "") -> None:
+def _draw_image(axes: "Axes", pixels: np.ndarray, title: str = "") -> None:
     axes.imshow(pixels, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
 
 
-def attention_map(axes, read: Sequence[str], written: Sequence[str], weights) -> None:
-    """Draws where the model looked (columns) when it wrote each piece (rows)."""
-    image = axes.imshow(np.asarray(weights), cmap=HEAT, vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(read)), [visible(piece) for piece in read], fontsize=8)
-    if max(map(len, read), default=0) > LONG:
+def _draw_attention_map(axes: "Axes", explanation: Explanation) -> None:
+    """Draws the attention weight of each input token (column) for each output token (row)."""
+    read, written = explanation["steps"], explanation["written"]
+    image = axes.imshow(
+        np.asarray(explanation["attention"]), cmap=COLORMAP, vmin=0, vmax=1, aspect="auto"
+    )
+    axes.set_xticks(range(len(read)), [_show_whitespace(token) for token in read], fontsize=8)
+    if max(map(len, read), default=0) > MAX_UPRIGHT_LABEL:
         axes.tick_params(axis="x", rotation=60)
-    axes.set_yticks(range(len(written)), [visible(piece) for piece in written], fontsize=8)
-    axes.set_xlabel("read")
-    axes.set_ylabel("written")
+    axes.set_yticks(range(len(written)), [_show_whitespace(token) for token in written], fontsize=8)
+    axes.set_xlabel("input")
+    axes.set_ylabel("output")
     axes.figure.colorbar(image, ax=axes, label="attention", fraction=0.03, pad=0.01)
 
 
-def visible(piece: str) -> str:
-    """Returns a piece of text so that one sees it: a space is a mark of its own."""
-    return piece.replace(" ", "␣").replace("\n", "⏎") or "∅"
+def _show_whitespace(token: str) -> str:
+    """Replaces whitespace in a token by visible characters."""
+    return token.replace(" ", "␣").replace("\n", "⏎") or "∅"
 
 
-def _places(figure, one: Mapping) -> None:
-    """Draws the image, and over it where the model looked for each word."""
-    pixels, (rows, columns) = decode_png(one["image"]), one["grid"]
-    count = len(one["written"]) + 1
-    width = min(7, count)
-    axes = figure.subplots(-(-count // width), width, squeeze=False).ravel()
-    _show(axes[0], pixels, "image")
-    height, breadth = pixels.shape[:2]
-    for place, word, weights in zip(axes[1:], one["written"], one["attention"], strict=False):
-        _show(place, pixels, word)
-        grid = np.reshape(weights, (rows, columns))
-        place.imshow(
-            grid,
+def _draw_attention_on_image(figure: "SubFigure", explanation: Explanation) -> None:
+    """Draws the image, then for each word of the caption the image with its attention weights."""
+    pixels, (rows, columns) = decode_png(explanation["image"]), explanation["grid"]
+    words = explanation["written"]
+    count = len(words) + 1
+    images_per_row = min(IMAGES_PER_ROW, count)
+    axes = figure.subplots(-(-count // images_per_row), images_per_row, squeeze=False).ravel()
+    _draw_image(axes[0], pixels, "image")
+    height, width = pixels.shape[:2]
+    for word_axes, word, weights in zip(axes[1:], words, explanation["attention"], strict=False):
+        _draw_image(word_axes, pixels, word)
+        word_axes.imshow(
+            np.reshape(weights, (rows, columns)),
             cmap="inferno",
             alpha=0.6,
-            extent=(-0.5, breadth - 0.5, height - 0.5, -0.5),
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
             interpolation="bilinear",
         )
-    for place in axes[count:]:
-        place.set_axis_off()
+    for unused in axes[count:]:
+        unused.set_axis_off()
 
 
-def _steps(figure, one: Mapping) -> None:
-    """Draws the probability of each class after every step, and frames above them."""
-    probabilities, steps = np.asarray(one["probabilities"]), one["steps"]
-    has_frames = "image" in one
+def _draw_probabilities_by_step(figure: "SubFigure", explanation: Explanation) -> None:
+    """Plots the class probabilities after each step; of a clip, below its frames."""
+    probabilities, steps = np.asarray(explanation["probabilities"]), explanation["steps"]
+    has_frames = "image" in explanation
     axes = figure.subplots(1 + has_frames, 1, height_ratios=[1, 3] if has_frames else None)
     lines = axes[1] if has_frames else axes
     if has_frames:
-        _show(axes[0], decode_png(one["image"]))
-    for index, colour in enumerate(colours(len(one["classes"]))):
-        if probabilities[:, index].max() >= LEAST or index == probabilities[-1].argmax():
-            label = one["classes"][index]
-            lines.plot(probabilities[:, index], color=colour, label=label, marker=".")
-    kept = range(0, len(steps), -(-len(steps) // 60))
-    lines.set_xticks(kept, [visible(steps[index]) for index in kept], fontsize=8)
-    if max(map(len, steps)) > LONG:
+        _draw_image(axes[0], decode_png(explanation["image"]))
+    classes = explanation["classes"]
+    for index, (name, colour) in enumerate(zip(classes, _colours(len(classes)), strict=True)):
+        is_predicted = index == probabilities[-1].argmax()
+        if is_predicted or probabilities[:, index].max() >= MIN_PROBABILITY:
+            lines.plot(probabilities[:, index], color=colour, label=name, marker=".")
+    ticks = range(0, len(steps), -(-len(steps) // MAX_TICKS))
+    lines.set_xticks(ticks, [_show_whitespace(steps[index]) for index in ticks], fontsize=8)
+    if max(map(len, steps)) > MAX_UPRIGHT_LABEL:
         lines.tick_params(axis="x", rotation=60)
-    lines.set_xlim(-0.5, len(steps) - 0.5)  # each step under its frame
+    lines.set_xlim(-0.5, len(steps) - 0.5)  # aligns each step with its frame
     lines.set_ylim(-0.02, 1.02)
     lines.set_ylabel("probability")
     lines.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
 
 
-def _bars(figure, one: Mapping) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1, 2])
-    _show(left, decode_png(one["image"]))
-    right.barh(one["classes"][::-1], one["probabilities"][-1][::-1], color="#2a7fb8")
-    right.set_xlim(0, 1)
-    right.set_xlabel("probability")
+def _colours(count: int) -> list[Any]:
+    name, size = ("tab10", 10) if count <= 10 else ("tab20", 20)
+    return [matplotlib.colormaps[name](index % size) for index in range(count)]
+
+
+def _draw_probability_bars(figure: "SubFigure", explanation: Explanation) -> None:
+    image_axes, bar_axes = figure.subplots(1, 2, width_ratios=[1, 2])
+    _draw_image(image_axes, decode_png(explanation["image"]))
+    bar_axes.barh(
+        explanation["classes"][::-1], explanation["probabilities"][-1][::-1], color="#2a7fb8"
+    )
+    bar_axes.set_xlim(0, 1)
+    bar_axes.set_xlabel("probability")

@@ -1,11 +1,12 @@
-"""The report page: one HTML file that shows what all runs did, without a network."""
+"""The report: one HTML file about all runs that works offline."""
 
 import datetime
 import itertools
 import pathlib
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -17,11 +18,11 @@ from rnn_topologies.tasks.errors import UserError
 from ..runs import store, tables
 from . import charts
 
-HERE = pathlib.Path(__file__).parent
-NAME = "report.html"
-# What tables that somebody has changed lead to, when one does not fit the other.
-CLOSELY = 12  # rows of a data set, the best ones, of which more is shown than the table
-MISMATCHES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+TEMPLATES = pathlib.Path(__file__).parent
+FILE_NAME = "report.html"
+MAX_DETAILED_ROWS = 12  # per data set, the best ones; the others are in the table only
+# Raised when the files of a run have been modified and contradict each other.
+INCONSISTENT = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 def write_report(
@@ -31,7 +32,7 @@ def write_report(
 
     Args:
         results_dir: a results folder, or a folder of run folders.
-        path: of the file; `report.html` in the results folder by default.
+        path: the file to write; by default `report.html` in `results_dir`.
 
     Raises:
         UserError: there are no runs, or the file cannot be written.
@@ -39,125 +40,144 @@ def write_report(
     runs = store.load_runs(results_dir)
     if runs.empty:
         raise UserError(f"There are no runs in {results_dir}. Train one: runner.py --task NAME.")
-    path = pathlib.Path(path) if path else pathlib.Path(results_dir) / NAME
+    path = pathlib.Path(path) if path else pathlib.Path(results_dir) / FILE_NAME
     check_writable(path.parent, str(path.parent))
     path.write_text(render_report(runs), "utf-8")
     return path
 
 
 def render_report(runs: pd.DataFrame) -> str:
-    """Returns the report of runs as `results.load` returns them, as one HTML page."""
+    """Returns the report as an HTML page.
+
+    Args:
+        runs: the result of `store.load_runs`.
+    """
     summary = tables.summarize_runs(runs)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {
-        "score": tables.format_score,
-        "number": tables.format_number,
-        "whole": tables.format_count,
-    }
+    environment.filters |= {"score": tables.format_score, "count": tables.format_count}
     rank = summary.groupby(tables.GROUP).cumcount()
     by_id = runs.set_index("run_id", drop=False)
-    rows = [_Row(index, row, by_id, rank[index] < CLOSELY) for index, row in summary.iterrows()]
+    rows = [
+        _Row(f"row{index}", row, by_id, has_details=rank[index] < MAX_DETAILED_ROWS)
+        for index, row in summary.iterrows()
+    ]
     return environment.get_template("page.html").render(
         groups=_groups(rows),
-        runs=len(runs),
+        run_count=len(runs),
         not_ok=int((runs["status"] != "ok").sum()),
-        when=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         vega=_script(charts.vega_bundle()),
-        own=_script((HERE / "page.js").read_text("utf-8")),
+        page_script=_script((TEMPLATES / "page.js").read_text("utf-8")),
         nonce=secrets.token_urlsafe(),
-        style=markupsafe.Markup((HERE / "page.css").read_text("utf-8")),
+        style=markupsafe.Markup((TEMPLATES / "page.css").read_text("utf-8")),
     )
 
 
 def _script(code: str) -> markupsafe.Markup:
-    """Code of ours and of Vega; an end tag in one of its strings must not end the element."""
+    """Marks trusted code as safe to embed; an end tag in a string must not end the element."""
     return markupsafe.Markup(code.replace("</script", "<\\/script"))
 
 
 class _Row:
-    """A row of the table and what there is to show of it."""
+    """A row of the table and the details below it.
 
-    def __init__(self, index: int, row: pd.Series, runs: pd.DataFrame, is_shown: bool):
-        self.key = f"row{index}"
+    Args:
+        key: identifies the row in the page.
+        row: a row of `tables.summarize_runs`.
+        runs: all runs by run id.
+        has_details: whether to show learning curves and examples.
+    """
+
+    def __init__(self, key: str, row: pd.Series, runs: pd.DataFrame, *, has_details: bool):
+        self.key = key
         self.row = row
-        self.is_shown = is_shown
+        self.has_details = has_details
         self.runs = runs.loc[row["run_ids"]]
         self.name = " · ".join(filter(None, (row["cell"], row["setting"])))
-        self.runs_of = tables.format_seeds(row)
+        self.seeds = tables.format_seeds(row)
         self.baselines = tables.format_baselines(row)
-        good = self.runs[self.runs["status"] == "ok"].sort_values("config/seed", kind="stable")
-        self.shown = Shown(good.iloc[0]) if is_shown and len(good) else None
+        ok = self.runs[self.runs["status"] == "ok"].sort_values("config/seed", kind="stable")
+        self.details = _RunDetails(ok.iloc[0]) if has_details and len(ok) else None
 
 
-class Shown:
-    """One run of a row, looked at closely: its confusion matrix, and examples right and wrong."""
+class _RunDetails:
+    """The confusion matrix of a run, and test examples that it got right and wrong."""
 
     def __init__(self, run: pd.Series):
         self.run_id, self.seed = run["run_id"], int(run["config/seed"])
-        self.confusion, self.examples = None, []
+        self.confusion: charts.Spec | None = None
+        self.examples: list[dict[str, Any]] = []
         folder = pathlib.Path(run["folder"])
         try:
-            self._look_at(folder)
-        except (UserError, *MISMATCHES) as error:
+            self._read(folder)
+        except (UserError, *INCONSISTENT) as error:
             warnings.warn(f"skipping the details of {folder}: {error!r}", stacklevel=2)
 
-    def _look_at(self, folder: pathlib.Path) -> None:
+    def _read(self, folder: pathlib.Path) -> None:
         confusion = store.read_record(folder).tables.get("confusion")
         if confusion:
             self.confusion = charts.confusion_matrix(confusion)
         samples = store.read_json_lines(folder, store.SAMPLES)
         self.examples = [
-            _example(samples[one["index"]], one)
-            for one in store.read_json_lines(folder, store.EXPLANATIONS)
+            _example(samples[explanation["index"]], explanation)
+            for explanation in store.read_json_lines(folder, store.EXPLANATIONS)
         ]
 
 
-def _example(sample: dict, one: dict) -> dict:
+def _example(sample: Mapping[str, Any], explanation: charts.Explanation) -> dict[str, Any]:
     """Returns what the page shows of a test example."""
-    kind = _kind(one)
-    shown = {
-        "kind": kind,
-        "right": sample["right"],
-        "source": sample["source"],
-        "output": sample["output"],
-        "target": sample["target"],
-        "image": one.get("image"),
-    }
+    kind = _example_kind(explanation)
+    example = {name: sample[name] for name in ("right", "source", "output", "target")}
+    example |= {"kind": kind, "image": explanation.get("image")}
     if kind == "attention":
-        shown["chart"] = charts.attention_map(one)
+        example["chart"] = charts.attention_map(explanation)
     elif kind == "steps":
-        shown["chart"] = charts.class_probabilities(one)
+        example["chart"] = charts.class_probabilities(explanation)
     elif kind == "clip":
-        names = one["classes"]
-        sure = [max(row) for row in one["probabilities"]]
-        shown["bars"] = {
+        names = explanation["classes"]
+        confidences = [max(row) for row in explanation["probabilities"]]
+        example["bars"] = {
             "true": _segments([names[label] for label in sample["labels"]], names),
-            "predicted": _segments(one["output"], names, sure),
+            "predicted": _segments(explanation["output"], names, confidences),
         }
-    elif kind == "image" and "classes" in one:
-        shown["probabilities"] = list(zip(one["classes"], one["probabilities"][-1], strict=True))
-    return shown
+    elif kind == "image" and "classes" in explanation:
+        example["probabilities"] = list(
+            zip(explanation["classes"], explanation["probabilities"][-1], strict=True)
+        )
+    return example
 
 
-def _kind(one: dict) -> str:
-    if isinstance(one["output"], list):
+def _example_kind(explanation: charts.Explanation) -> str:
+    if isinstance(explanation["output"], list):
         return "clip"
-    if "image" in one:
+    if "image" in explanation:
         return "image"
-    if "attention" in one:
+    if "attention" in explanation:
         return "attention"
-    return "steps" if len(one.get("probabilities", ())) > 1 else "plain"
+    return "steps" if len(explanation.get("probabilities", ())) > 1 else "plain"
 
 
-def _segments(labels: Sequence[str], names: Sequence[str], sure: Sequence[float] = ()) -> list:
-    """Returns runs of one label: its name and colour, first and last frame, and how sure."""
-    found, start = [], 0
-    for label, run in itertools.groupby(labels):
-        end = start + len(list(run))
-        probability = sum(sure[start:end]) / (end - start) if sure else None
-        found.append(
+def _segments(
+    labels: Sequence[str], names: Sequence[str], confidences: Sequence[float] = ()
+) -> list[dict[str, Any]]:
+    """Merges consecutive frames with the same label into segments.
+
+    Args:
+        labels: the label of each frame.
+        names: all labels, in the order of their colours.
+        confidences: the probability of each frame's label, or empty.
+
+    Returns:
+        For each segment its label, colour, first and last frame (counted from 1), and mean
+        probability or None.
+    """
+    segments, start = [], 0
+    for label, frames in itertools.groupby(labels):
+        end = start + len(list(frames))
+        probability = sum(confidences[start:end]) / (end - start) if confidences else None
+        segments.append(
             {
                 "label": label,
                 "colour": charts.class_colour(names.index(label)),
@@ -167,27 +187,26 @@ def _segments(labels: Sequence[str], names: Sequence[str], sure: Sequence[float]
             }
         )
         start = end
-    return found
+    return segments
 
 
-def _groups(rows: Sequence[_Row]) -> list[dict]:
+def _groups(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """Returns the rows by task and data set, with their learning curves."""
-    found = []
-    for _, group in itertools.groupby(rows, key=lambda one: tuple(one.row[tables.GROUP])):
-        group = list(group)
-        first = group[0].row
-        found.append(
+    groups = []
+    for _, group in itertools.groupby(rows, key=lambda row: tuple(row.row[tables.GROUP])):
+        members = list(group)
+        detailed = [member for member in members if member.has_details]
+        first = members[0].row
+        groups.append(
             {
                 "task": first["task"],
                 "topology": first["topology"],
                 "dataset": first["dataset"],
                 "headline": first["headline"],
                 "direction": "lower" if first["higher_is_better"] is False else "higher",
-                "rows": group,
-                "hidden": sum(not one.is_shown for one in group),
-                "curves": charts.learning_curves(
-                    (one.key, one.name, one.runs) for one in group if one.is_shown
-                ),
+                "rows": members,
+                "detailed": len(detailed),
+                "curves": charts.learning_curves((m.key, m.name, m.runs) for m in detailed),
             }
         )
-    return found
+    return groups

@@ -177,7 +177,7 @@ def test_a_row_filters_the_page_by_mouse_and_by_keyboard(opened):
     assert [e.text for e in visible(opened, "h2")] == ["translation · data"]
     assert len(visible(opened, "article")) == 1
     assert button.get_attribute("aria-pressed") == "true"
-    assert "Only translation" in opened.find_element("id", "shown").text
+    assert "Showing translation" in opened.find_element("id", "filter").text
     opened.find_element("id", "show-all").send_keys(Keys.ENTER)
     assert [e.text for e in visible(opened, "h2")] == headings
     button.send_keys(Keys.SPACE)
@@ -210,7 +210,7 @@ def test_nothing_is_wider_than_the_window(opened, width):
 
 def test_runs_that_came_to_nothing_are_counted(page):
     written = page.read_text("utf-8")
-    assert "7 runs, 1 of them failed" in written
+    assert "7 runs (1 failed, diverged or interrupted)" in written
     assert re.search(r">2 \(\+1 not ok\)<", written)
 
 

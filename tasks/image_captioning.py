@@ -1,35 +1,36 @@
 """One-to-many: an image in, a sentence about it out.
 
-        caption    <start> y1 -> y2 -> y3       decoder: reads what it wrote,
-                      |     |     |     |       writes what comes next
+        caption    <start> y1 -> y2 -> y3       decoder: reads the words so far,
+                      |     |     |     |       predicts the next one
                      y1    y2    y3   <end>
                       |     |     |     |
-                      '-----'--.--'-----'  attention: a weighted look at every place
+                      '-----'--.--'-----'  attention: a weighted sum over all positions
                                |
-        image                  x           convolution: a vector for each place
+        image                  x           convolutions: one vector per position
 
-The image is seen once. It sets the decoder's first state, and from there on a word follows from
-the words before: so many as the decoder finds right, until it writes `<end>`.
+The image sets the initial state of the decoder. From there on, each word follows from the words
+before it, and the caption ends when the decoder generates `<end>`.
 
-Data: `scenes` (default), rendered pictures, see `tasks/datasets/scenes/`; `flickr8k` (Hodosh, Young
-and Hockenmaier, 2013; captions CC BY-SA 3.0, images for research only); any set of TensorFlow
-Datasets with images and captions, such as `coco_captions`; your own images.
+Data: `scenes` (default), rendered images, see `tasks/data/sources/scenes/`; `flickr8k` (Hodosh,
+Young and Hockenmaier, 2013; captions CC BY-SA 3.0, images for research only); any data set of
+TensorFlow Datasets with images and captions, such as `coco_captions`; your own images.
 
-One example by hand, by words (0 pads, 1 starts, 2 ends, 3 is for rare words):
+One example by hand, with words as tokens (0 is padding, 1 the start, 2 the end, 3 a rare word):
 
     image      48 x 48 pixels: a large red cross in the middle, a small blue circle below it
     caption    "a large red cross is above a small blue circle"
-    previous   what the decoder reads     1 4 14 9 11 7 27 4 19 8 12
-    following  what it shall answer       4 14 9 11 7 27 4 19 8 12 2
+    previous   what the decoder reads       1 4 12 16 8 5 33 4 14 18 9
+    following  what it should predict       4 12 16 8 5 33 4 14 18 9 2
 
-In training the decoder reads the true caption, one step late (teacher forcing), and all captions
-of an image in one step. When it is tested, it reads its own words instead. Every score here is of
-such free writing; only the loss and the perplexity are teacher-forced, and say so.
+In training the decoder reads the true caption, shifted by one step (teacher forcing), and one
+encoding of an image serves several captions. At test time the decoder reads its own words instead.
+All scores are of these free-running captions, except cross entropy, perplexity and token accuracy,
+which are teacher-forced.
 
-Headline: for scenes exact meaning, the fraction of test images whose caption names all that is
-there, and nothing else, and says nothing false (it is parsed and compared with the scene);
-otherwise BLEU-4. `unseen/` marks figures of scenes with pairs of colour and shape that never come
-together in training. Expect, on two cores,
+Headline: for `scenes` exact meaning, the fraction of test images whose caption mentions everything
+in the scene, mentions nothing else and says nothing false (the caption is parsed and compared with
+the scene); otherwise BLEU-4. Metrics under `unseen/` are of scenes that contain a pair of colour
+and shape that never occurs in training. On two cores, expect
 
     python runner.py --task image_captioning                        0.91 to 0.98 in 3 minutes
     python runner.py --task image_captioning --dataset flickr8k     BLEU-4 8.7 in 25 minutes
@@ -39,18 +40,33 @@ import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from . import base
-from .data import vocabulary as text
 from .data.splits import SPLITS
+from .data.vocabulary import (
+    END,
+    PAD,
+    START,
+    TokenUnit,
+    Vocabulary,
+    build_vocabulary,
+    describe_vocabulary,
+)
 from .errors import UserError
 
+if TYPE_CHECKING:  # most of these modules import keras
+    from .data.batching import BucketedBatches
+    from .data.images import ImageResizer
+    from .data.source import Source
+    from .metrics.bootstrap import ScoreParts
+    from .models.image_captioner import ImageCaptioner
+
 BLEU = base.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
-PHOTOGRAPHS = {
+PHOTO_SETTINGS = {
     "epochs": 20,
     "batch_size": 32,
     "learning_rate": 2e-3,
@@ -68,11 +84,14 @@ PHOTOGRAPHS = {
     "label_smoothing": 0.1,
     "beam_size": 5,
 }
-SIDE = 16  # pixels a side by which images are compared for the nearest
+THUMBNAIL_SIDE = 16  # pixels per side at which the baseline compares images
 
 
 class Example(NamedTuple):
-    """An image of bytes (height, width, channels), its captions, and their tokens."""
+    """An image of bytes (height, width, channels), its captions, and their tokens.
+
+    `is_right` tells whether a caption is true and complete; None if that cannot be checked.
+    """
 
     name: str
     image: np.ndarray
@@ -86,96 +105,101 @@ class ImageCaptioningConfig(base.TaskConfig):
     """The settings of an image captioning run.
 
     Raises:
-        UserError: the settings do not go together.
+        UserError: a setting is invalid.
     """
 
-    bidirectional: bool = base.setting(False, "Not here: a decoder knows no later words.")
+    bidirectional: bool = base.setting(False, "Not supported: the decoder is autoregressive.")
     encoder: str | None = base.setting(
-        None, "Model of keras.applications to see with, pretrained. Default: trained from scratch."
+        None,
+        "Pretrained model of keras.applications that encodes the image. "
+        "Default: convolutions trained from scratch.",
     )
     attention: Literal["none", "dot", "additive"] = base.setting(
-        "dot", "How the decoder looks back at the image."
+        "dot", "Attention of the decoder to the image."
     )
-    layers: int = base.setting(1, "Recurrent layers of the decoder.", at_least=1, at_most=100)
-    embedding_size: int = base.setting(64, "Width of a token's vector.", at_least=1)
+    layers: int = base.setting(
+        1, "Number of recurrent layers of the decoder.", at_least=1, at_most=100
+    )
+    embedding_size: int = base.setting(64, "Size of the token embeddings.", at_least=1)
     filters: int = base.setting(
-        16, "Features of the first block of the convolution; further blocks double it.", at_least=1
+        16, "Filters of the first convolutional block; each further block doubles them.", at_least=1
     )
-    feature_size: int = base.setting(256, "Width of the vector of an image.", at_least=1)
+    feature_size: int = base.setting(256, "Size of the feature vector of an image.", at_least=1)
     dropout: float = base.setting(
         0.0,
-        "Fraction dropped of the image's vector, embeddings, between layers, of the readout.",
+        "Dropout rate for the feature vector, embeddings, between layers and for the readout.",
         at_least=0,
         below=1,
     )
-    tokens: text.TokenUnit = base.setting("words", "What captions are cut into.")
+    tokens: TokenUnit = base.setting("words", "What captions are split into.")
     vocabulary_size: int = base.setting(
-        10_000, "Largest vocabulary of words or byte pairs.", at_least=1
+        10_000, "Maximum size of a vocabulary of words or byte pairs.", at_least=1
     )
     captions_per_image: int | None = base.setting(
         None,
-        "Captions of an image to learn in a step, drawn anew each time. Default: all.",
+        "Captions per image in a training step, drawn again every epoch. Default: all.",
         at_least=1,
     )
     image_size: int | None = base.setting(
-        None, "Resize images to this many pixels a side.", at_least=16
+        None, "Resize images to this many pixels per side.", at_least=16
     )
     random_translation: int = base.setting(
-        0, "Move training images by up to this many pixels.", at_least=0
+        0, "Shift training images at random by up to this many pixels.", at_least=0
     )
-    horizontal_flip: bool = base.setting(False, "Whether half of the training images are mirrored.")
-    beam_size: int = base.setting(1, "Hypotheses of the beam search; 1 is greedy.", at_least=1)
+    horizontal_flip: bool = base.setting(False, "Flip a random half of the training images.")
+    beam_size: int = base.setting(1, "Beams of the beam search; 1 decodes greedily.", at_least=1)
     length_penalty: float = base.setting(
-        1.0, "Exponent of the beam search's length penalty; 0 is none.", at_least=0
+        1.0, "Exponent of the length penalty of the beam search; 0 turns it off.", at_least=0
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.bidirectional:
             raise UserError(
-                "--bidirectional cannot be had in image_captioning: the recurrence writes, and a "
-                "decoder that is to write the next word cannot have read the words after it."
+                "--bidirectional is not supported in image_captioning: the decoder is "
+                "autoregressive, so it cannot read the words that follow."
             )
 
 
-def _scenes(config: ImageCaptioningConfig):
+def _read_scenes(config: ImageCaptioningConfig) -> "Source":
     from .data.sources import scenes
 
     return scenes.read_scenes()
 
 
-def _flickr8k(config: ImageCaptioningConfig):
+def _read_flickr8k(config: ImageCaptioningConfig) -> "Source":
     from .data import store
     from .data.sources.flickr8k import flickr8k_dataset_builder as builder
 
     return store.load_source(builder.Builder, config)
 
 
-def _public(config: ImageCaptioningConfig):
+def _read_tfds(config: ImageCaptioningConfig) -> "Source":
     from .data.sources import public
 
     return public.read_public_dataset(config, image=public.IMAGE, captions=public.CAPTIONS)
 
 
-def _files(config: ImageCaptioningConfig):
+def _read_files(config: ImageCaptioningConfig) -> "Source":
     from .data.files import images
 
     return images.read_image_captions(config.dataset)
 
 
 class ImageCaptioningTask(base.Task):
-    """Image captioning: a convolution, and a decoder that looks at it."""
+    """Image captioning: convolutions, and a decoder that attends to their feature map."""
 
     topology = base.Topology.ONE_TO_MANY
-    summary = "say what an image shows"
+    summary = "describe an image in a sentence"
     accuracy_name = "token_accuracy"
     default_dataset = "scenes"
-    preprocessors: ClassVar = {"caption": text.Vocabulary.from_json}
+    preprocessors: ClassVar[Mapping[str, Callable[[str], Any]]] = {"caption": Vocabulary.from_json}
     Config = ImageCaptioningConfig
-    datasets: ClassVar = {
+    config: ImageCaptioningConfig
+    datasets: ClassVar[Mapping[str, base.DatasetSpec]] = {
         "scenes": base.DatasetSpec(
             usage="scenes",
-            description="rendered pictures of coloured shapes, five captions each; unseen combinations",
+            description="rendered coloured shapes, five captions each; tests unseen combinations",
             settings={
                 "attention": "additive",
                 "layers": 2,
@@ -187,44 +211,47 @@ class ImageCaptioningTask(base.Task):
             headline=base.Headline(
                 "exact_meaning", True, "fraction of test captions that are true and complete"
             ),
-            read_source=_scenes,
+            read_source=_read_scenes,
         ),
         "flickr8k": base.DatasetSpec(
             usage="flickr8k",
-            description="8,000 photographs with five captions each",
-            settings=PHOTOGRAPHS,
+            description="8,000 photos, five captions each",
+            settings=PHOTO_SETTINGS,
             headline=BLEU,
-            read_source=_flickr8k,
+            read_source=_read_flickr8k,
         ),
         base.TFDS: base.DatasetSpec(
             usage="NAME of a TFDS set",
-            description="any with an image and captions: coco_captions, ...",
-            settings=PHOTOGRAPHS,
+            description="any with images and captions: coco_captions, ...",
+            settings=PHOTO_SETTINGS,
             headline=BLEU,
-            read_source=_public,
+            read_source=_read_tfds,
         ),
         base.FILES: base.DatasetSpec(
             usage="PATH",
-            description="a folder of images and captions.csv with image,caption",
-            settings=PHOTOGRAPHS,
+            description="a folder of images and captions.csv with columns image,caption",
+            settings=PHOTO_SETTINGS,
             headline=BLEU,
-            read_source=_files,
+            read_source=_read_files,
         ),
     }
 
     def load_data(self) -> base.Data:
-        from .data import images as pixels
+        from .data.images import ImageResizer
         from .data.source import CACHE_BYTES, LazyExamples
 
         source, config = self.load_source(), self.config
         captions = [caption for row in source.splits["train"] for caption in row["captions"]]
-        vocabulary = text.build_vocabulary(config.tokens, captions, config.vocabulary_size)
-        read = functools.partial(_example, pixels.ImageResizer(config.image_size), vocabulary)
+        vocabulary = build_vocabulary(config.tokens, captions, config.vocabulary_size)
+        resize = ImageResizer(config.image_size)
+        make_example = functools.partial(_make_example, resize, vocabulary)
         splits = {
-            name: LazyExamples(range(len(rows)), functools.partial(read, rows, name), CACHE_BYTES)
+            name: LazyExamples(
+                range(len(rows)), functools.partial(make_example, rows, name), CACHE_BYTES
+            )
             for name, rows in source.splits.items()
         }
-        shape = splits["train"][0].image.shape  # which the others have to have, too
+        image_shape = splits["train"][0].image.shape  # all other images must have this shape
         return base.Data(
             name=source.name,
             sha256=source.sha256,
@@ -232,13 +259,13 @@ class ImageCaptioningTask(base.Task):
             preprocessors={"caption": vocabulary},
             notes={
                 **source.notes,
-                "image_shape": list(shape),
+                "image_shape": list(image_shape),
                 "longest_caption": max(map(len, vocabulary.encode(captions))),
-                "vocabulary": text.describe_vocabulary(vocabulary),
+                "vocabulary": describe_vocabulary(vocabulary),
             },
         )
 
-    def build_model(self, data: base.Data):
+    def build_model(self, data: base.Data) -> "ImageCaptioner":
         from .models.image_captioner import ImageCaptioner
 
         config = self.config
@@ -253,76 +280,81 @@ class ImageCaptioningTask(base.Task):
             filters=config.filters,
             feature_size=config.feature_size,
             pretrained=config.encoder,
-            download=bool(data.splits),  # rebuilt from a run's folder, its own weights follow
+            download=bool(data.splits),  # without splits, a saved model is being rebuilt
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Example], data: base.Data, *, training: bool):
-        from .data import batching
-        from .data import images as pixels
+    def batches(
+        self, examples: Sequence[Example], data: base.Data, *, training: bool
+    ) -> "BucketedBatches":
+        from .data.batching import BucketedBatches
+        from .data.images import augment_images
 
-        most = max(len(example.tokens) for example in examples)
+        caption_count = max(len(example.tokens) for example in examples)
         if training and self.config.captions_per_image:
-            most = min(most, self.config.captions_per_image)
+            caption_count = min(caption_count, self.config.captions_per_image)
 
-        def collate(indices, pad, random):
-            chosen = [examples[index] for index in indices]
-            images = np.stack([example.image for example in chosen])
+        def collate(
+            indices: np.ndarray, pad: Callable[..., np.ndarray], random: np.random.Generator
+        ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+            batch = [examples[index] for index in indices]
+            images = np.stack([example.image for example in batch])
             if training:
-                images = pixels.augment_images(
+                images = augment_images(
                     images,
                     random,
                     random_translation=self.config.random_translation,
                     horizontal_flip=self.config.horizontal_flip,
                 )
-            captions = [example.tokens for example in chosen]
-            longest = 1 + max(len(tokens) for several in captions for tokens in several)
+            captions = [example.tokens for example in batch]
+            longest = 1 + max(len(tokens) for group in captions for tokens in group)
             if training:
-                captions = [_drawn(tokens, most, random) for tokens in captions]
+                captions = [_draw_captions(group, caption_count, random) for group in captions]
             previous, following = [], []
-            for several in captions:
-                missing = [[]] * (most - len(several))
-                previous += [[text.START, *tokens] for tokens in several] + missing
-                following += [[*tokens, text.END] for tokens in several] + missing
-            shape = (len(chosen), most, -1)
+            for group in captions:
+                missing = [[]] * (caption_count - len(group))
+                previous += [[START, *tokens] for tokens in group] + missing
+                following += [[*tokens, END] for tokens in group] + missing
+            shape = (len(batch), caption_count, -1)
             previous, following = (
-                pad(rows, text.PAD, min_length=longest).reshape(shape)
-                for rows in (previous, following)
+                pad(rows, PAD, min_length=longest).reshape(shape) for rows in (previous, following)
             )
-            weights = (following != text.PAD).astype("float32")
+            weights = (following != PAD).astype("float32")
             return {"image": images, "previous": previous}, following, weights
 
-        return batching.BucketedBatches(
+        return BucketedBatches(
             [max(map(len, example.tokens)) for example in examples],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
-        from .metrics import captions as caption_scores
+    def evaluate(self, model: "ImageCaptioner", split: str, data: base.Data) -> base.Evaluation:
+        from .metrics.captions import caption_signatures
 
-        forced = model.evaluate(
+        teacher_forced = model.evaluate(
             self.batches(data.splits[split], data, training=False), verbose=0, return_dict=True
         )
-        metrics, examples = self._written(model, split, data)
-        metrics["cross_entropy"] = forced["cross_entropy"]
-        metrics["perplexity"] = math.exp(min(forced["cross_entropy"], 700))
-        metrics["token_accuracy"] = forced["token_accuracy"]
-        for other in set(data.splits) - set(SPLITS):
-            apart, more = self._written(model, other, data)
-            metrics |= {f"{other}/{name}": value for name, value in apart.items()}
-            examples += more
+        metrics, examples = self._evaluate_captions(model, split, data)
+        metrics["cross_entropy"] = teacher_forced["cross_entropy"]
+        metrics["perplexity"] = math.exp(min(teacher_forced["cross_entropy"], 700))
+        metrics["token_accuracy"] = teacher_forced["token_accuracy"]
+        for extra_split in set(data.splits) - set(SPLITS):
+            extra_metrics, extra_examples = self._evaluate_captions(model, extra_split, data)
+            metrics |= {f"{extra_split}/{name}": value for name, value in extra_metrics.items()}
+            examples += extra_examples
         references = [example.captions for example in data.splits[split]]
-        return base.Evaluation(metrics, examples, caption_scores.caption_signatures(references))
+        return base.Evaluation(metrics, examples, caption_signatures(references))
 
-    def _written(self, model, split: str, data: base.Data) -> tuple[dict, list[dict]]:
-        """Returns the scores and the examples of freely written captions of a split."""
+    def _evaluate_captions(
+        self, model: "ImageCaptioner", split: str, data: base.Data
+    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Returns the metrics and rows of free-running captions for a split."""
         examples = data.splits[split]
-        best = self._write(
+        beams = self._generate(
             model, data, len(examples), lambda index: examples[index].image, self.config.beam_size
         )
-        outputs = [data.preprocessors["caption"].decode(beams)[0] for beams in best]
+        outputs = [data.preprocessors["caption"].decode(tokens)[0] for tokens in beams]
         rows = [
             {
                 "source": example.name,
@@ -337,17 +369,24 @@ class ImageCaptioningTask(base.Task):
         return self._scores(outputs, examples), rows
 
     def _scores(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
-        from .metrics import captions as caption_scores
+        from .metrics.captions import caption_scores
 
-        metrics = caption_scores.caption_scores(outputs, [e.captions for e in examples])
+        metrics = caption_scores(outputs, [example.captions for example in examples])
         if examples[0].is_right is not None:
-            right = [_is_right(output, e) for output, e in zip(outputs, examples, strict=True)]
+            right = [_is_right(*pair) for pair in zip(outputs, examples, strict=True)]
             metrics["exact_meaning"] = sum(right) / len(right)
         return metrics
 
-    def _write(self, model, data: base.Data, count: int, image: Callable, beam_size: int) -> list:
-        """Returns (beam_size, time) tokens for each image; `image(index)` is one of them."""
-        from .data import batching
+    def _generate(
+        self,
+        model: "ImageCaptioner",
+        data: base.Data,
+        count: int,
+        get_image: Callable[[int], np.ndarray],
+        beam_size: int,
+    ) -> list[np.ndarray]:
+        """Returns tokens (beam_size, time) for each of `count` images, the best beam first."""
+        from .data.batching import Batches
         from .models import compilation
         from .models.encoder_decoder import Generator
 
@@ -358,94 +397,114 @@ class ImageCaptioningTask(base.Task):
             length_penalty=self.config.length_penalty,
         )
         generator.compile(jit_compile=compilation.jit_compile())
-        images = batching.Batches(
+        batches = Batches(
             count,
-            lambda indices, _: (np.stack([image(index) for index in indices]),),
+            lambda indices, _: (np.stack([get_image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
-        return images.restore_order(generator.predict(images, verbose=0))
+        return batches.restore_order(generator.predict(batches, verbose=0))
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]
         counts = collections.Counter(caption for example in train for caption in example.captions)
-        frequent = counts.most_common(1)[0][0]
+        most_frequent = counts.most_common(1)[0][0]
         return {
-            "most frequent caption": self._scores([frequent] * len(test), test),
-            "caption of the nearest image": self._scores(_nearest(train, test), test),
+            "most frequent caption": self._scores([most_frequent] * len(test), test),
+            "caption of the nearest image": self._scores(_nearest_captions(train, test), test),
         }
 
-    def score_parts(self, examples, data: base.Data):
-        from .metrics import bootstrap
-        from .metrics import captions as caption_scores
+    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
+        from .metrics.bootstrap import bleu_parts
+        from .metrics.captions import caption_bleu, normalize_caption
 
         if self.dataset_spec.headline is not BLEU:
             return super().score_parts(examples, data)
-        outputs = [caption_scores.normalize_caption(example["output"]) for example in examples]
+        outputs = [normalize_caption(example["output"]) for example in examples]
         references = [
-            [caption_scores.normalize_caption(c) for c in e["references"]] for e in examples
+            [normalize_caption(caption) for caption in example["references"]]
+            for example in examples
         ]
-        return bootstrap.bleu_parts(caption_scores.caption_bleu(4), outputs, references)
+        return bleu_parts(caption_bleu(4), outputs, references)
 
-    def predict(self, model, raw_inputs: Sequence, data: base.Data) -> list[str]:
-        """Returns a caption of each image, an array of bytes or a path."""
+    def predict(
+        self, model: "ImageCaptioner", raw_inputs: Sequence[Any], data: base.Data
+    ) -> list[str]:
+        """Returns a caption for each image.
+
+        Args:
+            raw_inputs: images as arrays of bytes (height, width, channels), or their paths.
+        """
         best = self.n_best(model, raw_inputs, data, beam_size=self.config.beam_size)
         return [captions[0] for captions in best]
 
     def n_best(
-        self, model, raw_inputs: Sequence, data: base.Data, *, beam_size: int
+        self, model: "ImageCaptioner", raw_inputs: Sequence[Any], data: base.Data, *, beam_size: int
     ) -> list[list[str]]:
-        """Returns `beam_size` captions of each image, best first."""
-        images = self._fitted(raw_inputs, data)
-        written = self._write(model, data, len(images), images.__getitem__, beam_size)
-        return [data.preprocessors["caption"].decode(beams) for beams in written]
+        """Returns `beam_size` captions for each image, the best first."""
+        images = self._load_images(raw_inputs, data)
+        beams = self._generate(model, data, len(images), images.__getitem__, beam_size)
+        return [data.preprocessors["caption"].decode(tokens) for tokens in beams]
 
-    def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[np.ndarray]:
-        from .data import images as pixels
+    def _load_images(self, raw_inputs: Sequence[Any], data: base.Data) -> list[np.ndarray]:
+        from .data.images import ImageResizer, image_names
 
-        fit = pixels.ImageResizer(self.config.image_size, data.notes["image_shape"])
-        pairs = zip(raw_inputs, pixels.image_names(raw_inputs), strict=True)
-        return [fit(image, name) for image, name in pairs]
+        resize = ImageResizer(self.config.image_size, data.notes["image_shape"])
+        named_images = zip(image_names(raw_inputs), raw_inputs, strict=True)
+        return [resize(image, name) for name, image in named_images]
 
     def raw_input(self, example: Example) -> np.ndarray:
         return example.image
 
-    def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
+    def explain(
+        self, model: "ImageCaptioner", raw_inputs: Sequence[Any], data: base.Data
+    ) -> list[dict[str, Any]]:
         from .models import explanations
 
-        vocabulary, images = data.preprocessors["caption"], self._fitted(raw_inputs, data)
-        found = []
+        vocabulary, images = data.preprocessors["caption"], self._load_images(raw_inputs, data)
         beam_size = self.config.beam_size
-        written = self._write(model, data, len(images), images.__getitem__, beam_size)
-        for image, beams in zip(images, written, strict=True):
-            best = explanations.cut_after_end(beams[0])
-            one = {
+        beams = self._generate(model, data, len(images), images.__getitem__, beam_size)
+        explained = []
+        for image, tokens in zip(images, beams, strict=True):
+            best = explanations.cut_after_end(tokens[0])
+            explanation = {
                 "output": vocabulary.decode([best])[0],
                 "image": explanations.encode_png(image),
                 "written": vocabulary.token_texts(best),
             }
             weights = explanations.attention_weights(model, image, best)
             if weights is not None:
-                one |= {"attention": weights, "grid": list(model.position_embedding.grid)}
-            found.append(one)
-        return found
+                grid = list(model.position_embedding.grid)
+                explanation |= {"attention": weights, "grid": grid}
+            explained.append(explanation)
+        return explained
 
 
-def _example(fit, vocabulary, rows, split: str, index: int) -> Example:
+def _make_example(
+    resize: "ImageResizer",
+    vocabulary: Vocabulary,
+    rows: Sequence[Mapping[str, Any]],
+    split: str,
+    index: int,
+) -> Example:
     row = rows[index]
     name, captions = row.get("name") or f"{split} {index}", list(row["captions"])
-    return Example(
-        name, fit(row["image"], name), captions, vocabulary.encode(captions), row.get("is_right")
-    )
+    image, tokens = resize(row["image"], name), vocabulary.encode(captions)
+    return Example(name, image, captions, tokens, row.get("is_right"))
 
 
-def _drawn(captions: list, count: int, random: np.random.Generator) -> list:
-    """Returns so many of the captions at most, drawn without putting back."""
+def _draw_captions(
+    captions: list[list[int]], count: int, random: np.random.Generator
+) -> list[list[int]]:
+    """Returns at most `count` of the captions, drawn without replacement."""
     chosen = random.permutation(len(captions))[:count]
     return [captions[index] for index in chosen]
 
 
 def _is_right(output: str, example: Example) -> bool:
-    """Whether a caption is true and complete or, where nobody can tell, one of the references."""
+    """Whether a caption is true and complete or, if that cannot be checked, one of the references.
+
+    The comparison with the references ignores case and punctuation.
+    """
     from .metrics.captions import caption_words
 
     if example.is_right is not None:
@@ -453,19 +512,22 @@ def _is_right(output: str, example: Example) -> bool:
     return caption_words(output) in map(caption_words, example.captions)
 
 
-def _nearest(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """Returns for each test image the first caption of the training image nearest by its pixels.
+def _nearest_captions(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """Returns, for each test image, the first caption of the nearest training image.
 
-    Images are thinned out to 16 pixels a side; the distance is Euclid's.
+    Images are resized to 16 x 16 pixels and compared by Euclidean distance.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    known, asked = (np.stack([_thinned(e.image) for e in split]) for split in (train, test))
-    found = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(asked, return_distance=False)
-    return [train[int(index)].captions[0] for index in found[:, 0]]
+    train_pixels, test_pixels = (
+        np.stack([_thumbnail(example.image) for example in split]) for split in (train, test)
+    )
+    neighbors = NearestNeighbors(n_neighbors=1).fit(train_pixels)
+    nearest = neighbors.kneighbors(test_pixels, return_distance=False)
+    return [train[int(index)].captions[0] for index in nearest[:, 0]]
 
 
-def _thinned(image: np.ndarray) -> np.ndarray:
+def _thumbnail(image: np.ndarray) -> np.ndarray:
     from .data.images import ImageResizer
 
-    return ImageResizer(SIDE)(image, "").astype("float32").ravel()
+    return ImageResizer(THUMBNAIL_SIDE)(image, "").astype("float32").ravel()

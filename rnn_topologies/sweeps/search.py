@@ -1,61 +1,73 @@
-"""How a sweep chooses: what to try next, and what to give up."""
+"""Search algorithms of a sweep: what to try next (Optuna), and what to stop early (ASHA)."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from rnn_topologies import tasks
 from rnn_topologies.tasks.errors import UserError
 
+from ..runs.record import Record
 from . import plan
 
-GRACE = 2  # epochs before a run may be stopped as hopeless
-LOSS = "best_validation_loss"  # what runs are chosen by
+GRACE_PERIOD = 2  # epochs that every run gets before it may be stopped
+LOSS = "best_validation_loss"  # what runs are compared by
 
 
-def scheduler(asked: plan.Asked):
-    """Stops runs that after so many epochs are not among the best third.
+def asha_scheduler(spec: plan.SweepSpec) -> Any:
+    """Returns a Ray scheduler that stops runs outside the best third at exponential milestones.
 
     Reference: Li et al., 2020, "A system for massively parallel hyperparameter tuning" (ASHA).
     """
     from ray.tune.schedulers import ASHAScheduler
 
-    epochs = tasks.get_task(asked.tasks[0])({}).config.epochs
-    given = plan.values_of(asked, asked.tasks[0]).get("epochs")
-    most = max(given) if given else epochs
-    return ASHAScheduler(time_attr="epoch", max_t=most + 1, grace_period=GRACE, reduction_factor=3)
+    task = spec.tasks[0]
+    epochs = plan.parse_settings(spec, task).get("epochs")
+    max_epochs = int(max(epochs)) if epochs else tasks.get_task(task)({}).config.epochs
+    return ASHAScheduler(
+        time_attr="epoch", max_t=max_epochs + 1, grace_period=GRACE_PERIOD, reduction_factor=3
+    )
 
 
-def optuna(asked: plan.Asked, done):
-    """Returns a search that proposes settings after what earlier ones came to.
+def optuna_search(spec: plan.SweepSpec, finished: Sequence[Record]) -> Any:
+    """Returns a Ray search algorithm that suggests settings based on the results so far.
 
     Args:
-        asked: the sweep.
-        done: records of runs that it knows from the beginning.
+        spec: the sweep.
+        finished: records of its runs that finished before it was resumed.
+
+    Raises:
+        UserError: Optuna is not installed.
 
     Reference: Akiba et al., 2019, "Optuna: a next-generation hyperparameter optimization
     framework".
     """
     try:
-        import optuna as library
+        import optuna
         from ray.tune.search.optuna import OptunaSearch
     except ImportError as error:
-        raise UserError("--search optuna needs it: pip install 'rnn-topologies[sweep]'.") from error
-    library.logging.set_verbosity(library.logging.ERROR)
-    values = {"cell": list(asked.cells), **plan.values_of(asked, asked.tasks[0])}
-    space = {
-        name: _distribution(library.distributions, choices) for name, choices in values.items()
-    }
-    known = [record for record in done if "validation/loss" in record.metrics]
+        raise UserError(
+            "--search optuna needs Optuna: pip install 'rnn-topologies[sweep]'."
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    values = {"cell": list(spec.cells), **plan.parse_settings(spec, spec.tasks[0])}
+    space = {name: _distribution(choices) for name, choices in values.items()}
+    scored = [record for record in finished if "validation/loss" in record.metrics]
     return OptunaSearch(
         space,
         metric=LOSS,
         mode="min",
-        seed=len(done),  # the draws of an earlier call would come once more
-        points_to_evaluate=[{name: one.config[name] for name in space} for one in known] or None,
-        evaluated_rewards=[one.metrics["validation/loss"] for one in known] or None,
+        seed=len(finished),  # with the same seed, a resumed sweep would repeat suggestions
+        points_to_evaluate=[{name: record.config[name] for name in space} for record in scored]
+        or None,
+        evaluated_rewards=[record.metrics["validation/loss"] for record in scored] or None,
     )
 
 
-def _distribution(distributions, choices):
+def _distribution(choices: plan.Range | Sequence[Any]) -> Any:
+    from optuna import distributions
+
     if not isinstance(choices, plan.Range):
         return distributions.CategoricalDistribution(choices)
     if isinstance(choices.low, int):
-        return distributions.IntDistribution(*choices)
-    return distributions.FloatDistribution(*choices, log=True)
+        return distributions.IntDistribution(choices.low, int(choices.high))
+    return distributions.FloatDistribution(choices.low, choices.high, log=True)

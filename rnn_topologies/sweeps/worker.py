@@ -1,57 +1,63 @@
-"""One run of a sweep, in a process that Ray starts, on any of its nodes."""
+"""Runs one trial in a process that Ray starts, on any node of the cluster."""
 
-import contextlib
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..cli.progress import Display
+from ..runs import store
+from ..runs.record import FINAL_STATUSES, Record
+from ..training import checkpoint, environment
+from ..training.display import RunDisplay
 from .plan import Trial
+from .search import LOSS
 
 
-class Reporter(Display):
-    """Tells Ray of every epoch, and shows nothing.
+class EpochReporter(RunDisplay):
+    """Reports the losses of every epoch, and shows nothing.
 
     Args:
-        report: takes figures.
+        report: called with the figures of an epoch.
     """
 
-    def __init__(self, report: Callable[[Mapping[str, Any]], None]):
-        super().__init__()
+    def __init__(self, report: Callable[[dict[str, Any]], None]):
         self.report = report
         self.best = float("inf")
 
-    @contextlib.contextmanager
-    def stage(self, text, *, has_bars=False):
-        yield
+    def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
+        return nullcontext()
 
-    @contextlib.contextmanager
-    def training(self, epochs):
-        yield
+    def training(self, epochs: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
-    def show_epoch(self, row):
+    def start_epoch(self, number: int) -> None:
+        pass
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        pass
+
+    def show_epoch(self, row: Mapping[str, Any]) -> None:
         self.best = min(self.best, row["val_loss"])
-        figures = {"epoch": row["epoch"], "validation_loss": row["val_loss"]}
-        self.report(figures | {"best_validation_loss": self.best})
+        self.report({"epoch": row["epoch"], "validation_loss": row["val_loss"], LOSS: self.best})
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         pass
 
-    def show_result(self, record, examples, folder):
+    def show_result(
+        self, record: Record, examples: Sequence[Mapping[str, Any]], folder: pathlib.Path
+    ) -> None:
         pass
 
 
-def begin(backend: str, cores: int) -> None:
-    """Settles the backend and how many threads it may have, before anything is imported."""
+def set_up_backend(backend: str, cores: int) -> None:
+    """Selects the Keras backend and its number of threads. Call it before importing Keras."""
     os.environ["KERAS_BACKEND"] = backend
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(cores)
-    from ..training import environment
-
     environment.silence_tensorflow()
     if backend == "torch":
         import torch
@@ -59,47 +65,54 @@ def begin(backend: str, cores: int) -> None:
         torch.set_num_threads(cores)
 
 
-def work(trial: Trial, results_dir: pathlib.Path, report):
-    """Runs a trial, or goes on where another process was cut off, and returns its record."""
-    from ..runs import store
-    from ..runs.record import FINAL_STATUSES
-    from ..training import checkpoint, environment
-
+def run_trial(
+    trial: Trial, results_dir: pathlib.Path, report: Callable[[dict[str, Any]], None]
+) -> Record:
+    """Runs a trial, or resumes it if it was interrupted, and returns its record."""
     record = store.find_record(results_dir, trial.run_id)
     if record is not None and record.status in FINAL_STATUSES:
         return record
     if trial.settings.get("deterministic"):
         environment.make_deterministic(os.environ["KERAS_BACKEND"])
-    with environment.hide_native_output(sys.__stderr__):
+    with environment.hide_native_output(sys.__stderr__ or sys.stderr):
         from ..training import experiment
 
-    display = Reporter(report)
+    display = EpochReporter(report)
     if trial.run_id in checkpoint.unfinished_runs(results_dir):
         state = checkpoint.find_checkpoint(trial.run_id, results_dir)
-        return experiment.resume_experiment(state, display=display)[0]
-    return experiment.run_experiment(
-        trial.task,
-        trial.settings,
-        results_dir=results_dir,
-        display=display,
-        run_id=trial.run_id,
-    )[0]
+        record, _ = experiment.resume_experiment(state, display=display)
+    else:
+        record, _ = experiment.run_experiment(
+            trial.task,
+            trial.settings,
+            results_dir=results_dir,
+            display=display,
+            run_id=trial.run_id,
+        )
+    return record
 
 
-def work_apart(trial: Trial, collect, report):
-    """Runs a trial on a node that does not see the results folder, and sends the run's files.
+def run_trial_and_send(
+    trial: Trial,
+    send: Callable[[str, dict[str, bytes]], Any],
+    report: Callable[[dict[str, Any]], None],
+) -> Record:
+    """Runs a trial on a node that cannot access the results folder, and sends the run's files.
 
     Args:
-        collect: `(run_id, {name: content})`, brings the files to where they belong.
-    """
-    from ..runs import store
+        trial: the trial.
+        send: called with the run id and the content of each file by its relative path.
+        report: called with the figures of an epoch.
 
-    place = pathlib.Path(tempfile.mkdtemp(prefix="rnn-topologies-"))
+    Returns:
+        The record of the run.
+    """
+    results_dir = pathlib.Path(tempfile.mkdtemp(prefix="rnn-topologies-"))
     try:
-        record = work(trial, place, report)
-        folder = store.runs_folder(place) / trial.run_id
-        files = (path for path in folder.rglob("*") if path.is_file())
-        collect(trial.run_id, {str(path.relative_to(folder)): path.read_bytes() for path in files})
+        record = run_trial(trial, results_dir, report)
+        folder = store.runs_folder(results_dir) / trial.run_id
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        send(trial.run_id, {str(path.relative_to(folder)): path.read_bytes() for path in paths})
         return record
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(results_dir, ignore_errors=True)

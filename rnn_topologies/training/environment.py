@@ -39,7 +39,9 @@ def describe_environment() -> dict[str, Any]:
     backend = keras.backend.backend()
     device = _device_kind(backend)
     try:
-        kernel = native.instruction_set() if device == "cpu" and not native.fallback_reason() else None
+        kernel = (
+            native.instruction_set() if device == "cpu" and not native.fallback_reason() else None
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
     return {
@@ -119,7 +121,7 @@ def silence_tensorflow() -> None:
 
 @contextlib.contextmanager
 def hide_native_output(stream: TextIO) -> Iterator[None]:
-    """Hides what native code prints to a stream, unless an exception is raised.
+    """Hides what native code prints to a stream, unless an unexpected exception is raised.
 
     TensorFlow writes about its build and missing GPUs to standard error before it reads the
     setting that silences it.
@@ -130,6 +132,8 @@ def hide_native_output(stream: TextIO) -> Iterator[None]:
         os.dup2(buffer.fileno(), descriptor)
         try:
             yield
+        except (UserError, ModuleNotFoundError):  # reported in one line
+            raise
         except BaseException:
             buffer.seek(0)
             os.write(original, buffer.read())

@@ -10,22 +10,21 @@ import time
 
 import pytest
 
-from rnn_topologies import sweeps
 from rnn_topologies.runs import store
-from rnn_topologies.sweeps import plan, worker
+from rnn_topologies.sweeps import plan, tune, worker
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.training import checkpoint
 
 RUNNER = pathlib.Path(__file__).parents[2] / "runner.py"
 
 
-def asked(**changes) -> plan.Asked:
-    default = plan.Asked(
+def asked(**changes) -> plan.SweepSpec:
+    default = plan.SweepSpec(
         sweep_id="20260101T000000Z-sweep-abcd",
         tasks=["classification"],
         cells=["gru"],
         seeds=1,
-        given=[],
+        settings=[],
         search="grid",
         trials=3,
         stop_early=False,
@@ -39,8 +38,10 @@ def asked(**changes) -> plan.Asked:
 
 def test_a_grid_is_every_combination_once_seed_by_seed():
     given = ["units=8,16", "learning-rate=1e-3,1e-2", "dropout=0.1"]
-    found = plan.trials(
-        asked(tasks=["classification", "translation"], cells=["gru", "lstm"], seeds=3, given=given)
+    found = plan.list_trials(
+        asked(
+            tasks=["classification", "translation"], cells=["gru", "lstm"], seeds=3, settings=given
+        )
     )
     names = ("cell", "seed", "units", "learning_rate", "dropout")
     tried = {(one.task, *(one.settings[name] for name in names)) for one in found}
@@ -54,17 +55,20 @@ def test_a_grid_is_every_combination_once_seed_by_seed():
 
 
 def test_names_follow_from_what_a_run_is():
-    first, again = plan.trials(asked(given=["units=8"])), plan.trials(asked(given=["units=8"]))
+    first, again = (
+        plan.list_trials(asked(settings=["units=8"])),
+        plan.list_trials(asked(settings=["units=8"])),
+    )
     assert first == again
-    (other,) = plan.trials(asked(given=["units=9"]))
+    (other,) = plan.list_trials(asked(settings=["units=9"]))
     assert other.run_id != first[0].run_id
     assert first[0].run_id.startswith("20260101T000000Z-classification-gru-seed0-")
 
 
 def test_draws_are_the_same_for_every_cell_and_within_their_range():
     given = ["units=8..16", "learning_rate=1e-4..1e-1", "horizontal_flip=true,false"]
-    found = plan.trials(
-        asked(cells=["gru", "lstm"], seeds=2, search="random", trials=20, given=given)
+    found = plan.list_trials(
+        asked(cells=["gru", "lstm"], seeds=2, search="random", trials=20, settings=given)
     )
     assert len(found) == 80
     drawn = {}
@@ -78,62 +82,67 @@ def test_draws_are_the_same_for_every_cell_and_within_their_range():
     assert {one["horizontal_flip"] for one in first} == {True, False}
     assert sum(one["learning_rate"] < 1e-2 for one in first) > 8  # on a log scale
     assert all(len(f"{one['learning_rate']:.10g}".strip("0.")) <= 6 for one in first)
-    proposed = plan.of(asked(), {"cell": "gru", "learning_rate": 0.0012345678})
+    proposed = plan.trial_from_config(asked(), {"cell": "gru", "learning_rate": 0.0012345678})
     assert proposed.settings == {"seed": 0, "cell": "gru", "learning_rate": 0.00123}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"given": ["units"]}, "expected NAME=VALUE"),
-        ({"given": ["unit=3"]}, "Unknown setting of classification: 'unit'.*Did you mean 'units'"),
-        ({"given": ["units=big"]}, "--units must be an? int"),
-        ({"given": ["units=0"]}, "--units must be at least 1"),
-        ({"given": ["units=1", "units=2"]}, "given twice"),
-        ({"given": ["horizontal_flip=perhaps"]}, "--horizontal-flip must be true or false"),
-        ({"given": ["units=8..16"]}, "needs --search random"),
-        ({"given": ["seed=1"]}, "use --seeds"),
+        ({"settings": ["units"]}, "expected NAME=VALUE"),
+        (
+            {"settings": ["unit=3"]},
+            "Unknown setting of classification: 'unit'.*Did you mean 'units'",
+        ),
+        ({"settings": ["units=big"]}, "--units must be an? int"),
+        ({"settings": ["units=0"]}, "--units must be at least 1"),
+        ({"settings": ["units=1", "units=2"]}, "given twice"),
+        ({"settings": ["horizontal_flip=perhaps"]}, "--horizontal-flip must be true or false"),
+        ({"settings": ["units=8..16"]}, "needs --search random"),
+        ({"settings": ["seed=1"]}, "use --seeds"),
         ({"cells": ["lstmm"]}, "Unknown cell: 'lstmm'"),
         ({"tasks": ["translaton"]}, "Unknown task: 'translaton'"),
         ({"tasks": ["translation", "classification"], "stop_early": True}, "give one --task"),
-        ({"search": "optuna", "seeds": 2}, "leave --seeds out"),
+        ({"search": "optuna", "seeds": 2}, "omit --seeds"),
     ],
 )
 def test_mistakes_are_told_before_anything_starts(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        sweeps.run(asked(**changes), tmp_path)
+        tune.run_sweep(asked(**changes), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_sweep_is_found_again(tmp_path):
-    with pytest.raises(UserError, match="There is no sweep"):
-        plan.find("last", tmp_path)
-    plan.save(asked(), tmp_path)
-    later = asked(sweep_id="20260102T000000Z-sweep-0000", given=["units=8,16"])
-    plan.save(later, tmp_path)
-    assert plan.find("last", tmp_path) == plan.find("20260102", tmp_path) == later
+    with pytest.raises(UserError, match="No sweep"):
+        plan.find_sweep("last", tmp_path)
+    plan.save_sweep(asked(), tmp_path)
+    later = asked(sweep_id="20260102T000000Z-sweep-0000", settings=["units=8,16"])
+    plan.save_sweep(later, tmp_path)
+    assert plan.find_sweep("last", tmp_path) == plan.find_sweep("20260102", tmp_path) == later
     with pytest.raises(UserError, match="Unknown sweep"):
-        plan.find("2026", tmp_path)
+        plan.find_sweep("2026", tmp_path)
 
 
 def test_files_from_a_node_apart_become_a_run_folder(tmp_path):
-    sweeps.Collector("s", str(tmp_path)).receive("one", {"record.json": b"{}", "a/b": b"\0"})
+    tune.Collector("s", str(tmp_path)).receive("one", {"record.json": b"{}", "a/b": b"\0"})
     folder = tmp_path / "runs/one"
     assert (folder / "record.json").read_bytes() == b"{}"
     assert (folder / "a/b").read_bytes() == b"\0"
 
 
 def test_a_worker_runs_a_trial_once_and_reports_its_epochs(tmp_path):
-    (trial,) = plan.trials(asked(given=["units=4", "limit=60", "epochs=2"]))
+    (trial,) = plan.list_trials(asked(settings=["units=4", "limit=60", "epochs=2"]))
     told = []
-    record = worker.work(trial, tmp_path, told.append)
+    record = worker.run_trial(trial, tmp_path, told.append)
     assert (record.status, record.run_id) == ("ok", trial.run_id)
     assert [row["epoch"] for row in told] == [1, 2]
     assert told[1]["best_validation_loss"] == min(row["validation_loss"] for row in told)
-    assert worker.work(trial, tmp_path, told.append) == record
+    assert worker.run_trial(trial, tmp_path, told.append) == record
     assert len(told) == 2
     sent = {}
-    apart = worker.work_apart(trial, lambda name, files: sent.update({name: files}), told.append)
+    apart = worker.run_trial_and_send(
+        trial, lambda name, files: sent.update({name: files}), told.append
+    )
     assert apart.status == "ok"
     assert {"record.json", "weights.npz", "epochs.csv"} < set(sent[trial.run_id])
 
@@ -171,7 +180,7 @@ def test_a_sweep_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path):
         sweep("--resume", "last", tmp_path=tmp_path), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"({len(first)} were done before)" in done.stdout
+    assert f"({len(first)} already finished)" in done.stdout
     runs = store.load_runs(tmp_path)
     assert sorted(runs["cell"]) == ["gru", "gru", "simple_rnn", "simple_rnn"]
     assert set(runs["status"]) == {"ok"}
@@ -220,8 +229,8 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
         "    def watch():\n"
         "        while True:\n"
         "            module = sys.modules.get('rnn_topologies.training.loop')\n"
-        "            if module is not None and hasattr(module, 'Training'):\n"
-        "                module.Training.run = lambda self: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "            if module is not None and hasattr(module, 'Trainer'):\n"
+        "                module.Trainer.train_model = lambda self: os.kill(os.getpid(), signal.SIGKILL)\n"
         "                return\n"
         "            time.sleep(0.01)\n"
         "    threading.Thread(target=watch, daemon=True).start()\n"
@@ -236,10 +245,10 @@ def test_a_run_whose_process_dies_twice_is_recorded(tmp_path):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "failed: once more" in done.stdout
+    assert "failed, retrying" in done.stdout
     (folder,) = store.list_run_folders(place)
     record = store.read_record(folder)
-    assert (record.status, record.error) == ("failed", "the process died, twice")
+    assert (record.status, record.error) == ("failed", "the process died twice")
     assert json.loads((folder / "record.json").read_text())["config"]["limit"] == 100
     assert not checkpoint.unfinished_runs(place)
 
@@ -255,5 +264,5 @@ def test_what_ended_a_run_is_told():
         def __str__(self):
             return "a trace\nValueError: no such thing\n"
 
-    assert board._said(Raised()) == "ValueError: no such thing"
-    assert board._said(ray.exceptions.RayActorError()) == "the process died, twice"
+    assert board._describe(Raised()) == "ValueError: no such thing"
+    assert board._describe(ray.exceptions.RayActorError()) == "the process died twice"

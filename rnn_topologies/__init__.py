@@ -1,6 +1,6 @@
 """Five ways in which a recurrent network maps sequences to sequences, and their layers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load_run(run, *, results_dir="results", **settings):

@@ -1,14 +1,18 @@
-"""Lessons: small experiments that show how recurrent networks work, each in three minutes.
+"""Lessons: small experiments on how recurrent networks work, each at most three minutes long.
 
-A lesson is a module with a docstring and a `run(sheet)`; the runner finds it by its name.
+A lesson is a module of this package with a docstring and a function `run_lesson(sheet)`. It is
+named after its file: the lesson `long-memory` is in `long_memory.py`.
 """
 
 import importlib
 import json
 import pathlib
 import pkgutil
+import types
 from collections.abc import Sequence
+from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -18,73 +22,73 @@ from rnn_topologies.tasks.errors import UserError, unknown_name
 from ..report import figures
 
 
-def names() -> list[str]:
-    """Returns the names of all lessons: `long-memory` is in `long_memory.py`."""
+def lesson_names() -> list[str]:
+    """Returns the names of all lessons, sorted."""
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
-def summary(name: str) -> str:
+def lesson_summary(name: str) -> str:
     """Returns the first line of a lesson's docstring."""
-    return _module(name).__doc__.partition("\n")[0]
+    return (_lesson_module(name).__doc__ or "").partition("\n")[0]
 
 
-def _module(name: str):
-    if name not in names():
-        raise UserError(unknown_name("lesson", name, names()))
+def _lesson_module(name: str) -> types.ModuleType:
+    if name not in lesson_names():
+        raise UserError(unknown_name("lesson", name, lesson_names()))
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
-def run(name: str, results_dir: str | pathlib.Path, *, seed: int = 0) -> pathlib.Path:
-    """Runs a lesson and returns the folder with its pictures and figures.
+def run_lesson(name: str, results_dir: str | pathlib.Path, *, seed: int = 0) -> pathlib.Path:
+    """Runs a lesson and returns the folder with its pictures and numbers.
 
     Raises:
-        UserError: there is no such lesson, or the folder cannot be written.
+        UserError: the lesson does not exist, or the folder is not writable.
     """
-    module = _module(name)
+    module = _lesson_module(name)
     check_writable(results_dir, "--results-dir")
     sheet = Sheet(pathlib.Path(results_dir) / "lessons" / name, seed)
-    module.run(sheet)
+    module.run_lesson(sheet)
     sheet.close()
     return sheet.folder
 
 
 class Sheet:
-    """Where a lesson writes: tables on the screen, pictures and figures in its folder.
+    """Output of a lesson: text and tables on the console, pictures and numbers in a folder.
 
     Attributes:
-        seed: of everything that is drawn.
-        folder: of the pictures and of `figures.json`, which holds the numbers of the tables.
+        folder: where pictures are saved, and `figures.json` with the numbers of all tables.
+        seed: random seed of the lesson.
     """
 
     def __init__(self, folder: pathlib.Path, seed: int, console: Console | None = None):
         self.folder, self.seed = folder, seed
         self.console = console or Console(highlight=False)
-        self.figures = {}
+        self.tables: dict[str, list[dict[str, Any]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Prints a line of text."""
         self.console.print(text, markup=False)
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
-        """Prints a table, and keeps it for `figures.json`; numbers are shown with three places."""
-        shown = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Prints a table, floats with three decimals, and keeps its numbers for `figures.json`."""
+        printed = Table(title=name, title_justify="left", box=None, pad_edge=False)
         for column, value in zip(columns, rows[0], strict=True):
-            shown.add_column(column, justify="left" if isinstance(value, str) else "right")
+            printed.add_column(column, justify="left" if isinstance(value, str) else "right")
         for row in rows:
-            shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+            printed.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
         self.console.print()
-        self.console.print(shown)
-        self.figures[name] = [dict(zip(columns, row, strict=True)) for row in rows]
+        self.console.print(printed)
+        self.tables[name] = [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def picture(self, name: str, figure) -> None:
-        """Writes a figure as `<name>.png`."""
+    def add_picture(self, name: str, figure: Figure) -> None:
+        """Saves a figure as `<name>.png`."""
         figures.save_figure(figure, self.folder / f"{name}.png")
 
     def close(self) -> None:
-        """Writes the figures."""
-        text = json.dumps(self.figures, indent=1, ensure_ascii=False)
+        """Writes `figures.json` and prints what is in the folder."""
+        text = json.dumps(self.tables, indent=1, ensure_ascii=False)
         (self.folder / "figures.json").write_text(text + "\n", "utf-8")
-        names = ", ".join(sorted(path.name for path in self.folder.iterdir()))
-        self.console.print(f"\nin {self.folder}: {names}", soft_wrap=True)
+        files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
+        self.console.print(f"\nSaved in {self.folder}: {files}", soft_wrap=True)

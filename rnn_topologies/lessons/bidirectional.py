@@ -1,29 +1,49 @@
-"""Reading both ways: an answer that depends on what comes later.
+"""Bidirectional networks: the answer depends on what comes later.
 
     3:01:23 PM        is this character part of a time after noon?
 
-Times are written by Babel as Americans write them; every character is to be labelled "after
-noon" or not. Which it is, only the last two letters tell. A network that reads from left to
-right cannot know it before they come; one that reads both ways knows it from the first digit.
+Babel formats times the American way; the network labels every character as before or after noon.
+Only the last two letters decide. A network that reads from left to right cannot know the answer
+before it reaches them; one that reads in both directions knows it from the first character on.
 """
 
 import datetime
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnn_topologies import layers
 
+from . import Sheet
+
 UNITS = 16
 STEPS, BATCH = 300, 32
 SEEDS = 3
-KINDS = {"one direction": False, "both directions": True}
+NETWORKS = {"one direction": False, "both directions": True}  # bidirectional?
+COLORS = {"one direction": "#d55e00", "both directions": "#0072b2"}
 FORMATS = ("h:mm a", "h:mm:ss a", "EEEE h:mm a", "MMM d, h:mm a", "h 'o''clock' a")
 
 
+class LabeledTimes(NamedTuple):
+    """Times as text and as character ids, padded with 0.
+
+    Attributes:
+        texts: such as "May 10, 8:57 PM".
+        tokens: (batch, time), character ids from 1 on.
+        labels: (batch, time), 1 if the time is after noon, at all characters of a text.
+    """
+
+    texts: list[str]
+    tokens: np.ndarray
+    labels: np.ndarray
+
+
 class Tagger(keras.Model):
-    """Characters, an LSTM that reads one way or both, and a label for each character.
+    """An LSTM over characters, in one direction or both, and a logit for each character.
 
     Call arguments:
         tokens: (batch, time).
@@ -37,143 +57,157 @@ class Tagger(keras.Model):
         self.characters = characters
         layer = layers.LSTM(UNITS, return_sequences=True, name="recurrent")
         self.recurrent = layers.Bidirectional(layer) if bidirectional else layer
-        self.answer = keras.layers.Dense(1, name="answer")
+        self.head = keras.layers.Dense(1, name="head")
         self(np.zeros((1, 2), "int32"))
 
-    def read(self, tokens):
+    def one_hot(self, tokens: Any) -> Any:
         return keras.ops.one_hot(tokens, self.characters)
 
-    def call(self, tokens):
+    def call(self, tokens: Any) -> Any:
         mask = keras.ops.not_equal(tokens, 0)
-        return self.answer(self.recurrent(self.read(tokens), mask=mask))
+        return self.head(self.recurrent(self.one_hot(tokens), mask=mask))
 
 
-def phrases(random, count: int) -> tuple[list[str], np.ndarray]:
-    """Returns times as text, and whether each is after noon."""
+def sample_times(random: np.random.Generator, count: int) -> tuple[list[str], np.ndarray]:
+    """Returns random times as text, and for each one whether it is after noon."""
     from babel.dates import format_datetime
 
-    start, found, late = datetime.datetime(1950, 1, 1), [], []
+    start, texts, afternoon = datetime.datetime(1950, 1, 1), [], []
     for seconds, form in zip(
         random.integers(0, 100 * 365 * 86400, count), random.choice(FORMATS, count), strict=True
     ):
         moment = start + datetime.timedelta(seconds=int(seconds))
-        # CLDR puts a narrow space before AM and PM, which looks like nothing in a picture.
-        found.append(format_datetime(moment, form, locale="en_US").replace("\u202f", " "))
-        late.append(moment.hour >= 12)
-    return found, np.array(late, "float32")
+        # CLDR puts a narrow no-break space before AM and PM, which is invisible in a picture.
+        texts.append(format_datetime(moment, form, locale="en_US").replace("\u202f", " "))
+        afternoon.append(moment.hour >= 12)
+    return texts, np.array(afternoon, "float32")
 
 
-def run(sheet):
-    random = np.random.default_rng(sheet.seed)
-    alphabet = sorted(set("".join(phrases(np.random.default_rng(0), 2000)[0])))
-    numbers = {letter: number for number, letter in enumerate(alphabet, 1)}
+class TimeSampler:
+    """Draws labeled times."""
 
-    def encoded(count):
-        texts, late = phrases(random, count)
+    def __init__(self, seed: int):
+        self.random = np.random.default_rng(seed)
+        alphabet = sorted(set("".join(sample_times(np.random.default_rng(0), 2000)[0])))
+        self.ids = {character: number for number, character in enumerate(alphabet, 1)}
+
+    def sample(self, count: int) -> LabeledTimes:
+        texts, afternoon = sample_times(self.random, count)
         tokens = np.zeros((count, max(map(len, texts))), "int32")
         for row, text in enumerate(texts):
-            tokens[row, : len(text)] = [numbers[letter] for letter in text]
-        return texts, tokens, np.repeat(late[:, None], tokens.shape[1], axis=1)
+            tokens[row, : len(text)] = [self.ids[character] for character in text]
+        return LabeledTimes(texts, tokens, np.repeat(afternoon[:, None], tokens.shape[1], axis=1))
 
-    tested = encoded(500)
-    models, scores, rows = {}, {}, []
-    for name, bidirectional in KINDS.items():
-        runs = []
-        for number in range(SEEDS):
-            keras.utils.set_random_seed(sheet.seed + number)
-            model = Tagger(len(alphabet) + 1, bidirectional=bidirectional)
-            _train(model, encoded)
-            runs.append(_right(model, *tested[1:]))
+
+def run_lesson(sheet: Sheet) -> None:
+    sampler = TimeSampler(sheet.seed)
+    test = sampler.sample(500)
+    models, rows = {}, []
+    for name, bidirectional in NETWORKS.items():
+        correct = []
+        for offset in range(SEEDS):
+            keras.utils.set_random_seed(sheet.seed + offset)
+            model = Tagger(len(sampler.ids) + 1, bidirectional=bidirectional)
+            _train(model, sampler)
+            correct.append(_correct(model, test))
             models.setdefault(name, model)
-        scores[name] = np.nanmean(np.stack(runs), axis=1)
-        places = _by_place(tested[0], np.stack(runs))
-        weights = models[name].recurrent.count_params()
-        rows.append(
-            [name, weights, *(f"{part.mean():.3f} ± {part.std(ddof=1):.3f}" for part in places)]
-        )
-    share = tested[2][:, 0].mean()
+        parameters = models[name].recurrent.count_params()
+        parts = _accuracy_by_part(test.texts, np.stack(correct))
+        rows.append([name, parameters, *(f"{p.mean():.3f} ± {p.std(ddof=1):.3f}" for p in parts)])
+    share = test.labels[:, 0].mean()
     rows.append(["always the more frequent label", 0, *[f"{max(share, 1 - share):.3f}"] * 3])
-    columns = ["network", "weights", "all characters", "before AM or PM", "from A or P on"]
-    sheet.table("Accuracy, mean ± std of 3 seeds", columns, rows)
-    sheet.picture("positions", _positions(tested[0], models, scores, tested))
-    sheet.picture("joined", _joined(sheet, models["both directions"], tested))
+    columns = ["network", "parameters", "all characters", "before AM or PM", "from A or P on"]
+    sheet.add_table(f"Accuracy, mean ± std of {SEEDS} seeds", columns, rows)
+    sheet.add_picture("positions", _draw_positions(models, test))
+    sheet.add_picture("joined", _draw_directions(sheet, models["both directions"], test))
 
 
-def _train(model, encoded) -> None:
-    rate = keras.optimizers.schedules.CosineDecay(1e-2, STEPS, alpha=0.05)
+def _train(model: Tagger, sampler: TimeSampler) -> None:
+    schedule: Any = keras.optimizers.schedules.CosineDecay(1e-2, STEPS, alpha=0.05)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss)
+    model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), loss)
     for _ in range(STEPS):
-        _, tokens, labels = encoded(BATCH)
-        weights = (tokens > 0).astype("float32")
-        model.train_on_batch(tokens, labels[..., None], sample_weight=weights)
+        batch = sampler.sample(BATCH)
+        weights = (batch.tokens > 0).astype("float32")
+        model.train_on_batch(batch.tokens, batch.labels[..., None], sample_weight=weights)
 
 
-def _right(model, tokens, labels) -> np.ndarray:
-    """Returns 1 where a character is labelled right, 0 where it is not, NaN at padding."""
-    right = (model.predict(tokens, verbose=0)[..., 0] > 0) == (labels > 0)
-    return np.where(tokens > 0, right, np.nan)
+def _correct(model: Tagger, times: LabeledTimes) -> np.ndarray:
+    """Returns 1 where a character is labeled correctly, 0 where not, and NaN at padding."""
+    logits = model.predict(times.tokens, verbose=0)  # pyright: ignore[reportArgumentType] - or int
+    correct = (logits[..., 0] > 0) == (times.labels > 0)
+    return np.where(times.tokens > 0, correct, np.nan)
 
 
-def _back(texts, width: int) -> np.ndarray:
-    """Returns how many characters each one stands before the A or P that tells, (texts, width)."""
+def _distances(texts: Sequence[str], width: int) -> np.ndarray:
+    """Returns how many characters before the A or P each character is, (texts, width)."""
     return np.array([len(text) - 2 for text in texts])[:, None] - np.arange(width)
 
 
-def _by_place(texts, right) -> list[np.ndarray]:
-    """Returns for each seed the accuracy of all characters, of those before, and from there on."""
-    back = _back(texts, right.shape[2])
+def _accuracy_by_part(texts: Sequence[str], correct: np.ndarray) -> list[np.ndarray]:
+    """Returns, per seed, the accuracy of all characters, before AM or PM, and from there on."""
+    distances = _distances(texts, correct.shape[2])
     return [
-        np.nanmean(np.where(chosen, right, np.nan), axis=(1, 2))
-        for chosen in (np.full(back.shape, True), back > 0, back <= 0)
+        np.nanmean(np.where(chosen, correct, np.nan), axis=(1, 2))
+        for chosen in (np.full(distances.shape, True), distances > 0, distances <= 0)
     ]
 
 
-def _positions(texts, models, scores, tested) -> Figure:
-    """Draws the accuracy by distance from AM or PM, and the probabilities of one phrase."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+def _example(texts: Sequence[str]) -> int:
+    """Returns the index of a time after noon that is long enough to look at."""
+    return next(i for i, text in enumerate(texts) if text.endswith("PM") and len(text) > 14)
+
+
+def _draw_positions(models: dict[str, Tagger], times: LabeledTimes) -> Figure:
+    """Draws the accuracy by distance from AM or PM, and the predictions for one time."""
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _, tokens, labels = tested
-    back = _back(texts, tokens.shape[1])
-    colours = dict(zip(KINDS, ("#d55e00", "#0072b2"), strict=True))
+    distances = _distances(times.texts, times.tokens.shape[1])
     for name, model in models.items():
-        found = _right(model, tokens, labels)
-        distances = range(8, -2, -1)
-        values = [np.nanmean(found[back == distance]) for distance in distances]
-        left.plot([-d for d in distances], values, marker="o", color=colours[name], label=name)
+        correct = _correct(model, times)
+        values = [np.nanmean(correct[distances == distance]) for distance in range(8, -2, -1)]
+        left.plot(range(-8, 2), values, marker="o", color=COLORS[name], label=name)
     left.axvline(-0.5, color="gray", linestyle=":")
     left.set_xticks(range(-8, 2), [*map(str, range(-8, 0)), "A/P", "M"])
-    left.set_xlabel("characters from AM or PM")
+    left.set_xlabel("position relative to AM or PM")
     left.set_ylabel("accuracy")
     left.set_ylim(0.4, 1.03)
+    left.set_title("500 test times", fontsize=11)
     left.legend(frameon=False)
-    chosen = next(i for i, text in enumerate(texts) if text.endswith("PM") and len(text) > 14)
-    text = texts[chosen]
+    chosen = _example(times.texts)
+    text = times.texts[chosen]
     for name, model in models.items():
-        logits = keras.ops.convert_to_numpy(model(tokens[chosen : chosen + 1]))[0, : len(text), 0]
-        right.plot(1 / (1 + np.exp(-logits)), marker="o", color=colours[name], label=name)
-    right.set_xticks(range(len(text)), [letter.replace(" ", "␣") for letter in text])
+        tokens = times.tokens[chosen : chosen + 1]
+        logits = np.asarray(model(tokens))[0, : len(text), 0]
+        right.plot(1 / (1 + np.exp(-logits)), marker="o", color=COLORS[name], label=name)
+    _label_characters(right, text)
     right.set_ylim(-0.03, 1.03)
     right.set_ylabel("probability of “after noon”")
+    right.set_title("one of them", fontsize=11)
     return figure
 
 
-def _joined(sheet, model, tested) -> Figure:
-    """Draws how the outputs of both directions are joined, and checks that they are."""
-    texts, tokens, _ = tested
-    chosen = next(i for i, text in enumerate(texts) if text.endswith("PM") and len(text) > 14)
-    tokens = tokens[chosen : chosen + 1, : len(texts[chosen])]
-    trace = layers.trace_gates(model.recurrent, model.read(tokens))
+def _draw_directions(sheet: Sheet, model: Tagger, times: LabeledTimes) -> Figure:
+    """Draws the outputs of both directions, and checks that the layer concatenates them."""
+    chosen = _example(times.texts)
+    text = times.texts[chosen]
+    inputs = model.one_hot(times.tokens[chosen : chosen + 1, : len(text)])
+    trace = layers.trace_gates(model.recurrent, inputs)
     halves = trace["forward_h"][0], trace["backward_h"][0]
-    joined = keras.ops.convert_to_numpy(model.recurrent(model.read(tokens)))[0]
-    np.testing.assert_allclose(np.concatenate(halves, axis=-1), joined, atol=1e-5)
-    sheet.say(f"\njoined by concatenation: {UNITS} + {UNITS} = {joined.shape[-1]} numbers a step")
+    outputs = np.asarray(model.recurrent(inputs))[0]
+    np.testing.assert_allclose(np.concatenate(halves, axis=-1), outputs, atol=1e-5)
+    sheet.print(f"\nConcatenated: {UNITS} + {UNITS} = {outputs.shape[-1]} numbers per step")
     figure = Figure(figsize=(9, 4.4), layout="constrained")
-    titles = ("forwards: knows what came before", "backwards: knows what comes after")
-    for axes, values, title in zip(figure.subplots(2, 1, sharex=True), halves, titles, strict=True):
+    titles = ("forward: knows what came before", "backward: knows what comes after")
+    rows = figure.subplots(2, 1, sharex=True)
+    for axes, values, title in zip(rows, halves, titles, strict=True):
         image = axes.imshow(values.T, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-        axes.set_title(title, fontsize=9)
-        axes.set_ylabel("units")
-    figure.axes[1].set_xticks(range(tokens.shape[1]), [c.replace(" ", "␣") for c in texts[chosen]])
-    figure.colorbar(image, ax=figure.axes[:2], label="hidden state h")
+        axes.set_title(title, fontsize=11)
+        axes.set_ylabel("unit")
+    _label_characters(rows[-1], text)
+    figure.colorbar(image, ax=rows, label="hidden state h")
     return figure
+
+
+def _label_characters(axes: Axes, text: str) -> None:
+    axes.set_xticks(range(len(text)), [character.replace(" ", "␣") for character in text])

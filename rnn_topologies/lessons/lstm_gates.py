@@ -1,18 +1,18 @@
 """How an LSTM remembers: three gates and a cell state, first by hand, then at work.
 
-One step is worked out with numbers that can be checked on paper. Then a small LSTM reads real
-text and says of every character whether it stands within brackets: its gates are drawn over a
-sentence, and clamped open or shut one by one.
+One step is worked out with numbers that you can check on paper. Then a small LSTM reads real text
+and labels every character inside brackets; the lesson draws its gates over a sentence, and clamps
+each gate open and shut.
 """
 
 import numpy as np
 
 from rnn_topologies import layers
 
-from . import _brackets
+from . import Sheet, _brackets
 
 UNITS = 8
-SHOWN = {
+NAMES = {
     "f": "forget gate",
     "i": "input gate",
     "g": "candidate",
@@ -22,27 +22,26 @@ SHOWN = {
 }
 
 
-def run(sheet):
-    _by_hand(sheet)
-    model, text, seconds = _brackets.train("lstm", UNITS, sheet.seed)
-    sheet.say(
-        f"\nan LSTM of {UNITS} units, trained for {seconds:.0f} s on {_brackets.STEPS} batches"
+def run_lesson(sheet: Sheet) -> None:
+    _step_by_hand(sheet)
+    model, text, seconds = _brackets.train_tagger("lstm", UNITS, sheet.seed)
+    sheet.print(
+        f"\nAn LSTM of {UNITS} units, trained for {seconds:.0f} s on {_brackets.STEPS} batches"
     )
-    maps, lines, means = _brackets.heat_maps(model, text, SHOWN, "c")
-    sheet.picture("gates", maps)
-    sheet.picture("unit", lines)
-    places = list(means["f"])
-    sheet.table(
+    drawn = _brackets.draw_gates(model, text, NAMES, "c")
+    sheet.add_picture("gates", drawn.all_units)
+    sheet.add_picture("unit", drawn.memory_unit)
+    sheet.add_table(
         "The unit that remembers: means over a sentence",
-        ["quantity", *places],
-        [[f"{SHOWN[name]} ({name})", *means[name].values()] for name in SHOWN],
+        ["quantity", *drawn.means["f"]],
+        [[f"{NAMES[name]} ({name})", *drawn.means[name].values()] for name in NAMES],
     )
     gates = {"f": "forget gate", "i": "input gate", "o": "output gate"}
-    _brackets.ablation(sheet, model, text, gates)
+    _brackets.report_ablation(sheet, model, text, gates)
 
 
-def _by_hand(sheet):
-    """Works out one step of one unit with one feature."""
+def _step_by_hand(sheet: Sheet) -> None:
+    """Works out one step of one unit with one feature, and checks it against `LSTMCell`."""
     x, h, c = 1.0, 0.5, 2.0
     W = {"i": 1.0, "f": 0.5, "c": 2.0, "o": 1.0}  # noqa: N806 - as in the equations
     U = {"i": -1.0, "f": 1.0, "c": 1.0, "o": 0.0}  # noqa: N806
@@ -53,24 +52,23 @@ def _by_hand(sheet):
     new_c = f * c + i * g
     new_h = o * np.tanh(new_c)
 
-    def inner(gate, said):
-        return f"{said}({x} * {W[gate]} + {h} * {U[gate]} + {b[gate]}) = {said}({z[gate]})"
+    def applied(function: str, gate: str) -> str:
+        arguments = f"{x} * {W[gate]} + {h} * {U[gate]} + {b[gate]}"
+        return f"{function}({arguments}) = {function}({z[gate]})"
 
     rows = [
-        ["forget gate", f"f = {inner('f', 'sigmoid')}", float(f)],
-        ["input gate", f"i = {inner('i', 'sigmoid')}", float(i)],
-        ["candidate", f"g = {inner('c', 'tanh')}", float(g)],
+        ["forget gate", f"f = {applied('sigmoid', 'f')}", float(f)],
+        ["input gate", f"i = {applied('sigmoid', 'i')}", float(i)],
+        ["candidate", f"g = {applied('tanh', 'c')}", float(g)],
         ["new cell state", f"c' = f c + i g = {f:.3f} * {c} + {i:.3f} * {g:.3f}", float(new_c)],
-        ["output gate", f"o = {inner('o', 'sigmoid')}", float(o)],
+        ["output gate", f"o = {applied('sigmoid', 'o')}", float(o)],
         ["new hidden state", f"h' = o tanh(c') = {o:.3f} * {np.tanh(new_c):.3f}", float(new_h)],
     ]
-    sheet.table(f"One step by hand: x = {x}, h = {h}, c = {c}", ["", "equation", "value"], rows)
+    sheet.add_table(f"One step by hand: x = {x}, h = {h}, c = {c}", ["", "equation", "value"], rows)
     cell = layers.LSTMCell(1)
     cell.build((1, 1))
-    cell.set_weights(
-        [np.array([[w[g] for g in cell.gates]]) for w in (W, U)]
-        + [np.array([b[g] for g in cell.gates])]
-    )
+    kernels = [np.array([[weights[gate] for gate in cell.gates]]) for weights in (W, U)]
+    cell.set_weights([*kernels, np.array([b[gate] for gate in cell.gates])])
     output, (_, state) = cell(np.array([[x]]), [np.array([[h]]), np.array([[c]])])
     np.testing.assert_allclose([float(output[0, 0]), float(state[0, 0])], [new_h, new_c], rtol=1e-5)
-    sheet.say("The layer's own step gives the same h' and c'.")
+    sheet.print("LSTMCell computes the same h' and c'.")

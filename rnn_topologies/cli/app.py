@@ -116,7 +116,7 @@ def build_main_app() -> typer.Typer:
         if resume is not None:
             return resume_run(resume, results_dir)
         raise UserError(
-            f"Give a --task ({', '.join(tasks.task_names())}) or a command; see --help."
+            f"Missing --task NAME or a command; see --help. Tasks: {', '.join(tasks.task_names())}."
         )
 
     commands.add_commands(app)

@@ -28,6 +28,7 @@ EXTRAS = {
         "tensorflow_datasets",
         "tokenizers",
         "typer",
+        "typing_extensions",
         "vl_convert",
     ),
     "sweep": ("optuna", "ray"),
@@ -35,7 +36,7 @@ EXTRAS = {
     "docs": ("mkdocs", "mkdocstrings"),
     "jax": ("jax",),
     "torch": ("torch",),
-    "dev": ("hypothesis", "pycocoevalcap", "pytest", "ruff", "selenium", "xdist"),
+    "dev": ("hypothesis", "pycocoevalcap", "pyright", "pytest", "ruff", "selenium", "xdist"),
 }
 CHECKOUT = pathlib.Path(__file__).parents[2]
 

@@ -149,9 +149,9 @@ class Display:
 
     def _show_examples(self, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in choose_examples(examples):
-            mark = "[green]correct[/green]" if example["right"] else "[red]wrong[/red]"
-            self.console.print(f"\n{mark}  {escape(example['source'])}")
-            self.console.print(f"    → {escape(example['output'])}")
+            verdict = "[green]correct[/green] " if example["right"] else "[red]wrong[/red]   "
+            self.console.print(f"\n{verdict} {escape(example['source'])}")
+            self.console.print(f"→        {escape(example['output'])}")
             if not example["right"]:
                 self.console.print(f"expected {escape(example['target'])}")
         self.console.print()

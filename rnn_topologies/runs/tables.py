@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console, Group
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -127,7 +128,8 @@ def print_tables(table: pd.DataFrame, console: Console, *, all_metrics: bool = F
         title = Text.assemble(
             (task, "bold"), f" · {dataset} · {headline or 'no score'}, {direction} is better"
         )
-        baselines = Text(f"   baselines: {format_baselines(group.iloc[0])}", style="dim")
+        text = Text(f"baselines: {format_baselines(group.iloc[0])}", style="dim")
+        baselines = Padding(text, (0, 0, 0, 3))
         metrics = [_metrics_table(group)] if all_metrics else []
         console.print(Group(title, _score_table(group), baselines, *metrics, ""))
 

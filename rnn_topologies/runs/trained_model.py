@@ -40,7 +40,7 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
     if len(matches) == 1:
         return folders[matches[0]]
     if matches:
-        listed = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
+        listed = ", ".join(matches[:5]) + (" and others" if len(matches) > 5 else "")
         raise UserError(f"{run!r} matches {len(matches)} runs: {listed}.")
     if not folders:
         raise UserError(f"There are no runs in {results_dir}. Train one: runner.py --task NAME.")

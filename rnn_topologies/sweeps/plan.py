@@ -20,6 +20,8 @@ from rnn_topologies.tasks.base import flag_name
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
+from ..runs.record import RENAMED_SETTINGS
+
 Search = Literal["grid", "random", "optuna"]
 BOOLEANS = {"true": True, "false": False}
 
@@ -223,7 +225,14 @@ def find_sweep(sweep: str, results_dir: str | pathlib.Path) -> SweepSpec:
     try:
         fields = json.loads(path.read_text("utf-8"))
         if "given" in fields:  # what version 0.1 called `settings`
-            fields["settings"] = fields.pop("given")
+            fields["settings"] = [_rename_setting(text) for text in fields.pop("given")]
         return SweepSpec(**fields)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"Cannot read {path}: {error}.") from error
+
+
+def _rename_setting(text: str) -> str:
+    """Returns NAME=VALUES of a sweep of version 0.1 with the current name of the setting."""
+    name, equals, values = text.partition("=")
+    name = name.strip().replace("-", "_")
+    return RENAMED_SETTINGS.get(name, name) + equals + values

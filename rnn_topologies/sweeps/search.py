@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.errors import UserError
 
 from ..runs.record import Record
 from . import plan
@@ -35,19 +34,12 @@ def optuna_search(spec: plan.SweepSpec, finished: Sequence[Record]) -> Any:
         spec: the sweep.
         finished: records of its runs that finished before it was resumed.
 
-    Raises:
-        UserError: Optuna is not installed.
-
     Reference: Akiba et al., 2019, "Optuna: a next-generation hyperparameter optimization
     framework".
     """
-    try:
-        import optuna
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError as error:
-        raise UserError(
-            "--search optuna needs Optuna: pip install 'rnn-topologies[sweep]'."
-        ) from error
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     values = {"cell": list(spec.cells), **plan.parse_settings(spec, spec.tasks[0])}
     space = {name: _distribution(choices) for name, choices in values.items()}

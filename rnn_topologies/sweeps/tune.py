@@ -80,14 +80,12 @@ def start_ray(spec: plan.SweepSpec) -> Any:
     """Starts Ray on this machine, or connects to a cluster, and returns the `ray` module.
 
     Raises:
-        UserError: Ray is not installed, or there is no cluster at the address.
+        UserError: there is no cluster at the address.
     """
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the board reports failed runs
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("Sweeps need Ray Tune: pip install 'rnn-topologies[sweep]'.") from error
+    import ray
+
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
         with environment.hide_native_output(sys.stderr):

@@ -280,7 +280,7 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         (("--task", "translation", "--backend", "theano"), "Unknown backend: 'theano'"),
         (("--task=translation", "--dataset", "wmt"), "Unknown data set: 'wmt'"),
         (("lst",), "No such command 'lst'"),
-        ((), "Give a --task .* or a command"),
+        ((), "Missing --task NAME or a command"),
         (("--epochs", "3"), "No such option: --epochs"),
     ],
 )

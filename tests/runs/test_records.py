@@ -8,6 +8,7 @@ import pytest
 from rnn_topologies import tasks
 from rnn_topologies.runs import model_io, store
 from rnn_topologies.runs.record import RENAMED_SETTINGS, SCHEMA, current_settings
+from rnn_topologies.sweeps import plan
 from rnn_topologies.training import checkpoint
 
 REFERENCE = pathlib.Path(__file__).parents[2] / "results/reference"
@@ -70,3 +71,27 @@ def test_an_interrupted_run_with_settings_of_an_older_schema_can_be_resumed(tmp_
     assert manager.request.settings == {"filters": 24}
     manager.close(keep=True)
     assert checkpoint.read_request(tmp_path, "run") == manager.request
+
+
+def test_a_sweep_with_settings_of_an_older_schema_can_be_resumed(tmp_path):
+    spec = plan.SweepSpec(
+        sweep_id="20260101T000000Z-sweep-abcd",
+        tasks=["classification"],
+        cells=["gru"],
+        seeds=1,
+        settings=["filters=8,16", "batch_size=32"],
+        search="grid",
+        trials=1,
+        stop_early=False,
+        backend="tensorflow",
+        cpus_per_run=1,
+        max_concurrent=None,
+        address=None,
+    )
+    fields = dataclasses.asdict(spec)
+    del fields["settings"]
+    fields["given"] = ["width=8,16", "batch-size=32"]
+    path = plan.sweep_file(tmp_path, spec.sweep_id)
+    path.parent.mkdir()
+    path.write_text(json.dumps(fields), "utf-8")
+    assert plan.find_sweep("last", tmp_path) == spec

@@ -256,7 +256,9 @@ def png(width, height):
 def test_an_image_that_decodes_to_gigabytes_is_refused(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(9_000, 9_000))
-    with pytest.raises(UserError, match="bomb.png.*9000 x 9000 pixels exceed the limit of 50,000,000"):
+    with pytest.raises(
+        UserError, match="bomb.png.*9000 x 9000 pixels exceed the limit of 50,000,000"
+    ):
         pixels.read_image(path)
 
 

@@ -185,7 +185,7 @@ class Data:
 
     name: str
     sha256: str
-    splits: Mapping[str, Sequence]
+    splits: Mapping[str, Sequence[Any]]
     preprocessors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -312,7 +312,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def batches(self, examples: Sequence, data: Data, *, training: bool) -> "Batches":
+    def batches(self, examples: Sequence[Any], data: Data, *, training: bool) -> "Batches":
         """Returns batches of (inputs, targets, weights), for `fit` and `evaluate`.
 
         In training, their order and all random draws depend on the seed, the epoch and the step
@@ -354,10 +354,10 @@ class Task(abc.ABC):
         return mean_parts([example["right"] for example in examples])
 
     @abc.abstractmethod
-    def predict(self, model: Any, raw_inputs: Sequence, data: Data) -> list:
+    def predict(self, model: Any, raw_inputs: Sequence[Any], data: Data) -> list[Any]:
         """Returns a readable output for each raw input."""
 
-    def explain(self, model: Any, raw_inputs: Sequence, data: Data) -> list[dict[str, Any]]:
+    def explain(self, model: Any, raw_inputs: Sequence[Any], data: Data) -> list[dict[str, Any]]:
         """Returns how the model arrived at each output, as plain data to plot, JSON types only.
 
         Keys, all but the first optional:

@@ -259,7 +259,7 @@ class ClassificationTask(base.Task):
         return evaluate_classes(probabilities, labels, names, data.notes["classes"])
 
     def _probabilities(
-        self, model: "ImageClassifier", examples: Sequence[Example], data: base.Data
+        self, model: Any, examples: Sequence[Example], data: base.Data
     ) -> np.ndarray:
         """Returns the probability of each class, (examples, classes)."""
         from .metrics.classification import softmax

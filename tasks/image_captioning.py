@@ -39,7 +39,6 @@ and shape that never occurs in training. On two cores, expect
 import collections
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -331,14 +330,12 @@ class ImageCaptioningTask(base.Task):
 
     def evaluate(self, model: "ImageCaptioner", split: str, data: base.Data) -> base.Evaluation:
         from .metrics.captions import caption_signatures
+        from .models.encoder_decoder import evaluate_teacher_forced
 
-        teacher_forced = model.evaluate(
-            self.batches(data.splits[split], data, training=False), verbose=0, return_dict=True
-        )
+        batches = self.batches(data.splits[split], data, training=False)
+        teacher_forced = evaluate_teacher_forced(model, batches)
         metrics, examples = self._evaluate_captions(model, split, data)
-        metrics["cross_entropy"] = teacher_forced["cross_entropy"]
-        metrics["perplexity"] = math.exp(min(teacher_forced["cross_entropy"], 700))
-        metrics["token_accuracy"] = teacher_forced["token_accuracy"]
+        metrics |= teacher_forced
         for extra_split in set(data.splits) - set(SPLITS):
             extra_metrics, extra_examples = self._evaluate_captions(model, extra_split, data)
             metrics |= {f"{extra_split}/{name}": value for name, value in extra_metrics.items()}
@@ -387,22 +384,20 @@ class ImageCaptioningTask(base.Task):
     ) -> list[np.ndarray]:
         """Returns tokens (beam_size, time) for each of `count` images, the best beam first."""
         from .data.batching import Batches
-        from .models import compilation
-        from .models.encoder_decoder import Generator
+        from .models.encoder_decoder import generate
 
-        generator = Generator(
-            model,
-            max_length=math.ceil(1.1 * data.notes["longest_caption"]) + 1,
-            beam_size=beam_size,
-            length_penalty=self.config.length_penalty,
-        )
-        generator.compile(jit_compile=compilation.jit_compile())
         batches = Batches(
             count,
             lambda indices, _: (np.stack([get_image(index) for index in indices]),),
             batch_size=self.config.batch_size,
         )
-        return batches.restore_order(generator.predict(batches, verbose=0))
+        return generate(
+            model,
+            batches,
+            longest=data.notes["longest_caption"],
+            beam_size=beam_size,
+            length_penalty=self.config.length_penalty,
+        )
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
         train, test = data.splits["train"], data.splits["test"]

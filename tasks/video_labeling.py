@@ -1,34 +1,34 @@
 """Many-to-many, aligned: frames in, a label for every frame out.
 
-        labels     y1    y2    y3    y4     one for each frame, at the time of the frame
+        labels     y1    y2    y3    y4     one per frame, at the time of the frame
                     |     |     |     |
-        state      h1 -> h2 -> h3 -> h4     recurrent layers carry what was seen
+        state      h1 -> h2 -> h3 -> h4     recurrent layers remember earlier frames
                     |     |     |     |
         frames     x1    x2    x3    x4     each an image, or a vector of features
 
-Input and output are equally long and step in time. Read forwards alone, the label of a frame
-depends on no frame after it: such a model can run live. `--bidirectional` gives that up and
-lets a label depend on the whole clip.
+Input and output have the same length and advance in lockstep. By default the label of a frame does
+not depend on later frames, so the model can run on a live stream. `--bidirectional` gives that up:
+a label may then depend on the whole clip.
 
 Data: `moving_shapes` (default), rendered clips, see `tasks/data/sources/moving_shapes.py`;
 `gesture_phase` (Madeo, Lima and Peres, 2013; CC BY 4.0) and `utkinect` (Xia, Chen and Aggarwal,
-2012; for research), joints of people before a Kinect; any set of TensorFlow Datasets with videos
-and a class, such as `ucf101`; your own clips.
+2012; for research), joint positions of people in front of a Kinect; any data set of TensorFlow
+Datasets with videos and classes, such as `ucf101`; your own clips.
 
-One example by hand: five frames of a shape that moves to the right, stands, and is gone; of
-another clip in the batch there are seven frames, so that two steps are padding.
+One example by hand: five frames of a shape that moves to the right and stops. Another clip in the
+batch has seven frames, so two steps are padding.
 
     frames     24 x 24 bytes each   x1      x2      x3      x4      x5      0     0
     labels                          still   right   right   still   still
     targets                         0       2       2       0       0       0     0
     weights                         1       1       1       1       1       0     0
 
-The first frame has none before it, and is `still`.
+The first frame has no predecessor and is `still`.
 
-Headline: frame accuracy, the fraction of test frames whose label is right; for the two sets of
-joints macro F1, since most of their frames are one class. Background (`utkinect`: frames in
-which none of the actions goes on) counts for both like any class, and makes no segments for the
-segment F1 and edit score. Expect, on two cores,
+Headline: frame accuracy, the fraction of test frames that are labeled correctly; for the two data
+sets of joints macro F1, since most of their frames belong to one class. Background (`utkinect`:
+frames outside all actions) counts in both like any class, but forms no segments in the segment F1
+and the edit score. On two cores, expect
 
     python runner.py --task video_labeling                          0.96 in 2 minutes
 """
@@ -36,8 +36,8 @@ segment F1 and edit score. Expect, on two cores,
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,10 +45,19 @@ from . import base
 from .data.scaling import Scaler
 from .errors import UserError
 
-ACCURACY = base.Headline("frame_accuracy", True, "fraction of test frames labelled right")
-MACRO_F1 = base.Headline("macro_f1", True, "mean over classes of the F1 of test frames")
-BACKGROUND = "background"
-RECORDINGS = {  # settings for a few long recordings of joints: an epoch is a few steps
+if TYPE_CHECKING:  # most of these modules import keras
+    from .data.batching import BucketedBatches
+    from .data.images import ImageResizer
+    from .data.source import Source
+    from .metrics.bootstrap import ScoreParts
+    from .models.frame_labeler import FrameLabeler
+
+ACCURACY = base.Headline(
+    "frame_accuracy", True, "fraction of test frames labeled correctly, 0 to 1"
+)
+MACRO_F1 = base.Headline("macro_f1", True, "F1 of test frames, averaged over classes, 0 to 1")
+BACKGROUND = "background"  # the class of frames that belong to no segment
+JOINT_SETTINGS = {  # for a few long recordings of joints: an epoch is only a few steps
     "epochs": 40,
     "patience": 15,
     "chunk_length": 100,
@@ -60,7 +69,7 @@ RECORDINGS = {  # settings for a few long recordings of joints: an epoch is a fe
 
 
 class Clip(NamedTuple):
-    """Frames (time, height, width, channels) or (time, features), and the label of each."""
+    """Frames (time, height, width, channels) or (time, features), and their labels (time,)."""
 
     name: str
     frames: np.ndarray
@@ -69,126 +78,131 @@ class Clip(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VideoLabelingConfig(base.TaskConfig):
-    """The settings of a video labelling run."""
+    """The settings of a video labeling run.
 
-    bidirectional: bool = base.setting(False, "Whether a label may depend on the frames after it.")
-    layers: int = base.setting(1, "Recurrent layers.", at_least=1, at_most=100)
+    Raises:
+        UserError: a setting is invalid.
+    """
+
+    bidirectional: bool = base.setting(False, "Let labels depend on later frames, too.")
+    layers: int = base.setting(1, "Number of recurrent layers.", at_least=1, at_most=100)
     filters: int = base.setting(
-        16, "Features of the first block of the convolution; further blocks double it.", at_least=1
+        16, "Filters of the first convolutional block; each further block doubles them.", at_least=1
     )
-    feature_size: int = base.setting(64, "Width of a frame's vector.", at_least=1)
+    feature_size: int = base.setting(64, "Size of the feature vector of a frame.", at_least=1)
     dropout: float = base.setting(
         0.0,
-        "Fraction dropped of frames' vectors, between layers and before the class.",
+        "Dropout rate for the feature vectors, between layers and before the output layer.",
         at_least=0,
         below=1,
     )
     delta_features: bool = base.setting(
-        False, "Whether to add what changed since the frame before to a vector of features."
+        False, "Append the change since the previous frame to frames that are feature vectors."
     )
     image_size: int | None = base.setting(
-        None, "Resize frames that are images to this many pixels a side.", at_least=8
+        None, "Resize frames that are images to this many pixels per side.", at_least=8
     )
     chunk_length: int | None = base.setting(
-        None, "Cut training clips into pieces of so many frames, half overlapping.", at_least=2
+        None, "Split training clips into half-overlapping chunks of this many frames.", at_least=2
     )
 
 
-def _moving_shapes(config: VideoLabelingConfig):
+def _read_moving_shapes(config: VideoLabelingConfig) -> "Source":
     from .data.sources import moving_shapes
 
     return moving_shapes.read_moving_shapes()
 
 
-def _gesture_phase(config: VideoLabelingConfig):
+def _read_gesture_phase(config: VideoLabelingConfig) -> "Source":
     from .data import store
     from .data.sources.gesture_phase import gesture_phase_dataset_builder as builder
 
     return store.load_source(builder.Builder, config)
 
 
-def _utkinect(config: VideoLabelingConfig):
+def _read_utkinect(config: VideoLabelingConfig) -> "Source":
     from .data import store
     from .data.sources.utkinect import utkinect_dataset_builder as builder
 
     return store.load_source(builder.Builder, config)
 
 
-def _public(config: VideoLabelingConfig):
+def _read_tfds(config: VideoLabelingConfig) -> "Source":
     from .data.sources import public
 
     return public.read_public_dataset(config, frames=public.VIDEO, labels=public.LABEL)
 
 
-def _files(config: VideoLabelingConfig):
+def _read_files(config: VideoLabelingConfig) -> "Source":
     from .data.files import clips
 
     return clips.read_clips(config.dataset)
 
 
 class VideoLabelingTask(base.Task):
-    """Video labelling: a vector of each frame, a recurrence, a class for each frame."""
+    """Video labeling: a vector for every frame, recurrent layers, a class for every frame."""
 
     topology = base.Topology.MANY_TO_MANY_ALIGNED
     summary = "label every frame of a clip"
     accuracy_name = "frame_accuracy"
     default_dataset = "moving_shapes"
-    preprocessors: ClassVar = {"scaler": Scaler.from_json}
+    preprocessors: ClassVar[Mapping[str, Callable[[str], Any]]] = {"scaler": Scaler.from_json}
     Config = VideoLabelingConfig
-    datasets: ClassVar = {
+    config: VideoLabelingConfig
+    datasets: ClassVar[Mapping[str, base.DatasetSpec]] = {
         "moving_shapes": base.DatasetSpec(
             usage="moving_shapes",
-            description="rendered clips: what does the shape do? ten answers, one needs a long memory",
+            description="rendered clips of a moving shape, ten labels; one needs a long memory",
             settings={"epochs": 16, "batch_size": 16, "learning_rate": 3e-3},
             headline=ACCURACY,
-            read_source=_moving_shapes,
+            read_source=_read_moving_shapes,
         ),
         "gesture_phase": base.DatasetSpec(
             usage="gesture_phase",
-            description="7 Kinect recordings of people who tell stories; five phases of gestures",
-            settings=RECORDINGS,
+            description="7 Kinect recordings of people telling stories; five gesture phases",
+            settings=JOINT_SETTINGS,
             headline=MACRO_F1,
-            read_source=_gesture_phase,
+            read_source=_read_gesture_phase,
         ),
         "utkinect": base.DatasetSpec(
             usage="utkinect",
             description="20 Kinect recordings of 10 people; ten actions and background",
-            settings=RECORDINGS,
+            settings=JOINT_SETTINGS,
             headline=MACRO_F1,
-            read_source=_utkinect,
+            read_source=_read_utkinect,
         ),
         base.TFDS: base.DatasetSpec(
             usage="NAME of a TFDS set",
-            description="any with a video and a class, which is then that of every frame: ucf101, ...",
+            description="any with videos and classes; every frame gets the class: ucf101, ...",
             settings={"batch_size": 8, "image_size": 32, "chunk_length": 50},
             headline=ACCURACY,
-            read_source=_public,
+            read_source=_read_tfds,
         ),
         base.FILES: base.DatasetSpec(
             usage="PATH",
-            description="a folder of clips (folders of images) and labels.csv with clip,frame,label; or "
-            "one .csv a clip with columns of numbers and label",
+            description="a folder of clips (folders of images) and labels.csv with columns "
+            "clip,frame,label; or one .csv per clip with columns of numbers and label",
             settings={"batch_size": 8, "image_size": 32},
             headline=ACCURACY,
-            read_source=_files,
+            read_source=_read_files,
         ),
     }
 
     def load_data(self) -> base.Data:
-        from .data import images
+        from .data.images import ImageResizer
         from .data.source import CACHE_BYTES, LazyExamples
 
         source = self.load_source()
-        fit = images.ImageResizer(self.config.image_size)
+        resize = ImageResizer(self.config.image_size)
         splits = {
             name: LazyExamples(
-                range(len(rows)), functools.partial(self._clip, fit, rows), CACHE_BYTES
+                range(len(rows)), functools.partial(self._make_clip, resize, rows), CACHE_BYTES
             )
             for name, rows in source.splits.items()
         }
-        frames = splits["train"][0].frames
+        first_frames = splits["train"][0].frames
         scaler = Scaler()
-        if frames.ndim == 2:
+        if first_frames.ndim == 2:
             scaler = Scaler.fit([clip.frames for clip in splits["train"]])
         return base.Data(
             name=source.name,
@@ -198,35 +212,38 @@ class VideoLabelingTask(base.Task):
             notes={
                 **source.notes,
                 "classes": list(source.classes),
-                "frame_shape": list(frames.shape[1:]),
+                "frame_shape": list(first_frames.shape[1:]),
                 "frames": {
                     name: sum(len(clip.labels) for clip in clips) for name, clips in splits.items()
                 },
             },
         )
 
-    def _clip(self, fit, rows, index: int) -> Clip:
+    def _make_clip(
+        self, resize: "ImageResizer", rows: Sequence[Mapping[str, Any]], index: int
+    ) -> Clip:
         row = rows[index]
         name = row.get("name") or f"clip {index}"
         labels = np.broadcast_to(np.asarray(row["labels"], "int32"), len(row["frames"]))
-        return Clip(name, self._prepared(fit, row["frames"], name), labels)
+        return Clip(name, self._prepare_frames(resize, row["frames"], name), labels)
 
-    def _prepared(self, fit, frames, name: str) -> np.ndarray:
-        """Returns the frames as the model takes them, before scaling.
+    def _prepare_frames(self, resize: "ImageResizer", frames: Any, name: str) -> np.ndarray:
+        """Returns the frames as the model reads them, before scaling.
 
         Args:
-            fit: brings images to one shape.
-            frames: (time, features), or images: one array, or a list of arrays, paths or bytes.
-            name: of the clip.
+            resize: converts images to the same shape.
+            frames: (time, features), or images as an array or a list of arrays, paths or file
+                contents.
+            name: name of the clip, for error messages.
         """
         if isinstance(frames, np.ndarray) and frames.ndim == 2:
             if not self.config.delta_features:
                 return frames
-            changes = np.diff(frames, axis=0, prepend=frames[:1])
-            return np.concatenate([frames, changes], axis=1)
-        return np.stack([fit(frame, f"{name}, frame {n}") for n, frame in enumerate(frames, 1)])
+            deltas = np.diff(frames, axis=0, prepend=frames[:1])
+            return np.concatenate([frames, deltas], axis=1)
+        return np.stack([resize(frame, f"{name}, frame {n}") for n, frame in enumerate(frames, 1)])
 
-    def build_model(self, data: base.Data):
+    def build_model(self, data: base.Data) -> "FrameLabeler":
         from .models.frame_labeler import FrameLabeler
 
         config = self.config
@@ -242,190 +259,217 @@ class VideoLabelingTask(base.Task):
             dropout=config.dropout,
         )
 
-    def batches(self, examples: Sequence[Clip], data: base.Data, *, training: bool):
-        from .data import batching
+    def batches(
+        self, examples: Sequence[Clip], data: base.Data, *, training: bool
+    ) -> "BucketedBatches":
+        from .data.batching import BucketedBatches
 
         scaler = data.preprocessors["scaler"]
         dtype = "uint8" if len(data.notes["frame_shape"]) == 3 else "float32"
-        places = _pieces(examples, self.config.chunk_length if training else None)
+        chunks = _find_chunks(examples, self.config.chunk_length if training else None)
 
-        def collate(indices, pad, _):
-            chosen = []
-            for clip, start, end in (places[index] for index in indices):
-                _, frames, labels = examples[clip]
-                chosen.append((scaler(frames[start:end]), labels[start:end]))
-            frames = pad([frames for frames, _ in chosen], dtype=dtype)
-            targets = pad([labels for _, labels in chosen])
-            weights = pad([np.ones(len(labels)) for _, labels in chosen], dtype="float32")
+        def collate(
+            indices: np.ndarray, pad: Callable[..., np.ndarray], random: np.random.Generator
+        ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+            batch = []
+            for chunk in (chunks[index] for index in indices):
+                clip = examples[chunk.clip]
+                frames = scaler(clip.frames[chunk.start : chunk.end])
+                batch.append((frames, clip.labels[chunk.start : chunk.end]))
+            frames = pad([frames for frames, _ in batch], dtype=dtype)
+            targets = pad([labels for _, labels in batch])
+            weights = pad([np.ones(len(labels)) for _, labels in batch], dtype="float32")
             return {"frames": frames, "mask": weights}, targets, weights
 
-        return batching.BucketedBatches(
-            [end - start for _, start, end in places],
+        return BucketedBatches(
+            [chunk.end - chunk.start for chunk in chunks],
             collate,
             batch_size=self.config.batch_size,
             seed=self.config.seed if training else None,
         )
 
-    def evaluate(self, model, split: str, data: base.Data) -> base.Evaluation:
-        from .metrics import classification
+    def evaluate(self, model: "FrameLabeler", split: str, data: base.Data) -> base.Evaluation:
+        from .metrics.classification import class_scores, confusion_table
 
         clips, classes = data.splits[split], data.notes["classes"]
         probabilities = self._probabilities(model, clips, data)
         predicted = [rows.argmax(-1) for rows in probabilities]
         labels = [clip.labels for clip in clips]
-        flat, truth = np.concatenate(predicted), np.concatenate(labels)
+        flat_predicted, flat_labels = np.concatenate(predicted), np.concatenate(labels)
         metrics = self._scores(predicted, labels, classes)
-        metrics["cross_entropy"] = classification.class_scores(
-            np.concatenate(probabilities), truth
-        )["log_loss"]
+        frame_scores = class_scores(np.concatenate(probabilities), flat_labels)
+        metrics["cross_entropy"] = frame_scores["log_loss"]
         examples = [
             {
                 "source": f"{clip.name}, {len(clip.labels)} frames",
-                "output": said(guess, classes),
-                "target": said(clip.labels, classes),
-                "right": bool((guess == clip.labels).all()),
+                "output": format_labels(clip_predicted, classes),
+                "target": format_labels(clip.labels, classes),
+                "right": bool((clip_predicted == clip.labels).all()),
                 "labels": clip.labels.tolist(),
-                "predicted": guess.tolist(),
+                "predicted": clip_predicted.tolist(),
             }
-            for clip, guess in zip(clips, predicted, strict=True)
+            for clip, clip_predicted in zip(clips, predicted, strict=True)
         ]
-        tables = {"confusion": classification.confusion_table(flat, truth, classes)}
+        tables = {"confusion": confusion_table(flat_predicted, flat_labels, classes)}
         return base.Evaluation(metrics, examples, tables=tables)
 
-    def _probabilities(self, model, clips, data) -> list[np.ndarray]:
-        """Returns (time, classes) of each clip."""
+    def _probabilities(
+        self, model: Any, clips: Sequence[Clip], data: base.Data
+    ) -> list[np.ndarray]:
+        """Returns probabilities (time, classes) for each clip."""
         from .metrics.classification import softmax
 
-        grouped = self.batches(clips, data, training=False)
-        found = []
-        for index in range(len(grouped)):
+        batches = self.batches(clips, data, training=False)
+        outputs = []
+        for index in range(len(batches)):
             # Not `model.predict`, which cannot join batches of different lengths.
-            found += list(softmax(model.predict_on_batch(grouped[index][0])))
-        restored = grouped.restore_order(found)
-        return [rows[: len(clip.frames)] for rows, clip in zip(restored, clips, strict=True)]
+            outputs += list(softmax(model.predict_on_batch(batches[index][0])))
+        padded = batches.restore_order(outputs)
+        return [rows[: len(clip.frames)] for rows, clip in zip(padded, clips, strict=True)]
 
-    def _scores(self, predicted, labels, classes) -> dict[str, float]:
-        from .metrics import classification, segments
+    def _scores(
+        self,
+        predicted: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
+        classes: Sequence[str],
+    ) -> dict[str, float]:
+        from .metrics.classification import label_scores
+        from .metrics.segments import segment_scores
 
         background = classes.index(BACKGROUND) if BACKGROUND in classes else None
-        flat = classification.label_scores(np.concatenate(predicted), np.concatenate(labels))
+        frame_scores = label_scores(np.concatenate(predicted), np.concatenate(labels))
         return {
-            "frame_accuracy": flat["accuracy"],
-            "macro_f1": flat["macro_f1"],
-            **segments.segment_scores(predicted, labels, background),
+            "frame_accuracy": frame_scores["accuracy"],
+            "macro_f1": frame_scores["macro_f1"],
+            **segment_scores(predicted, labels, background),
         }
 
     def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
-        from .baselines import frames as frame_baselines
+        from .baselines.frames import WINDOW_REACH, FrameBoosting, majority_frame_labels
 
         train, test = data.splits["train"], data.splits["test"]
-        labels = [clip.labels for clip in train]
-        frames, asked = [clip.frames for clip in train], [clip.frames for clip in test]
-        before = [-reach for reach in reversed(frame_baselines.WINDOW_REACH)]
-        after = list(frame_baselines.WINDOW_REACH) if self.config.bidirectional else []
+        train_labels, test_labels = ([clip.labels for clip in clips] for clips in (train, test))
+        train_frames, test_frames = ([clip.frames for clip in clips] for clips in (train, test))
+        before = [-reach for reach in reversed(WINDOW_REACH)]
+        after = list(WINDOW_REACH) if self.config.bidirectional else []
         window = [*before, 0, *after]
-        guesses = {
-            "majority class": frame_baselines.majority_frame_labels(
-                labels, [clip.labels for clip in test]
-            )
-        }
+        predictions = {"majority class": majority_frame_labels(train_labels, test_labels)}
         for name, offsets in {
             "gradient boosting on one frame": [0],
             f"gradient boosting on frames {window[0]} to {window[-1]:+d}": window,
         }.items():
-            boosting = frame_baselines.FrameBoosting(offsets, self.config.seed)
-            guesses[name] = boosting.fit(frames, labels).predict(asked)
-        truth = [clip.labels for clip in test]
+            boosting = FrameBoosting(offsets, self.config.seed).fit(train_frames, train_labels)
+            predictions[name] = boosting.predict(test_frames)
         return {
-            name: self._scores(guess, truth, data.notes["classes"])
-            for name, guess in guesses.items()
+            name: self._scores(predicted, test_labels, data.notes["classes"])
+            for name, predicted in predictions.items()
         }
 
-    def score_parts(self, examples, data: base.Data):
-        from .metrics import bootstrap
+    def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
+        from .metrics.bootstrap import macro_f1_parts, mean_parts
 
-        labels, predicted = ([e[name] for e in examples] for name in ("labels", "predicted"))
+        labels = [example["labels"] for example in examples]
+        predicted = [example["predicted"] for example in examples]
         if self.dataset_spec.headline is MACRO_F1:
-            return bootstrap.macro_f1_parts(labels, predicted, len(data.notes["classes"]))
-        right = [
-            sum(a == b for a, b in zip(*pair, strict=True))
-            for pair in zip(labels, predicted, strict=True)
+            return macro_f1_parts(labels, predicted, len(data.notes["classes"]))
+        correct = [
+            sum(label == guess for label, guess in zip(*clip, strict=True))
+            for clip in zip(labels, predicted, strict=True)
         ]
-        return bootstrap.mean_parts(right, [len(clip) for clip in labels])
+        return mean_parts(correct, [len(clip_labels) for clip_labels in labels])
 
-    def predict(self, model, raw_inputs: Sequence[np.ndarray], data: base.Data) -> list[list[str]]:
-        """Returns the label of every frame of each clip.
+    def predict(
+        self, model: "FrameLabeler", raw_inputs: Sequence[Any], data: base.Data
+    ) -> list[list[str]]:
+        """Returns a label for every frame of each clip.
 
         Args:
-            raw_inputs: clips, each (time, features), or images of bytes (time, height, width,
-                channels), or a list of paths of images.
+            raw_inputs: clips. Each is an array (time, features), an array of bytes (time, height,
+                width, channels), or a list of image paths.
         """
         classes = data.notes["classes"]
         return [
             [classes[label] for label in rows.argmax(-1)]
-            for rows in self._probabilities(model, self._fitted(raw_inputs, data), data)
+            for rows in self._probabilities(model, self._to_clips(raw_inputs, data), data)
         ]
 
-    def _fitted(self, raw_inputs: Sequence, data: base.Data) -> list[Clip]:
-        from .data import images
+    def _to_clips(self, raw_inputs: Sequence[Any], data: base.Data) -> list[Clip]:
+        from .data.images import ImageResizer
 
-        shape = data.notes["frame_shape"]
-        fit = images.ImageResizer(self.config.image_size, shape if len(shape) == 3 else None)
+        frame_shape = data.notes["frame_shape"]
+        image_shape = frame_shape if len(frame_shape) == 3 else None
+        resize = ImageResizer(self.config.image_size, image_shape)
         clips = []
-        for number, frames in enumerate(raw_inputs):
-            prepared = self._prepared(fit, frames, f"clip {number}")
-            if list(prepared.shape[1:]) != list(shape):
+        for number, raw_frames in enumerate(raw_inputs):
+            frames = self._prepare_frames(resize, raw_frames, f"clip {number}")
+            if list(frames.shape[1:]) != list(frame_shape):
                 raise UserError(
-                    f"The frames of clip {number} have the shape {prepared.shape[1:]}, those that "
-                    f"the model was trained on {tuple(shape)}."
+                    f"The frames of clip {number} have the shape {frames.shape[1:]}, but the "
+                    f"model was trained on frames of the shape {tuple(frame_shape)}."
                 )
-            clips.append(Clip("", prepared, np.zeros(len(frames), "int32")))
+            clips.append(Clip("", frames, np.zeros(len(frames), "int32")))
         return clips
 
-    def read_input(self, argument: str):
-        """Returns the clip in a folder of images, or in a .csv file."""
-        from .data.files import clips
+    def read_input(self, argument: str) -> Any:
+        """Returns the clip at a path: a folder of images, or a .csv file."""
+        from .data.files.clips import read_clip
 
-        return clips.read_clip(argument)
+        return read_clip(argument)
 
     def raw_input(self, example: Clip) -> np.ndarray:
         if example.frames.ndim == 2 and self.config.delta_features:
             return example.frames[:, : example.frames.shape[1] // 2]
         return example.frames
 
-    def explain(self, model, raw_inputs: Sequence, data: base.Data) -> list[dict]:
+    def explain(
+        self, model: "FrameLabeler", raw_inputs: Sequence[Any], data: base.Data
+    ) -> list[dict[str, Any]]:
         from .models import explanations
 
-        classes, clips = data.notes["classes"], self._fitted(raw_inputs, data)
-        found = []
+        classes, clips = data.notes["classes"], self._to_clips(raw_inputs, data)
+        explained = []
         for clip, rows in zip(clips, self._probabilities(model, clips, data), strict=True):
-            one = {
+            explanation = {
                 "output": [classes[label] for label in rows.argmax(-1)],
                 "steps": [str(number) for number in range(1, len(rows) + 1)],
                 "classes": classes,
                 "probabilities": explanations.round_values(rows),
             }
             if clip.frames.ndim == 4:
-                one["image"] = explanations.encode_png(np.concatenate(list(clip.frames), axis=1))
-            found.append(one)
-        return found
+                strip = np.concatenate(list(clip.frames), axis=1)
+                explanation["image"] = explanations.encode_png(strip)
+            explained.append(explanation)
+        return explained
 
 
-def _pieces(clips: Sequence[Clip], size: int | None) -> list[tuple[int, int, int]]:
-    """Returns (clip, start, end) of every clip or, with a size, of half overlapping pieces."""
-    places = []
-    for number, clip in enumerate(clips):
+class Chunk(NamedTuple):
+    """Frames `start` to `end`, exclusive, of the clip with the index `clip`."""
+
+    clip: int
+    start: int
+    end: int
+
+
+def _find_chunks(clips: Sequence[Clip], chunk_length: int | None) -> list[Chunk]:
+    """Returns half-overlapping chunks that cover all clips, or whole clips without a length."""
+    chunks = []
+    for index, clip in enumerate(clips):
         length = len(clip.labels)
-        if size is None or length <= size:
-            places.append((number, 0, length))
+        if chunk_length is None or length <= chunk_length:
+            chunks.append(Chunk(index, 0, length))
             continue
-        starts = range(0, length - size, size // 2)
-        places += [(number, start, start + size) for start in starts]
-        places.append((number, length - size, length))
-    return places
+        starts = range(0, length - chunk_length, chunk_length // 2)
+        chunks += [Chunk(index, start, start + chunk_length) for start in starts]
+        chunks.append(Chunk(index, length - chunk_length, length))
+    return chunks
 
 
-def said(labels: Sequence[int], classes: Sequence[str]) -> str:
-    """Returns labels to be read: `still 3, left 12`."""
+def format_labels(labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> str:
+    """Returns labels as readable text, run by run.
+
+    Example:
+        >>> format_labels([0, 0, 1, 0], ["still", "left"])
+        'still 2, left 1, still 1'
+    """
     runs = ((label, len(list(run))) for label, run in itertools.groupby(labels))
     return ", ".join(f"{classes[label]} {length}" for label, length in runs)

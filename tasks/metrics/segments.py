@@ -7,8 +7,11 @@ forms no segments: the actions are scored, not the gaps between them.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
+FrameLabels: TypeAlias = Sequence[int] | np.ndarray  # of one clip
 OVERLAPS = (10, 25, 50)  # percent
 
 
@@ -20,7 +23,7 @@ class Segment(NamedTuple):
     end: int
 
 
-def find_segments(labels: Sequence[int], background: int | None = None) -> list[Segment]:
+def find_segments(labels: FrameLabels, background: int | None = None) -> list[Segment]:
     """Returns the runs of equal labels, without those of the background."""
     segments, start = [], 0
     for label, run in itertools.groupby(labels):
@@ -31,9 +34,7 @@ def find_segments(labels: Sequence[int], background: int | None = None) -> list[
     return segments
 
 
-def edit_score(
-    predicted: Sequence[int], labels: Sequence[int], background: int | None = None
-) -> float:
+def edit_score(predicted: FrameLabels, labels: FrameLabels, background: int | None = None) -> float:
     """Returns how similar two sequences of segments are, 0 to 100, regardless of their durations.
 
     100 * (1 - Levenshtein distance / number of segments of the longer sequence)
@@ -60,7 +61,7 @@ def levenshtein_distance(first: Sequence[Any], second: Sequence[Any]) -> int:
 
 
 def match_segments(
-    predicted: Sequence[int], labels: Sequence[int], percent: int, background: int | None = None
+    predicted: FrameLabels, labels: FrameLabels, percent: int, background: int | None = None
 ) -> tuple[int, int, int]:
     """Returns the number of true positive, false positive and false negative segments.
 
@@ -89,8 +90,8 @@ def _iou(first: Segment, second: Segment) -> float:
 
 
 def segment_scores(
-    predicted: Sequence[Sequence[int]],
-    labels: Sequence[Sequence[int]],
+    predicted: Sequence[FrameLabels],
+    labels: Sequence[FrameLabels],
     background: int | None = None,
 ) -> dict[str, float]:
     """Returns segment F1 at 10, 25 and 50 % overlap over all clips, and the mean edit score.

@@ -1,16 +1,22 @@
 """The translation model: an encoder reads the source, a decoder generates the target."""
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
+import numpy as np
 from keras import ops
 
 from rnn_topologies import layers
 from rnn_topologies.layers.typing import Tensor
 
 from ..data import vocabulary
+from . import compilation
 from .recurrence import Recurrence
+
+if TYPE_CHECKING:
+    from ..data.batching import Batches
 
 ATTENTIONS: dict[str, Callable[[int], keras.layers.Layer | None]] = {
     "none": lambda units: None,
@@ -158,3 +164,47 @@ class Generator(keras.Model):
             length_penalty=self.length_penalty,
             **encoded,
         ).tokens
+
+
+def generate(
+    model: GenerativeModel,
+    batches: "Batches",
+    *,
+    longest: int,
+    beam_size: int,
+    length_penalty: float,
+) -> list[np.ndarray]:
+    """Returns generated tokens (beam_size, time) for each example, the best sequence first.
+
+    Args:
+        model: the trained model.
+        batches: batches of its inputs.
+        longest: length of the longest training target in tokens. Outputs may be a tenth longer.
+        beam_size, length_penalty: see `Generator`.
+    """
+    generator: Any = Generator(
+        model,
+        max_length=math.ceil(1.1 * longest) + 1,
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+    )
+    generator.compile(jit_compile=compilation.jit_compile())
+    return batches.restore_order(generator.predict(batches, verbose=0))
+
+
+def evaluate_teacher_forced(model: Any, batches: "Batches") -> dict[str, float]:
+    """Returns the metrics of a decoder that reads the true previous tokens.
+
+    They are means over the tokens that are not padding: the cross entropy in nats, the perplexity
+    and the accuracy, 0 to 1.
+
+    Args:
+        model: a compiled model.
+        batches: batches of inputs, targets and weights.
+    """
+    logs = model.evaluate(batches, verbose=0, return_dict=True)
+    return {
+        "cross_entropy": logs["cross_entropy"],
+        "perplexity": math.exp(min(logs["cross_entropy"], 700)),  # math.exp overflows above 709
+        "token_accuracy": logs["token_accuracy"],
+    }

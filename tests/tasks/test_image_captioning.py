@@ -13,7 +13,7 @@ from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models import pretrained
 from rnn_topologies.tasks.models.encoder_decoder import ATTENTIONS
 
-from ..support import every_cell
+from ..support import training
 
 COUNTS = {"train": 60, "validation": 12, "test": 12, "unseen": 8}
 THINGS = (
@@ -39,17 +39,20 @@ def make(**settings):
     return task, data, task.build_model(data)
 
 
-@pytest.mark.parametrize(("cell", "attention"), every_cell.with_each(ATTENTIONS, "dot"))
-def test_every_cell_learns_with_every_attention(cell, attention):
-    task, data, model = make(cell=cell, attention=attention, dropout=0.1)
-    model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())
-    batches = task.batches(data.splits["train"], data, training=True)
-    history = model.fit(batches, epochs=2, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    assert isinstance(task.predict(model, [data.splits["test"][0].image], data)[0], str)
+@pytest.mark.parametrize(
+    ("cell", "attention", "eager"), training.cells_and_settings(ATTENTIONS, "dot")
+)
+def test_every_cell_learns_with_every_attention(cell, attention, eager):
+    small = {"limit": 16, "batch_size": 16} if eager else {}
+    task, data, model = make(cell=cell, attention=attention, dropout=0.1, **small)
+    rate = 0.03 if eager else 0.01  # for one step an epoch, or several
+    with training.execution(eager=eager):
+        losses = training.losses(task, data, model, epochs=3 if eager else 2, learning_rate=rate)
+        assert isinstance(task.predict(model, [data.splits["test"][0].image], data)[0], str)
+    assert losses[-1] < losses[0]
 
 
-def test_an_image_is_seen_once_for_all_its_captions():
+def test_an_image_is_encoded_once_for_all_its_captions():
     task, data, model = make()
     inputs, following, weights = task.batches(data.splits["test"], data, training=False)[0]
     assert inputs["previous"].shape == following.shape == weights.shape
@@ -61,7 +64,7 @@ def test_an_image_is_seen_once_for_all_its_captions():
 
 
 @pytest.mark.parametrize("captions", [None, 1, 3])
-def test_batches_keep_their_shape_whatever_is_drawn_and_missing(captions):
+def test_batches_keep_their_shape_whichever_captions_are_sampled_or_missing(captions):
     task, data, _ = make(captions_per_image=captions, batch_size=60)
     examples = list(data.splits["train"])
     examples[0] = examples[0]._replace(tokens=examples[0].tokens[:2])
@@ -74,7 +77,7 @@ def test_batches_keep_their_shape_whatever_is_drawn_and_missing(captions):
             grouped.on_epoch_end()
 
 
-def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer():
+def test_batches_hold_the_inputs_and_targets_of_the_decoder():
     task, data, _ = make()
     examples = data.splits["test"]
     grouped = task.batches(examples, data, training=False)
@@ -88,7 +91,7 @@ def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer():
             assert weights[row, caption].sum() == count
 
 
-def test_captions_of_an_image_are_drawn_anew_every_epoch():
+def test_captions_of_an_image_are_sampled_again_every_epoch():
     task, data, _ = make(captions_per_image=2)
     lone = data.splits["train"][:1]  # one batch, so that only the draw can differ
     batches = task.batches(lone, data, training=True)
@@ -101,7 +104,8 @@ def test_captions_of_an_image_are_drawn_anew_every_epoch():
     assert any(one != drawn[0] for one in drawn)
 
 
-def test_images_with_fewer_captions_count_less():
+@pytest.mark.usefixtures("eagerly")
+def test_the_loss_is_the_mean_over_tokens_when_images_have_unequal_numbers_of_captions():
     task, data, model = make()
     example = data.splits["test"][0]
     lone = example._replace(captions=example.captions[:1], tokens=example.tokens[:1])
@@ -119,7 +123,8 @@ def test_images_with_fewer_captions_count_less():
     assert both["cross_entropy"] == pytest.approx(total / count, rel=1e-4)
 
 
-def test_scores_are_of_free_writing_and_unseen_scenes_are_told_apart():
+@pytest.mark.usefixtures("eagerly")
+def test_scores_are_of_free_running_decodes_and_unseen_scenes_are_scored_separately():
     task, data, model = make()
     model.compile("adam", task.loss(), weighted_metrics=task.metrics())
     evaluation = task.evaluate(model, "test", data)
@@ -134,7 +139,8 @@ def test_scores_are_of_free_writing_and_unseen_scenes_are_told_apart():
     )
 
 
-def test_the_beam_search_of_the_decoder_writes_too():
+@pytest.mark.usefixtures("eagerly")
+def test_captions_are_decoded_with_beam_search():
     task, data, model = make(beam_size=3)
     images = [example.image for example in data.splits["test"][:3]]
     best = task.n_best(model, images, data, beam_size=4)
@@ -151,12 +157,12 @@ def test_the_nearest_image_of_a_training_image_is_itself():
     assert "exact_meaning" in baselines["most frequent caption"]
 
 
-def test_both_ways_makes_no_sense_for_a_writer():
+def test_bidirectional_is_refused_for_a_decoder():
     with pytest.raises(UserError, match="--bidirectional is not supported in image_captioning"):
         image_captioning.ImageCaptioningTask({"bidirectional": True})
 
 
-def test_every_caption_is_true_and_names_all():
+def test_every_caption_is_true_and_complete():
     for rows in dataset.generate_scenes().values():
         for row in rows:
             assert len(set(row["captions"])) == 5
@@ -213,7 +219,7 @@ def test_a_caption_is_right_if_it_is_true_and_complete(caption, right):
     assert language.is_correct_caption(caption, THINGS) is right
 
 
-def test_relations_are_those_of_the_cells():
+def test_relations_follow_from_the_grid_cells():
     cross, circle, square = THINGS
     assert language.relation_holds(cross, "above", circle)
     assert not language.relation_holds(cross, "left", circle)
@@ -232,7 +238,7 @@ def test_unseen_pairs_occur_in_no_training_scene():
     assert {colour for colour, _ in scene.UNSEEN} < set(scene.COLOURS)
 
 
-def test_a_picture_shows_each_thing_in_its_cell():
+def test_an_image_shows_each_thing_in_its_cell():
     picture = scene.render_scene(THINGS, np.random.default_rng(0)).astype(int)
     cells = picture.reshape(3, scene.CELL, 3, scene.CELL, 3).swapaxes(1, 2)
     taken = {(thing.row, thing.column): thing for thing in THINGS}
@@ -254,7 +260,7 @@ def test_scenes_are_the_same_every_time():
     assert scenes_data.read_scenes().sha256 == first.sha256
 
 
-def test_a_pretrained_encoder_needs_a_name_and_the_network(monkeypatch):
+def test_a_pretrained_encoder_needs_a_known_name_and_the_network(monkeypatch):
     with pytest.raises(UserError, match="Unknown value of --encoder: 'MobileNet2'.*Did you mean"):
         make(encoder="MobileNet2")
 
@@ -267,7 +273,7 @@ def test_a_pretrained_encoder_needs_a_name_and_the_network(monkeypatch):
         make(encoder="MobileNetV2")
 
 
-def test_a_pretrained_encoder_stays_as_it_is():
+def test_a_pretrained_encoder_is_frozen():
     encoder = pretrained.PretrainedEncoder("MobileNetV2", (48, 48, 1), download=False)
     maps = encoder(np.zeros((2, 48, 48, 1)))
     assert tuple(maps.shape) == (2, 2, 2, 1280)
@@ -337,7 +343,8 @@ def test_a_damaged_or_missing_image_of_flickr8k_is_named(tmp_path):
         flickr(tmp_path).load_data()
 
 
-def test_flickr8k_itself_is_read_whole(tmp_path, manual_dir):
+@pytest.mark.slow
+def test_the_original_flickr8k_is_read_completely(tmp_path, manual_dir):
     task = image_captioning.ImageCaptioningTask(
         {
             "dataset": "flickr8k",

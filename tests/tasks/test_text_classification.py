@@ -93,11 +93,11 @@ def test_texts_are_truncated_to_the_maximum_length():
 def test_a_crop_is_a_contiguous_half_or_more():
     random = np.random.default_rng(0)
     tokens = list(range(11))
-    crops = [text_classification._cropped(tokens, 1.0, random) for _ in range(300)]
+    crops = [text_classification._crop_tokens(tokens, 1.0, random) for _ in range(300)]
     assert {len(crop) for crop in crops} == set(range(6, 12))
     assert all(crop == tokens[crop[0] : crop[-1] + 1] for crop in crops)
     assert {crop[0] for crop in crops} == set(range(6))
-    assert text_classification._cropped(tokens, 0.0, random) == tokens
+    assert text_classification._crop_tokens(tokens, 0.0, random) == tokens
 
 
 def test_crops_do_not_change_the_width_of_the_only_batch():

@@ -12,7 +12,7 @@ from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import translation as scores
 from rnn_topologies.tasks.models.encoder_decoder import ATTENTIONS, EncoderDecoder, Generator
 
-from ..support import every_cell
+from ..support import training
 
 PARTS = {"train": 90, "validation": 20, "test": 20}
 
@@ -43,21 +43,26 @@ def compiled(task, model):
     return model
 
 
-@pytest.mark.parametrize(("cell", "attention"), every_cell.with_each(ATTENTIONS, "dot"))
-def test_every_cell_trains_with_every_attention(make, cell, attention):
-    # One direction with SimpleRNN, so that both are tried with each attention.
-    bidirectional = cell != "simple_rnn"
+@pytest.mark.parametrize(
+    ("cell", "attention", "eager"), training.cells_and_settings(ATTENTIONS, "dot")
+)
+def test_every_cell_learns_with_every_attention(make, cell, attention, eager):
     task, data, model = make(
-        cell=cell, attention=attention, bidirectional=bidirectional, layers=2, dropout=0.1
+        cell=cell,
+        attention=attention,
+        # One direction with SimpleRNN, so that both run with each attention.
+        bidirectional=cell != "simple_rnn",
+        layers=training.depth(cell, eager=eager),
+        dropout=0.1,
+        limit=16 if eager else None,
     )
-    compiled(task, model)
-    batches = task.batches(data.splits["train"], data, training=True)
-    history = model.fit(batches, epochs=3, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    assert len(task.predict(model, ["2/3/24"], data)) == 1
+    with training.execution(eager=eager):
+        losses = training.losses(task, data, model, epochs=3)
+        assert len(task.predict(model, ["2/3/24"], data)) == 1
+    assert losses[-1] < losses[0]
 
 
-def test_padding_of_the_source_changes_no_logit(make):
+def test_padding_of_the_source_does_not_change_the_logits(make):
     _, _, model = make()
     source, previous = np.array([[5, 6, 7]]), np.array([[vocabulary.START, 9, 8]])
     wide = np.array([[5, 6, 7, vocabulary.PAD, vocabulary.PAD]])
@@ -69,7 +74,7 @@ def test_padding_of_the_source_changes_no_logit(make):
     )
 
 
-def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer(make):
+def test_batches_hold_the_inputs_and_targets_of_the_decoder(make):
     task, data, _ = make()
     pairs = data.splits["test"][:2]
     inputs, following, weights = task.batches(pairs, data, training=False)[0]
@@ -85,7 +90,8 @@ def test_batches_say_what_the_decoder_reads_and_what_it_shall_answer(make):
         assert weights[row].tolist() == [1.0] * (count + 1) + [0.0] * (weights.shape[1] - count - 1)
 
 
-def test_scores_are_of_free_writing_and_count_real_tokens_only(make):
+@pytest.mark.usefixtures("eagerly")
+def test_scores_are_of_free_running_decodes_and_count_real_tokens_only(make):
     task, data, model = make()
     evaluation = task.evaluate(compiled(task, model), "test", data)
     pairs = data.splits["test"]
@@ -104,6 +110,7 @@ def test_scores_are_of_free_writing_and_count_real_tokens_only(make):
     np.testing.assert_allclose(evaluation.metrics["perplexity"], math.exp(total / count), rtol=1e-3)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_predictions_come_in_the_order_of_the_inputs(make):
     task, data, model = make(beam_size=3)
     sources = [pair.source for pair in data.splits["test"]]
@@ -113,7 +120,7 @@ def test_predictions_come_in_the_order_of_the_inputs(make):
     assert [len(outputs) for outputs in best] == [4, 4, 4]
 
 
-def test_a_beam_and_a_greedy_writer_have_one_shape(make):
+def test_beam_search_and_greedy_decoding_return_the_same_shape(make):
     _, data, model = make()
     source = np.array([data.splits["test"][0].source_tokens])
     for beam_size in (1, 3):
@@ -137,7 +144,7 @@ def test_baselines_are_scored_like_the_model(make):
 def test_the_nearest_source_of_a_training_source_is_itself(make):
     _, data, _ = make()
     train = data.splits["train"]
-    assert translation._nearest(train, train[:10]) == [pair.target for pair in train[:10]]
+    assert translation._nearest_targets(train, train[:10]) == [pair.target for pair in train[:10]]
 
 
 def test_translation_scores_are_those_of_sacrebleu():
@@ -150,7 +157,7 @@ def test_translation_scores_are_those_of_sacrebleu():
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_limit_keeps_the_first_training_examples_only(make, split):
+def test_limit_keeps_the_first_training_examples_and_the_whole_validation_split(make, split):
     _, whole, _ = make()
     _, limited, _ = make(limit=30)
     sources = [pair.source for pair in whole.splits[split]]
@@ -184,7 +191,7 @@ def test_a_wrong_setting_is_named_by_its_flag(settings, message):
         translation.TranslationTask(settings)
 
 
-def test_a_data_set_brings_its_own_settings_and_the_user_has_the_last_word():
+def test_a_data_set_has_its_own_defaults_and_the_user_overrides_them():
     task = translation.TranslationTask({"dataset": "multi30k/de-en"})
     assert (task.config.tokens, task.config.beam_size) == ("byte_pairs", 5)
     assert (
@@ -196,7 +203,7 @@ def test_a_data_set_brings_its_own_settings_and_the_user_has_the_last_word():
         assert set(facts.settings) <= names
 
 
-def test_the_encoder_of_one_direction_has_half_the_memory():
+def test_a_unidirectional_encoder_has_a_memory_half_as_wide():
     shapes = []
     for bidirectional in (True, False):
         model = EncoderDecoder(

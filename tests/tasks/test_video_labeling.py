@@ -13,7 +13,7 @@ from rnn_topologies.tasks.data.sources.gesture_phase import (
 from rnn_topologies.tasks.data.sources.utkinect import utkinect_dataset_builder as utkinect
 from rnn_topologies.tasks.errors import UserError
 
-from ..support import every_cell
+from ..support import training
 
 CLASSES = moving_shapes.CLASSES
 
@@ -47,13 +47,20 @@ def features(folder, count=12):
     return str(folder)
 
 
-@pytest.mark.parametrize(("cell", "bidirectional"), every_cell.with_each([False, True], True))
-def test_every_cell_learns(make, cell, bidirectional):
-    task, data, model = make(cell=cell, bidirectional=bidirectional, layers=2, dropout=0.1)
-    model.compile(keras.optimizers.Adam(0.01), task.loss(), weighted_metrics=task.metrics())
-    batches = task.batches(data.splits["train"], data, training=True)
-    history = model.fit(batches, epochs=2, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
+@pytest.mark.parametrize(
+    ("cell", "bidirectional", "eager"), training.cells_and_settings([False, True], True)
+)
+def test_every_cell_learns(make, cell, bidirectional, eager):
+    task, data, model = make(
+        cell=cell,
+        bidirectional=bidirectional,
+        layers=training.depth(cell, eager=eager),
+        dropout=0.1,
+        limit=4 if eager else None,
+    )
+    with training.execution(eager=eager):
+        losses = training.losses(task, data, model, epochs=3 if eager else 2)
+    assert losses[-1] < losses[0]
 
 
 def logits(model, frames):
@@ -64,7 +71,7 @@ def logits(model, frames):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_live_model_does_not_look_ahead(make, bidirectional):
+def test_only_a_bidirectional_model_looks_ahead(make, bidirectional):
     _, data, model = make(bidirectional=bidirectional)
     frames = np.array(data.splits["train"][0].frames)
     before = logits(model, frames)
@@ -77,7 +84,7 @@ def test_a_live_model_does_not_look_ahead(make, bidirectional):
         np.testing.assert_allclose(after[:10], before[:10], atol=1e-6)
 
 
-def test_padding_and_neighbours_in_the_batch_change_nothing(make):
+def test_padding_and_the_other_clips_of_a_batch_change_nothing(make):
     task, data, model = make()
     clips = data.splits["test"]
     together = task._probabilities(model, clips, data)
@@ -87,7 +94,7 @@ def test_padding_and_neighbours_in_the_batch_change_nothing(make):
         np.testing.assert_allclose(rows, alone, atol=1e-5)
 
 
-def test_padding_counts_in_no_score(make):
+def test_scores_ignore_padding(make):
     task, data, model = make()
     model.compile("adam", task.loss(), weighted_metrics=task.metrics())
     clips = data.splits["test"]
@@ -171,7 +178,7 @@ def test_the_clips_are_the_same_every_time():
     np.testing.assert_array_equal(made[0][1], made[1][1])
 
 
-def test_features_are_scaled_by_training_and_differences_look_back(tmp_path):
+def test_features_are_scaled_by_the_training_split_and_deltas_look_back(tmp_path):
     settings = {"dataset": features(tmp_path), "delta_features": True, "units": 4}
     task = video_labeling.VideoLabelingTask(settings)
     data = task.load_data()
@@ -199,16 +206,16 @@ def test_a_window_of_frames_sees_what_one_frame_does_not(tmp_path):
     assert "gradient boosting on frames -8 to +8" in both.baseline(both.load_data())
 
 
-def test_pieces_cover_every_frame_and_overlap_by_half():
+def test_chunks_cover_every_frame_and_overlap_by_half():
     clips = [video_labeling.Clip("a", None, np.zeros(n)) for n in (25, 10, 4)]
-    assert video_labeling._pieces(clips, 10) == [
+    assert video_labeling._find_chunks(clips, 10) == [
         *((0, 0, 10), (0, 5, 15), (0, 10, 20), (0, 15, 25), (1, 0, 10), (2, 0, 4))
     ]
-    assert video_labeling._pieces(clips, None) == [(0, 0, 25), (1, 0, 10), (2, 0, 4)]
+    assert video_labeling._find_chunks(clips, None) == [(0, 0, 25), (1, 0, 10), (2, 0, 4)]
 
 
-def test_labels_are_said_as_runs():
-    assert video_labeling.said([0, 0, 1, 0], ["still", "left"]) == "still 2, left 1, still 1"
+def test_labels_are_summarised_as_runs():
+    assert video_labeling.format_labels([0, 0, 1, 0], ["still", "left"]) == "still 2, left 1, still 1"
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"mean": [1], "deviation": []}', "x"])
@@ -238,7 +245,7 @@ def test_utkinect_labels_frames_by_their_numbers_and_drops_repeated_rows():
     ("dataset", "counts", "frames", "width"),
     [("gesture_phase", (4, 1, 2), 9901, 18), ("utkinect", (8, 2, 10), 15318, 60)],
 )
-def test_the_recordings_of_people_are_read_whole(
+def test_the_original_recordings_are_read_completely(
     tmp_path, manual_dir, dataset, counts, frames, width
 ):
     settings = {"dataset": dataset, "data_dir": str(tmp_path), "manual_dir": str(manual_dir)}
@@ -252,7 +259,7 @@ def test_the_recordings_of_people_are_read_whole(
 
 
 @pytest.mark.parametrize("dataset", ["gesture_phase", "utkinect", "flickr8k"])
-def test_without_the_originals_it_is_told_how_to_get_them(tmp_path, dataset):
+def test_without_the_originals_the_error_says_how_to_get_them(tmp_path, dataset):
     from rnn_topologies import tasks
 
     task = tasks.get_task("image_captioning" if dataset == "flickr8k" else "video_labeling")
@@ -265,7 +272,7 @@ def test_without_the_originals_it_is_told_how_to_get_them(tmp_path, dataset):
     assert left == [f".{dataset}.lock"]
 
 
-def test_gestures_lie_relative_to_the_spine():
+def test_gesture_positions_are_relative_to_the_spine():
     import pandas as pd
 
     columns = {f"{joint}{axis}": [1.0] for joint in gestures.JOINTS for axis in "xyz"}

@@ -1,4 +1,4 @@
-// The passes for avx512.
+// The kernel compiled for AVX-512.
 #include "kernel.h"
 #if defined(__x86_64__)
 #if defined(__clang__)
@@ -11,14 +11,15 @@
 
 namespace rnn_topologies {
 namespace {
+// The order matters: each header uses the one before.
 #include "vector.h"
-// vector.h comes first, then
+
 #include "product.h"
-// and then
+
 #include "passes.h"
 }  // namespace
 
-extern const InstructionSet avx512 = {"avx512", pack, forward, backward, weights};
+extern const InstructionSet avx512 = {"avx512", pack, forward, backward, weight_gradients};
 }  // namespace rnn_topologies
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,4 +1,4 @@
-// What the library shows to others: two functions on arrays, and what steers them.
+// The C interface of the library: a forward and a backward function on arrays, and settings.
 #pragma once
 #include <cstdint>
 
@@ -11,14 +11,13 @@ struct RnnArray {
   int64_t sizes[3];
 };
 
-// Of both functions: what the arrays hold is told in kernel.h; an array of no numbers stands for
-// one that is not there. `settings` are
-//   cell (0 simple RNN, 1 LSTM, 2 GRU, 3 GRU with the reset before the product),
-//   whether the last step is read first, and the number of threads (0: one for each core).
-// Every shape is checked. They return null, or what is wrong.
+// kernel.h documents the arrays. An array without elements means that there is none. `settings`
+// are the cell (0 simple RNN, 1 LSTM, 2 GRU, 3 GRU with the reset gate before the product),
+// whether to read the last step first, and the maximum number of threads (0: one per core).
+// Both functions check every shape and return null or an error message.
 
 // inputs: x, mask (bytes), h0, c0, kernel, recurrent kernel, bias
-// outputs: y, h, c, reserve (of rnn_topologies_reserve numbers, or none)
+// outputs: y, h, c, reserve (with rnn_topologies_reserve elements, or none)
 const char *rnn_topologies_forward(const int64_t settings[3], const RnnArray inputs[7],
                                    const RnnArray outputs[4]);
 
@@ -27,15 +26,15 @@ const char *rnn_topologies_forward(const int64_t settings[3], const RnnArray inp
 const char *rnn_topologies_backward(const int64_t settings[3], const RnnArray inputs[12],
                                     const RnnArray outputs[6]);
 
-// Numbers that the backward pass needs of the forward pass.
+// Returns the size of `reserve`, what the forward pass keeps for the backward pass, in floats.
 int64_t rnn_topologies_reserve(int64_t cell, int64_t batch, int64_t time, int64_t units);
 
-// Chooses an instruction set by its name, or null the best; returns 0, or 1 if this machine has
-// none such.
+// Selects an instruction set by name, or the best one if null. Returns 0, or 1 if this machine
+// does not support it.
 int rnn_topologies_choose(const char *name);
 const char *rnn_topologies_instruction_set(void);
 
-// The same two functions as targets of XLA's foreign function interface.
+// Forward and backward as targets of XLA's foreign function interface.
 void *rnn_topologies_xla_forward(void *frame);
 void *rnn_topologies_xla_backward(void *frame);
 

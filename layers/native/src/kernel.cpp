@@ -1,4 +1,4 @@
-// One call: memory and threads are found, and an instruction set.
+// Runs one call: chooses the instruction set, splits the work and allocates memory.
 #include "kernel.h"
 
 #include <atomic>
@@ -22,10 +22,10 @@ const InstructionSet *best() {
 
 std::atomic<const InstructionSet *> chosen{best()};
 
-constexpr double WORTH_A_THREAD = 4e5;  // operations that take longer than to wake one
-constexpr long THIN = 8;                // rows: below, the weights are read too often
-constexpr long BLOCK_FLOATS = 1 << 16;  // of the sums of a block of steps: a quarter of a cache
-constexpr long GROUP_FLOATS = 1 << 17;  // of the weights' gradients that a thread forms at once
+constexpr double MIN_OPERATIONS = 4e5;  // per thread: fewer take less time than waking it
+constexpr long MIN_ROWS = 8;            // per slice: with fewer, weights are read too often
+constexpr long BLOCK_FLOATS = 1 << 16;  // pre-activations of a block of steps: 1/4 of a cache
+constexpr long GROUP_FLOATS = 1 << 17;  // weight gradients that a thread computes at once
 
 Work divide(const Layer &layer, const Gradients *gradients) {
   Work work = {};
@@ -35,16 +35,16 @@ Work divide(const Layer &layer, const Gradients *gradients) {
   const double operations = 2.0 * layer.batch * layer.time * gates(layer.cell) * layer.units *
                             (layer.features + layer.units);
   long threads = layer.threads > 0 ? layer.threads : cores();
-  if (operations / WORTH_A_THREAD < threads) threads = long(operations / WORTH_A_THREAD);
+  if (operations / MIN_OPERATIONS < threads) threads = long(operations / MIN_OPERATIONS);
   if (threads > layer.batch) threads = layer.batch;
-  // Two slices for each thread, where that does not make them thin: cores are not equally fast,
-  // and the faster takes more.
-  work.slices = threads <= 1 ? 1 : layer.batch >= 2 * threads * THIN ? 2 * threads : threads;
+  // Two slices per thread, unless they would have too few rows: cores differ in speed, and the
+  // faster ones then take more slices.
+  work.slices = threads <= 1 ? 1 : layer.batch >= 2 * threads * MIN_ROWS ? 2 * threads : threads;
   const long rows = (layer.batch + work.slices - 1) / work.slices;
-  const long sums = (gradients ? slots(layer.cell) : gates(layer.cell)) * work.units_padded;
-  const long steps = BLOCK_FLOATS / (rows * sums > 0 ? rows * sums : 1);
+  const long row_floats = (gradients ? slots(layer.cell) : gates(layer.cell)) * work.units_padded;
+  const long steps = BLOCK_FLOATS / (rows * row_floats > 0 ? rows * row_floats : 1);
   work.block = steps < 1 ? 1 : steps > layer.time ? layer.time : steps;
-  work.slice_floats = rows * 4 * work.units_padded + work.block * rows * sums;
+  work.slice_floats = rows * 4 * work.units_padded + work.block * rows * row_floats;
   if (gradients) work.slice_floats += work.block * rows * padded(layer.features);
   work.slice_floats = padded(work.slice_floats);
   return work;
@@ -68,39 +68,39 @@ bool run(const Layer &layer, const Gradients *gradients) {
   }
   Work work = divide(layer, gradients);
   const long threads = layer.threads > 0 ? layer.threads : cores();
-  const long width = work.units_padded, all = gates(layer.cell) * width;
+  const long width = work.units_padded, gates_width = gates(layer.cell) * width;
   const bool backward = gradients != nullptr;
-  const long of_kernel = backward ? padded(layer.features) * all : layer.features * all;
-  const long of_recurrent = backward ? width * all : layer.units * all;
-  const long of_deltas = backward ? layer.batch * layer.time * slots(layer.cell) * width : 0;
+  const long kernel_floats = (backward ? padded(layer.features) : layer.features) * gates_width;
+  const long recurrent_floats = (backward ? width : layer.units) * gates_width;
+  const long delta_floats = backward ? layer.batch * layer.time * slots(layer.cell) * width : 0;
   if (backward) {
     const long pairs = (slots(layer.cell) * width / PANEL + 1) / 2;
-    const long of_pair = (layer.features + layer.units + 1) * 2 * PANEL;
-    long most = GROUP_FLOATS / of_pair;
-    if (most < 1) most = 1;
-    long groups = (pairs + most - 1) / most;
+    const long pair_floats = (layer.features + layer.units + 1) * 2 * PANEL;
+    long group_pairs = GROUP_FLOATS / pair_floats;
+    if (group_pairs < 1) group_pairs = 1;
+    long groups = (pairs + group_pairs - 1) / group_pairs;
     if (groups < work.slices) groups = work.slices;
-    // As many for every thread.
+    // The same number of groups for every thread.
     if (groups > work.slices && groups % work.slices)
       groups += work.slices - groups % work.slices;
     work.groups = groups < pairs ? groups : pairs;
-    work.group_floats = ((pairs + work.groups - 1) / work.groups) * of_pair;
+    work.group_floats = ((pairs + work.groups - 1) / work.groups) * pair_floats;
   }
-  const long of_biases = (gates(layer.cell) + 1) * width;
-  float *memory = borrow(of_kernel + of_recurrent + of_deltas + of_biases +
-                         work.slices * work.slice_floats + work.groups * work.group_floats);
+  const long bias_floats = (gates(layer.cell) + 1) * width;
+  float *memory = acquire(kernel_floats + recurrent_floats + delta_floats + bias_floats +
+                          work.slices * work.slice_floats + work.groups * work.group_floats);
   if (!memory) return false;
   work.kernel_panels = memory;
-  work.recurrent_panels = work.kernel_panels + of_kernel;
-  work.biases = work.recurrent_panels + of_recurrent;
-  work.scratch = work.biases + of_biases;
+  work.recurrent_panels = work.kernel_panels + kernel_floats;
+  work.biases = work.recurrent_panels + recurrent_floats;
+  work.scratch = work.biases + bias_floats;
   work.sums = work.scratch + work.slices * work.slice_floats;
   work.deltas = work.sums + work.groups * work.group_floats;
-  const bool worth_it = work.slices > 1 || of_kernel + of_recurrent > (1 << 18);
-  const long some = worth_it ? threads : 1;
+  const bool is_large = work.slices > 1 || kernel_floats + recurrent_floats > (1 << 18);
+  const long pack_threads = is_large ? threads : 1;
   Call call = {&work, chosen, backward};
   parallel(
-      2, some,
+      2, pack_threads,
       [](void *context, long part) {
         const Call &call = *static_cast<Call *>(context);
         call.set->pack(*call.work, call.backward, part);
@@ -115,13 +115,13 @@ bool run(const Layer &layer, const Gradients *gradients) {
       &call);
   if (backward)
     parallel(
-        work.groups, some,
+        work.groups, pack_threads,
         [](void *context, long group) {
           const Call &call = *static_cast<Call *>(context);
-          call.set->weights(*call.work, group);
+          call.set->weight_gradients(*call.work, group);
         },
         &call);
-  give_back(memory);
+  release(memory);
   return true;
 }
 
@@ -130,13 +130,13 @@ bool run(const Layer &layer, const Gradients *gradients) {
 using namespace rnn_topologies;
 
 int rnn_topologies_choose(const char *name) {
-  const InstructionSet *mine = best();
-  if (name && std::strcmp(name, "portable") == 0) mine = &portable;
+  const InstructionSet *set = best();
+  if (name && std::strcmp(name, "portable") == 0) set = &portable;
 #if defined(__x86_64__)
-  else if (name && std::strcmp(name, "avx2") == 0 && mine != &portable) mine = &avx2;
+  else if (name && std::strcmp(name, "avx2") == 0 && set != &portable) set = &avx2;
 #endif
-  else if (name && std::strcmp(name, mine->name) != 0) return 1;
-  chosen = mine;
+  else if (name && std::strcmp(name, set->name) != 0) return 1;
+  chosen = set;
   return 0;
 }
 

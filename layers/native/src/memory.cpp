@@ -1,4 +1,4 @@
-// Memory between calls: asking the operating system anew would cost a page fault per page.
+// Memory that is reused between calls: fresh memory would cost a page fault per page.
 #include <pthread.h>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -12,26 +12,26 @@ namespace rnn_topologies {
 namespace {
 
 constexpr long LARGE_PAGE = 2 << 20;
-constexpr long KEPT = 4;  // pieces that wait for the next call
+constexpr long CACHE_SIZE = 4;  // blocks that are kept for later calls
 
-struct Piece {
+struct Block {
   float *memory;
   long floats;
-  bool lent;
+  bool in_use;
 };
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-Piece pieces[KEPT] = {};
+Block blocks[CACHE_SIZE] = {};
 
-// In a child process nobody is left who could give back what was lent, or the lock.
-void begin_anew() {
+// After a fork, the child lacks the threads that would release blocks or the lock.
+void reset_after_fork() {
   lock = PTHREAD_MUTEX_INITIALIZER;
-  for (Piece &piece : pieces) piece.lent = false;
+  for (Block &block : blocks) block.in_use = false;
 }
 
 float *allocate(long floats) {
-  static const bool told = pthread_atfork(nullptr, nullptr, begin_anew) == 0;
-  (void)told;
+  static const bool registered = pthread_atfork(nullptr, nullptr, reset_after_fork) == 0;
+  (void)registered;
   void *memory = nullptr;
   const long bytes = floats * long(sizeof(float));
   if (posix_memalign(&memory, bytes >= LARGE_PAGE ? LARGE_PAGE : 64, bytes)) return nullptr;
@@ -51,38 +51,38 @@ void prefer_large_pages(const void *memory, long bytes) {
 #endif
 }
 
-float *borrow(long floats) {
+float *acquire(long floats) {
   pthread_mutex_lock(&lock);
-  Piece *best = nullptr;  // the smallest that will do, else a free one to be replaced
-  for (Piece &piece : pieces)
-    if (!piece.lent && piece.floats >= floats && (!best || piece.floats < best->floats))
-      best = &piece;
+  Block *best = nullptr;  // the smallest sufficient block, or else a free one to replace
+  for (Block &block : blocks)
+    if (!block.in_use && block.floats >= floats && (!best || block.floats < best->floats))
+      best = &block;
   if (!best)
-    for (Piece &piece : pieces)
-      if (!piece.lent && (!best || piece.floats < best->floats)) best = &piece;
+    for (Block &block : blocks)
+      if (!block.in_use && (!best || block.floats < best->floats)) best = &block;
   float *memory = nullptr;
   if (best && best->floats >= floats) {
     memory = best->memory;
-    best->lent = true;
+    best->in_use = true;
   } else if (best) {
     free(best->memory);
     memory = allocate(floats);
     *best = {memory, memory ? floats : 0, memory != nullptr};
   } else {
-    memory = allocate(floats);  // all pieces are lent: this one is not kept
+    memory = allocate(floats);  // all blocks are in use: this one is not kept
   }
   pthread_mutex_unlock(&lock);
   return memory;
 }
 
-void give_back(float *memory) {
+void release(float *memory) {
   if (!memory) return;
   pthread_mutex_lock(&lock);
-  Piece *found = nullptr;
-  for (Piece &piece : pieces)
-    if (piece.memory == memory) found = &piece;
-  if (found)
-    found->lent = false;
+  Block *cached = nullptr;
+  for (Block &block : blocks)
+    if (block.memory == memory) cached = &block;
+  if (cached)
+    cached->in_use = false;
   else
     free(memory);
   pthread_mutex_unlock(&lock);

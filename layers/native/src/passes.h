@@ -1,20 +1,20 @@
-// Forward and backward through time. Included once for each instruction set.
+// The forward and backward passes through time. Included once per instruction set.
 //
-// Every thread takes a slice of the batch through all steps, so that no step waits for another
-// thread; the gradients of the weights are formed after the last step, each thread its columns.
-// Inside, units are filled up to a multiple of PANEL with numbers that stay zero.
+// Each thread runs a slice of the batch through all time steps, so that no step waits for another
+// thread. The weight gradients are computed after the last step, each thread some columns.
+// Internally, units are padded to a multiple of PANEL; the padding stays zero.
 
 inline long first_row(const Work &work, long slice) {
   return work.layer->batch * slice / work.slices;
 }
 
-// Where a row is in x: step t of what is read.
-inline long place(const Layer &layer, long row, long t) {
+// Returns the index of a time step in x, for step t in reading order.
+inline long step_index(const Layer &layer, long row, long t) {
   return row * layer.time + (layer.reverse ? layer.time - 1 - t : t);
 }
 
 inline bool valid(const Layer &layer, long row, long t) {
-  return !layer.mask || layer.mask[place(layer, row, t)];
+  return !layer.mask || layer.mask[step_index(layer, row, t)];
 }
 
 inline bool any_valid(const Layer &layer, long first, long rows, long t) {
@@ -32,9 +32,9 @@ inline void copy_out(float *to, const float *from, long units) {
   __builtin_memcpy(to, from, sizeof(float) * units);
 }
 
-// In the slots of a step's gradients: where the gates of x begin, and those of h.
-// Of a GRU the slots are h~ z r, and h~ once more for h, so that both lie together.
-inline long slot_of_gate(int cell, long gate) {
+// Returns the slot of a gate's gradient in the product with x. The slots of a GRU are h~ z r h~:
+// the first three are for the product with x, the last three for the product with h.
+inline long x_slot(int cell, long gate) {
   return cell == GRU ? (gate + 1) % 3 : gate;
 }
 
@@ -45,18 +45,18 @@ void pack(const Work &work, int backward, long part) {
   const float *matrix = part ? layer.recurrent : layer.kernel;
   float *panels = part ? work.recurrent_panels : work.kernel_panels;
   for (long gate = 0; gate < count; gate++) {
-    const long first = gate * units, all = count * units;
+    const long first = gate * units, columns = count * units;
     if (!backward) {
-      pack_columns(matrix, rows, all, first, units, panels + gate * width * rows);
+      pack_columns(matrix, rows, columns, first, units, panels + gate * width * rows);
     } else if (part && layer.cell == GRU_RESET_BEFORE) {
-      // Two products: with the gradients of z and r, and before with those of h~.
+      // Two matrices: one for the gradients of z and r, one for those of h~.
       float *to = gate < 2 ? panels : panels + padded(rows) * 2 * width;
-      pack_transposed(matrix, rows, all, first, units, to, gate < 2 ? 2 * width : width,
+      pack_transposed(matrix, rows, columns, first, units, to, gate < 2 ? 2 * width : width,
                       gate < 2 ? gate * width : 0);
     } else {
-      // The slots of h of a GRU are z r h~.
-      const long slot = part ? gate : slot_of_gate(layer.cell, gate);
-      pack_transposed(matrix, rows, all, first, units, panels, count * width, slot * width);
+      // The slots of a GRU for h, z r h~, are in the order of the gates.
+      const long slot = part ? gate : x_slot(layer.cell, gate);
+      pack_transposed(matrix, rows, columns, first, units, panels, count * width, slot * width);
     }
   }
   if (backward || part) return;
@@ -75,10 +75,10 @@ void pack(const Work &work, int backward, long part) {
   }
 }
 
-// One step of one row: z holds the sums of the gates, q of a GRU h R_h + b; h and c change.
-// The gates go where `keep` points, if anywhere.
+// Runs one step of one row and updates h and c. z holds the pre-activations of the gates, q for a
+// GRU h R_h + b. Writes the gates to `keep` unless it is null.
 template <int CELL>
-inline void step_of_row(float *z, const float *q, float *h, float *c, float *keep, long width) {
+inline void forward_step(float *z, const float *q, float *h, float *c, float *keep, long width) {
   for (long u = 0; u < width; u += LANES) {
     if (CELL == SIMPLE_RNN) {
       store(h + u, hyperbolic_tangent(load(z + u)));
@@ -97,7 +97,7 @@ inline void step_of_row(float *z, const float *q, float *h, float *c, float *kee
         store(keep + 4 * width + u, cell);
       }
     } else {
-      // With the reset before the product, z already holds the gates z and r.
+      // With the reset before the product, z already holds the activations of z and r.
       const bool before = CELL == GRU_RESET_BEFORE;
       const Vector update = before ? load(z + u) : sigmoid(load(z + u));
       const Vector reset = before ? load(z + width + u) : sigmoid(load(z + width + u));
@@ -117,12 +117,12 @@ inline void step_of_row(float *z, const float *q, float *h, float *c, float *kee
 }
 
 template <int CELL>
-inline void forward_of(const Work &work, long slice) {
+inline void forward_pass(const Work &work, long slice) {
   const Layer &layer = *work.layer;
   const long first = first_row(work, slice), rows = first_row(work, slice + 1) - first;
   const long units = layer.units, features = layer.features, time = layer.time;
-  const long width = work.units_padded, count = gates(CELL), sums = count * width;
-  const long kept_floats = kept(CELL) * width;
+  const long width = work.units_padded, count = gates(CELL), z_width = count * width;
+  const long kept_floats = kept_blocks(CELL) * width;
   float *h = work.scratch + slice * work.slice_floats;
   float *c = h + rows * width, *q = c + rows * width, *block = q + rows * width;
   for (long i = 0; i < rows; i++) {
@@ -130,43 +130,45 @@ inline void forward_of(const Work &work, long slice) {
     if (CELL == LSTM) copy_in(c + i * width, layer.c0 + (first + i) * units, units, width);
   }
   for (long t = 0; t < time; t++) {
-    const long within = t % work.block;
-    if (within == 0) {
+    const long step_in_block = t % work.block;
+    if (step_in_block == 0) {
       const long steps = time - t < work.block ? time - t : work.block;
-      product(rows, layer.x + place(layer, first, t) * features, time * features,
-              work.kernel_panels, features, sums / PANEL, block, sums, FROM_BIAS, work.biases,
-              steps, layer.reverse ? -features : features, rows * sums);
+      product(rows, layer.x + step_index(layer, first, t) * features, time * features,
+              work.kernel_panels, features, z_width / PANEL, block, z_width, FROM_BIAS, work.biases,
+              steps, layer.reverse ? -features : features, rows * z_width);
     }
-    float *z = block + within * rows * sums;
-    const bool reads = any_valid(layer, first, rows, t);
-    if (reads && (CELL == LSTM || CELL == SIMPLE_RNN)) {
-      product(rows, h, width, work.recurrent_panels, units, sums / PANEL, z, sums, FROM_C);
-    } else if (reads) {
-      const float *of_candidate = work.recurrent_panels + 2 * width * units;
-      product(rows, h, width, work.recurrent_panels, units, 2 * width / PANEL, z, sums, FROM_C);
+    float *z = block + step_in_block * rows * z_width;
+    const bool active = any_valid(layer, first, rows, t);
+    if (active && (CELL == LSTM || CELL == SIMPLE_RNN)) {
+      product(rows, h, width, work.recurrent_panels, units, z_width / PANEL, z, z_width, FROM_C);
+    } else if (active) {
+      const float *candidate_panels = work.recurrent_panels + 2 * width * units;
+      product(rows, h, width, work.recurrent_panels, units, 2 * width / PANEL, z, z_width, FROM_C);
       if (CELL == GRU) {
-        product(rows, h, width, of_candidate, units, width / PANEL, q, width, FROM_BIAS,
-                work.biases + sums);
+        product(rows, h, width, candidate_panels, units, width / PANEL, q, width, FROM_BIAS,
+                work.biases + z_width);
       } else {
         for (long i = 0; i < rows; i++)
           for (long u = 0; u < width; u += LANES) {
-            float *sum = z + i * sums + u;
+            float *sum = z + i * z_width + u;
             const Vector reset = sigmoid(load(sum + width));
             store(sum, sigmoid(load(sum)));
             store(sum + width, reset);
             store(q + i * width + u, reset * load(h + i * width + u));
           }
-        product(rows, q, width, of_candidate, units, width / PANEL, z + 2 * width, sums, FROM_C);
+        product(rows, q, width, candidate_panels, units, width / PANEL, z + 2 * width, z_width,
+                FROM_C);
       }
     }
     for (long i = 0; i < rows; i++) {
       const long step = (first + i) * time + t;
       if (valid(layer, first + i, t))
-        step_of_row<CELL>(z + i * sums, q + i * width, h + i * width, c + i * width,
-                          layer.reserve ? layer.reserve + step * kept_floats : nullptr, width);
+        forward_step<CELL>(z + i * z_width, q + i * width, h + i * width, c + i * width,
+                           layer.reserve ? layer.reserve + step * kept_floats : nullptr, width);
       else if (layer.reserve && (CELL == LSTM || CELL == GRU_RESET_BEFORE))
-        // All that is read of a padded step: of an LSTM c, by the next; r h, by the weights.
-        copy_in(layer.reserve + step * kept_floats + (kept(CELL) - 1) * width,
+        // A padded step, too, needs what is read later: the next step reads c of an LSTM, the
+        // weight gradients r h of a GRU.
+        copy_in(layer.reserve + step * kept_floats + (kept_blocks(CELL) - 1) * width,
                 CELL == LSTM ? c + i * width : nullptr, width, width);
       copy_out(layer.y + step * units, h + i * width, units);
     }
@@ -177,63 +179,62 @@ inline void forward_of(const Work &work, long slice) {
   }
 }
 
-// One step of one row, backwards: from the gradients dh and dc after it to those of the sums in
-// the gates, in their slots; dh and dc become the part that does not go through a product.
+// Runs one step of one row backwards: from the gradients dh and dc after the step, computes those
+// of the pre-activations, in their slots. dh and dc become the part that bypasses the products.
 template <int CELL>
-inline void gradients_of_row(const float *keep, const float *h_before, const float *c_before,
-                             const float *h_after, float *dh, float *dc, float *slot,
-                             long width, long units) {
+inline void backward_step(const float *keep, const float *h_before, const float *c_before,
+                          const float *h_after, float *dh, float *dc, float *slot, long width,
+                          long units) {
   for (long u = 0; u < width; u += LANES) {
-    const Vector above = load(dh + u);
+    const Vector dh_after = load(dh + u);
     if (CELL == SIMPLE_RNN) {
       const Vector h = load_some(h_after + u, units - u);
-      store(slot + u, above * (1.0f - h * h));
+      store(slot + u, dh_after * (1.0f - h * h));
       store(dh + u, Vector{});
     } else if (CELL == LSTM) {
       const Vector input = load(keep + u), forget = load(keep + width + u);
       const Vector candidate = load(keep + 2 * width + u), output = load(keep + 3 * width + u);
       const Vector squashed = hyperbolic_tangent(load(keep + 4 * width + u));
-      const Vector of_cell = load(dc + u) + above * output * (1.0f - squashed * squashed);
-      store(slot + u, of_cell * candidate * input * (1.0f - input));
-      store(slot + width + u, of_cell * load(c_before + u) * forget * (1.0f - forget));
-      store(slot + 2 * width + u, of_cell * input * (1.0f - candidate * candidate));
-      store(slot + 3 * width + u, above * squashed * output * (1.0f - output));
-      store(dc + u, of_cell * forget);
+      const Vector d_cell = load(dc + u) + dh_after * output * (1.0f - squashed * squashed);
+      store(slot + u, d_cell * candidate * input * (1.0f - input));
+      store(slot + width + u, d_cell * load(c_before + u) * forget * (1.0f - forget));
+      store(slot + 2 * width + u, d_cell * input * (1.0f - candidate * candidate));
+      store(slot + 3 * width + u, dh_after * squashed * output * (1.0f - output));
+      store(dc + u, d_cell * forget);
       store(dh + u, Vector{});
     } else {
       const Vector update = load(keep + u), reset = load(keep + width + u);
       const Vector candidate = load(keep + 2 * width + u);
       const Vector old = load_some(h_before + u, units - u);
-      const Vector of_candidate = above * (1.0f - update) * (1.0f - candidate * candidate);
-      const Vector of_update = above * (old - candidate) * update * (1.0f - update);
+      const Vector d_candidate = dh_after * (1.0f - update) * (1.0f - candidate * candidate);
+      const Vector d_update = dh_after * (old - candidate) * update * (1.0f - update);
       if (CELL == GRU) {
         const Vector recurrent = load(keep + 3 * width + u);
-        store(slot + u, of_candidate);
-        store(slot + width + u, of_update);
-        store(slot + 2 * width + u, of_candidate * recurrent * reset * (1.0f - reset));
-        store(slot + 3 * width + u, of_candidate * reset);
+        store(slot + u, d_candidate);
+        store(slot + width + u, d_update);
+        store(slot + 2 * width + u, d_candidate * recurrent * reset * (1.0f - reset));
+        store(slot + 3 * width + u, d_candidate * reset);
       } else {
-        store(slot + u, of_update);  // that of the reset comes from a product
-        store(slot + 2 * width + u, of_candidate);
+        store(slot + u, d_update);  // the gradient of the reset gate needs a product first
+        store(slot + 2 * width + u, d_candidate);
       }
-      store(dh + u, above * update);
+      store(dh + u, dh_after * update);
     }
   }
 }
 
 template <int CELL>
-inline void backward_of(const Work &work, long slice) {
+inline void backward_pass(const Work &work, long slice) {
   const Layer &layer = *work.layer;
   const Gradients &gradients = *work.gradients;
   const long first = first_row(work, slice), rows = first_row(work, slice + 1) - first;
   const long units = layer.units, features = layer.features, time = layer.time;
-  const long width = work.units_padded, sums = slots(CELL) * width;
-  const long kept_floats = kept(CELL) * width, features_padded = padded(features);
-  const long read_first = CELL == GRU ? width : 0;  // the slots that h goes through
-  const long read_depth = gates(CELL) * width;
+  const long width = work.units_padded, slots_width = slots(CELL) * width;
+  const long kept_floats = kept_blocks(CELL) * width, features_padded = padded(features);
+  const long h_slots = CELL == GRU ? width : 0;  // where the slots of the product with h start
   float *dh = work.scratch + slice * work.slice_floats;
-  float *dc = dh + rows * width, *c0 = dc + rows * width, *of_reset = c0 + rows * width;
-  float *block = of_reset + rows * width, *dx = block + work.block * rows * sums;
+  float *dc = dh + rows * width, *c0 = dc + rows * width, *d_reset_h = c0 + rows * width;
+  float *block = d_reset_h + rows * width, *dx = block + work.block * rows * slots_width;
   for (long i = 0; i < rows; i++) {
     const long row = (first + i) * units;
     copy_in(dh + i * width, gradients.dh ? gradients.dh + row : nullptr, units, width);
@@ -241,63 +242,63 @@ inline void backward_of(const Work &work, long slice) {
     if (CELL == LSTM) copy_in(c0 + i * width, layer.c0 + row, units, width);
   }
   for (long t = time - 1; t >= 0; t--) {
-    float *slot = block + t % work.block * rows * sums;
-    const bool reads = any_valid(layer, first, rows, t);
+    float *slot = block + t % work.block * rows * slots_width;
+    const bool active = any_valid(layer, first, rows, t);
     for (long i = 0; i < rows; i++) {
       const long step = (first + i) * time + t;
-      float *above = dh + i * width, *to = slot + i * sums;
+      float *dh_row = dh + i * width, *to = slot + i * slots_width;
       if (gradients.dy)
-        for (long u = 0; u < units; u++) above[u] += gradients.dy[step * units + u];
+        for (long u = 0; u < units; u++) dh_row[u] += gradients.dy[step * units + u];
       const float *keep = layer.reserve + step * kept_floats;
       const float *h_after = layer.y + step * units;
       const float *h_before = t ? h_after - units : layer.h0 + (first + i) * units;
       const float *c_before = t ? keep - kept_floats + 4 * width : c0 + i * width;
       if (valid(layer, first + i, t))
-        gradients_of_row<CELL>(keep, h_before, c_before, h_after, above, dc + i * width, to,
-                               width, units);
+        backward_step<CELL>(keep, h_before, c_before, h_after, dh_row, dc + i * width, to, width,
+                            units);
       else
-        __builtin_memset(to, 0, sizeof(float) * sums);
+        __builtin_memset(to, 0, sizeof(float) * slots_width);
     }
-    if (reads && CELL == GRU_RESET_BEFORE) {
-      product(rows, slot + 2 * width, sums,
-              work.recurrent_panels + padded(units) * 2 * width, width, width / PANEL, of_reset,
+    if (active && CELL == GRU_RESET_BEFORE) {
+      product(rows, slot + 2 * width, slots_width,
+              work.recurrent_panels + padded(units) * 2 * width, width, width / PANEL, d_reset_h,
               width, FROM_ZERO);
       for (long i = 0; i < rows; i++) {
         const long step = (first + i) * time + t;
         if (!valid(layer, first + i, t)) {
-          continue;  // its slots are zero, and so is of_reset
+          continue;  // its slots are zero, and so is d_reset_h
         }
         const float *h_before =
             t ? layer.y + (step - 1) * units : layer.h0 + (first + i) * units;
         for (long u = 0; u < width; u += LANES) {
           const Vector reset = load(layer.reserve + step * kept_floats + width + u);
-          const Vector through = load(of_reset + i * width + u);
+          const Vector d_product = load(d_reset_h + i * width + u);
           const Vector old = load_some(h_before + u, units - u);
-          store(slot + i * sums + width + u, through * old * reset * (1.0f - reset));
-          store(dh + i * width + u, load(dh + i * width + u) + through * reset);
+          store(slot + i * slots_width + width + u, d_product * old * reset * (1.0f - reset));
+          store(dh + i * width + u, load(dh + i * width + u) + d_product * reset);
         }
       }
-      product(rows, slot, sums, work.recurrent_panels, 2 * width, width / PANEL, dh, width,
+      product(rows, slot, slots_width, work.recurrent_panels, 2 * width, width / PANEL, dh, width,
               FROM_C);
-    } else if (reads) {
-      product(rows, slot + read_first, sums, work.recurrent_panels, read_depth, width / PANEL,
-              dh, width, FROM_C);
+    } else if (active) {
+      product(rows, slot + h_slots, slots_width, work.recurrent_panels, gates(CELL) * width,
+              width / PANEL, dh, width, FROM_C);
     }
     for (long i = 0; i < rows; i++) {
-      const float *from = slot + i * sums;
+      const float *from = slot + i * slots_width;
       float *to = work.deltas + ((first + i) * time + t) * PANEL;
-      for (long u = 0; u < sums; u += PANEL, to += layer.batch * time * PANEL)
+      for (long u = 0; u < slots_width; u += PANEL, to += layer.batch * time * PANEL)
         for (long lane = 0; lane < PANEL; lane += LANES)
           store(to + lane, load(from + u + lane));
     }
     if (t % work.block == 0) {
       const long steps = time - t < work.block ? time - t : work.block;
-      product(rows, block, sums, work.kernel_panels, gates(CELL) * width,
+      product(rows, block, slots_width, work.kernel_panels, gates(CELL) * width,
               features_padded / PANEL, dx, features_padded, FROM_ZERO, nullptr, steps,
-              rows * sums, rows * features_padded);
+              rows * slots_width, rows * features_padded);
       for (long s = 0; s < steps; s++)
         for (long i = 0; i < rows; i++)
-          copy_out(gradients.dx + place(layer, first + i, t + s) * features,
+          copy_out(gradients.dx + step_index(layer, first + i, t + s) * features,
                    dx + (s * rows + i) * features_padded, features);
     }
   }
@@ -307,7 +308,8 @@ inline void backward_of(const Work &work, long slice) {
   }
 }
 
-// sums (rows, 2 panels) += a^T deltas over steps [0, depth), where a[k * stride + row].
+// sums (rows, 2 * PANEL) += a^T deltas over steps [0, depth), for one or two panels of deltas.
+// Element a[k, row] is at a[k * stride + row].
 inline void add_products(const float *a, long stride, long rows, const float *deltas,
                          long panel_stride, long panels, long depth, float *sums) {
   for (long column = 0; column < panels * PANEL;) {
@@ -318,8 +320,8 @@ inline void add_products(const float *a, long stride, long rows, const float *de
   }
 }
 
-// The gradients of the weights in one group of panels: x^T deltas, h^T deltas, and sums.
-void weights(const Work &work, long group) {
+// Computes the weight gradients of one group of panels: x^T deltas, h^T deltas and sum of deltas.
+void weight_gradients(const Work &work, long group) {
   const Layer &layer = *work.layer;
   const Gradients &gradients = *work.gradients;
   const long units = layer.units, features = layer.features, time = layer.time;
@@ -328,45 +330,46 @@ void weights(const Work &work, long group) {
   const long pairs = (panels + 1) / 2, steps = layer.batch * time;
   const long first = pairs * group / work.groups, last = pairs * (group + 1) / work.groups;
   const long rows = features + units + 1, panel_stride = steps * PANEL;
-  const long chunk = 128;  // steps whose numbers stay in the first cache
+  const long chunk = 128;  // steps whose data fit into the L1 cache
   float *sums = work.sums + group * work.group_floats;
   for (long i = 0; i < (last - first) * rows * 2 * PANEL; i++) sums[i] = 0;
   for (long row = 0; row < layer.batch; row++)
     for (long t = 0; t < time; t += chunk) {
       const long depth = time - t < chunk ? time - t : chunk;
       const long x_stride = layer.reverse ? -features : features;
-      const float *x = layer.x + place(layer, row, t) * features;
+      const float *x = layer.x + step_index(layer, row, t) * features;
       for (long pair = first; pair < last; pair++) {
-        float *of_x = sums + (pair - first) * rows * 2 * PANEL;
-        float *of_h = of_x + features * 2 * PANEL, *of_bias = of_h + units * 2 * PANEL;
-        // A panel is all of one gate: width is a multiple of PANEL.
+        float *x_sums = sums + (pair - first) * rows * 2 * PANEL;
+        float *h_sums = x_sums + features * 2 * PANEL;
+        float *bias_sums = h_sums + units * 2 * PANEL;
+        // A panel belongs to a single gate: width is a multiple of PANEL.
         for (long panel = 2 * pair; panel < 2 * pair + 2 && panel < panels;) {
           const long slot = panel * PANEL / width;
           const bool both = panel == 2 * pair && panel + 1 < panels &&
                             (panel + 1) * PANEL / width == slot;
           const long n = both ? 2 : 1, column = panel % 2 * PANEL;
           const float *deltas = work.deltas + panel * panel_stride + (row * time + t) * PANEL;
-          const bool goes_to_x = layer.cell != GRU || slot < 3;
-          const bool goes_to_h = layer.cell != GRU || slot > 0;
-          if (goes_to_x)
-            add_products(x, x_stride, features, deltas, panel_stride, n, depth, of_x + column);
-          if (goes_to_h && layer.cell == GRU_RESET_BEFORE && slot == 2) {
-            const long stride = kept(layer.cell) * width;
+          const bool has_x_product = layer.cell != GRU || slot < 3;
+          const bool has_h_product = layer.cell != GRU || slot > 0;
+          if (has_x_product)
+            add_products(x, x_stride, features, deltas, panel_stride, n, depth, x_sums + column);
+          if (has_h_product && layer.cell == GRU_RESET_BEFORE && slot == 2) {
+            const long stride = kept_blocks(layer.cell) * width;
             add_products(layer.reserve + (row * time + t) * stride + 3 * width, stride, units,
-                         deltas, panel_stride, n, depth, of_h + column);
-          } else if (goes_to_h) {
-            const long skip = t == 0;  // before the first step h is the first state
+                         deltas, panel_stride, n, depth, h_sums + column);
+          } else if (has_h_product) {
+            const long skip = t == 0;  // before the first step, h is the initial state
             if (skip)
               add_products(layer.h0 + row * units, 0, units, deltas, panel_stride, n, 1,
-                           of_h + column);
+                           h_sums + column);
             if (depth > skip)
               add_products(layer.y + (row * time + t + skip - 1) * units, units, units,
-                           deltas + skip * PANEL, panel_stride, n, depth - skip, of_h + column);
+                           deltas + skip * PANEL, panel_stride, n, depth - skip, h_sums + column);
           }
           for (long p = 0; p < n; p++)
             for (long k = 0; k < depth; k++)
               for (long lane = 0; lane < PANEL; lane += LANES) {
-                float *sum = of_bias + column + p * PANEL + lane;
+                float *sum = bias_sums + column + p * PANEL + lane;
                 store(sum, load(sum) + load(deltas + p * panel_stride + k * PANEL + lane));
               }
           panel += n;
@@ -375,38 +378,38 @@ void weights(const Work &work, long group) {
     }
   for (long panel = 2 * first; panel < 2 * last && panel < panels; panel++) {
     const long slot = panel * PANEL / width, unit = panel * PANEL % width;
-    const long there = units - unit < PANEL ? units - unit : PANEL;
+    const long used = units - unit < PANEL ? units - unit : PANEL;
     const float *from = sums + (panel / 2 - first) * rows * 2 * PANEL + panel % 2 * PANEL;
-    const long gate_of_x = layer.cell != GRU ? slot : slot == 3 ? -1 : (slot + 2) % 3;
-    const long gate_of_h = layer.cell != GRU ? slot : slot - 1;
-    for (long k = 0; k < features && gate_of_x >= 0; k++)
-      copy_out(gradients.dkernel + (k * count + gate_of_x) * units + unit, from + k * 2 * PANEL,
-               there);
-    for (long k = 0; k < units && gate_of_h >= 0; k++)
-      copy_out(gradients.drecurrent + (k * count + gate_of_h) * units + unit,
-               from + (features + k) * 2 * PANEL, there);
+    const long x_gate = layer.cell != GRU ? slot : slot == 3 ? -1 : (slot + 2) % 3;
+    const long h_gate = layer.cell != GRU ? slot : slot - 1;
+    for (long k = 0; k < features && x_gate >= 0; k++)
+      copy_out(gradients.dkernel + (k * count + x_gate) * units + unit, from + k * 2 * PANEL,
+               used);
+    for (long k = 0; k < units && h_gate >= 0; k++)
+      copy_out(gradients.drecurrent + (k * count + h_gate) * units + unit,
+               from + (features + k) * 2 * PANEL, used);
     if (!gradients.dbias) continue;
     const float *bias = from + (features + units) * 2 * PANEL;
-    if (gate_of_x >= 0) copy_out(gradients.dbias + gate_of_x * units + unit, bias, there);
-    if (layer.cell == GRU && gate_of_h >= 0)
-      copy_out(gradients.dbias + (count + gate_of_h) * units + unit, bias, there);
+    if (x_gate >= 0) copy_out(gradients.dbias + x_gate * units + unit, bias, used);
+    if (layer.cell == GRU && h_gate >= 0)
+      copy_out(gradients.dbias + (count + h_gate) * units + unit, bias, used);
   }
 }
 
 void forward(const Work &work, long slice) {
   switch (work.layer->cell) {
-    case SIMPLE_RNN: return forward_of<SIMPLE_RNN>(work, slice);
-    case LSTM: return forward_of<LSTM>(work, slice);
-    case GRU: return forward_of<GRU>(work, slice);
-    default: return forward_of<GRU_RESET_BEFORE>(work, slice);
+    case SIMPLE_RNN: return forward_pass<SIMPLE_RNN>(work, slice);
+    case LSTM: return forward_pass<LSTM>(work, slice);
+    case GRU: return forward_pass<GRU>(work, slice);
+    default: return forward_pass<GRU_RESET_BEFORE>(work, slice);
   }
 }
 
 void backward(const Work &work, long slice) {
   switch (work.layer->cell) {
-    case SIMPLE_RNN: return backward_of<SIMPLE_RNN>(work, slice);
-    case LSTM: return backward_of<LSTM>(work, slice);
-    case GRU: return backward_of<GRU>(work, slice);
-    default: return backward_of<GRU_RESET_BEFORE>(work, slice);
+    case SIMPLE_RNN: return backward_pass<SIMPLE_RNN>(work, slice);
+    case LSTM: return backward_pass<LSTM>(work, slice);
+    case GRU: return backward_pass<GRU>(work, slice);
+    default: return backward_pass<GRU_RESET_BEFORE>(work, slice);
   }
 }

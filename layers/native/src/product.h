@@ -1,11 +1,11 @@
-// Products of matrices: a of few rows with b in panels of PANEL columns, [panel][depth][PANEL].
-// Included once for each instruction set. Of every number the terms are added in the order of
-// the depth, whatever the tile: results do not depend on how the rows are cut.
+// Matrix products c = a b, where b is stored in panels of PANEL columns, [panel][depth][PANEL].
+// Included once per instruction set. The terms of every element are added in order of depth,
+// whatever the tile size: the results do not depend on how the rows are split.
 
 enum Start { FROM_ZERO, FROM_C, FROM_BIAS };
 
-// c (ROWS, VECTORS * LANES) = start + a b. A number a[i, k] lies at a[i * stride + k], or
-// TRANSPOSED at a[k * stride + i].
+// c (ROWS, VECTORS * LANES) = start + a b. Element a[i, k] is at a[i * stride + k], or at
+// a[k * stride + i] if TRANSPOSED.
 template <int ROWS, int VECTORS, bool TRANSPOSED>
 inline void tile(const float *a, long stride, const float *b, long panel_stride, long depth,
                  float *c, long c_stride, Start start, const float *bias) {
@@ -54,7 +54,7 @@ struct Tiles<0, VECTORS, TRANSPOSED> {
                   const float *) {}
 };
 
-// All rows of one or two vectors of columns, in tiles of nearly equal height.
+// Computes all rows of one or two vectors of columns, in tiles of nearly equal height.
 template <bool TRANSPOSED>
 inline void columns(long vectors, long rows, const float *a, long stride, const float *b,
                     long panel_stride, long depth, float *c, long c_stride, Start start,
@@ -74,12 +74,12 @@ inline void columns(long vectors, long rows, const float *a, long stride, const 
   }
 }
 
-// c (rows, panels * PANEL) = start + a b, of `steps` pairs of a and c that share b.
+// c (rows, panels * PANEL) = start + a b, for `steps` pairs of a and c that share b.
 inline void product(long rows, const float *a, long stride, const float *b, long depth,
                     long panels, float *c, long c_stride, Start start,
                     const float *bias = nullptr, long steps = 1, long a_step = 0,
                     long c_step = 0) {
-  if (rows == 1) {  // then the steps are the rows
+  if (rows == 1) {  // treat the steps as rows
     rows = steps, stride = a_step, c_stride = c_step;
     steps = 1;
   }
@@ -95,21 +95,21 @@ inline void product(long rows, const float *a, long stride, const float *b, long
   }
 }
 
-// Packs columns [first, first + count) of a matrix (depth, width) as panels, zeros behind.
+// Packs columns [first, first + count) of a matrix (depth, width) into panels, zero-padded.
 inline void pack_columns(const float *matrix, long depth, long width, long first, long count,
                          float *panels) {
   for (long column = 0; column < count; column += PANEL) {
-    const long there = count - column < PANEL ? count - column : PANEL;
+    const long used = count - column < PANEL ? count - column : PANEL;
     for (long k = 0; k < depth; k++, panels += PANEL) {
       const float *row = matrix + k * width + first + column;
-      for (long i = 0; i < there; i++) panels[i] = row[i];
-      for (long i = there; i < PANEL; i++) panels[i] = 0;
+      for (long i = 0; i < used; i++) panels[i] = row[i];
+      for (long i = used; i < PANEL; i++) panels[i] = 0;
     }
   }
 }
 
-// Packs the transpose of columns [first, first + count) of a matrix (rows, width) into depth
-// [offset, offset + padded(count)) of panels whose columns are the rows.
+// Packs the transpose of columns [first, first + count) of a matrix (rows, width): its rows
+// become the columns of the panels, at depth [offset, offset + padded(count)).
 inline void pack_transposed(const float *matrix, long rows, long width, long first, long count,
                             float *panels, long depth, long offset) {
   for (long row = 0; row < padded(rows); row++) {

@@ -1,8 +1,8 @@
-// The kernel as two operations of TensorFlow's, `RnnTopologies>Forward` and `...>Backward`.
+// The kernel as two TensorFlow operations, `RnnTopologies>Forward` and `RnnTopologies>Backward`.
 //
-// They are registered through TensorFlow's C interface (tensorflow/c/kernels.h and ops.h),
-// whose functions are looked up while this library is loaded: nothing of TensorFlow is needed
-// to build it, and where there is no TensorFlow, nothing is registered.
+// They are registered through TensorFlow's C API (tensorflow/c/kernels.h and ops.h), whose
+// functions are looked up when this library is loaded: building it does not require TensorFlow,
+// and without TensorFlow nothing is registered.
 #include <dlfcn.h>
 
 #include <cstddef>
@@ -22,7 +22,7 @@ struct ShapeContext;
 // TF_DataType and TF_Code
 constexpr int FLOAT = 1, OK = 0, INVALID_ARGUMENT = 3;
 
-// The functions of TensorFlow's that are called, with the types of its headers.
+// The functions of TensorFlow's C API in use, with their types.
 #define FUNCTIONS(FUNCTION)                                                                   \
   FUNCTION(Status *, TF_NewStatus, ())                                                        \
   FUNCTION(void, TF_DeleteStatus, (Status *))                                                 \
@@ -72,7 +72,7 @@ bool find_functions() {
 }
 
 struct Settings {
-  int64_t values[3];  // of rnn_topologies_forward
+  int64_t values[3];  // see rnn_topologies_forward
   int64_t keep;
 };
 
@@ -93,85 +93,85 @@ void *create(Construction *construction) {
 
 void destroy(void *settings) { delete static_cast<Settings *>(settings); }
 
-constexpr int MOST = 12;  // inputs or outputs
+constexpr int MAX_TENSORS = 12;  // inputs or outputs
 
-// The tensors of one call, given back at its end.
+// The tensors of one call, released at its end.
 struct Call {
   Context *context;
   Status *status = TF_NewStatus();
-  Tensor *tensors[2 * MOST] = {};
+  Tensor *tensors[2 * MAX_TENSORS] = {};
   int count = 0;
-  RnnArray inputs[MOST] = {}, outputs[MOST] = {};
-  const char *wrong = nullptr;
+  RnnArray inputs[MAX_TENSORS] = {}, outputs[MAX_TENSORS] = {};
+  const char *error = nullptr;
 
   explicit Call(Context *context) : context(context) {}
 
   ~Call() {
-    if (wrong) TF_SetStatus(status, INVALID_ARGUMENT, wrong);
+    if (error) TF_SetStatus(status, INVALID_ARGUMENT, error);
     if (TF_GetCode(status) != OK) TF_OpKernelContext_Failure(context, status);
     for (int i = 0; i < count; i++) TF_DeleteTensor(tensors[i]);
     TF_DeleteStatus(status);
   }
 
-  bool good() const { return !wrong && TF_GetCode(status) == OK; }
+  bool ok() const { return !error && TF_GetCode(status) == OK; }
 
-  void describe(Tensor *tensor, RnnArray *array) {
+  void hold(Tensor *tensor, RnnArray *array) {
     tensors[count++] = tensor;
     array->rank = TF_NumDims(tensor);
     if (array->rank > 3) {
-      wrong = "an array has more than three axes";
+      error = "an array has more than three axes";
       return;
     }
     for (int axis = 0; axis < array->rank; axis++) array->sizes[axis] = TF_Dim(tensor, axis);
     array->data = TF_TensorData(tensor);
   }
 
-  void read(int number) {
-    for (int i = 0; i < number && good(); i++) {
+  void read_inputs(int number) {
+    for (int i = 0; i < number && ok(); i++) {
       Tensor *tensor = nullptr;
       TF_GetInput(context, i, &tensor, status);
-      if (good()) describe(tensor, &inputs[i]);
+      if (ok()) hold(tensor, &inputs[i]);
     }
   }
 
-  void write(int index, int64_t rank, const int64_t *sizes) {
-    if (!good()) return;
+  void allocate_output(int index, int64_t rank, const int64_t *sizes) {
+    if (!ok()) return;
     size_t bytes = sizeof(float);
     for (int64_t axis = 0; axis < rank; axis++) bytes *= size_t(sizes[axis]);
     Tensor *tensor = TF_AllocateOutput(context, index, FLOAT, sizes, int(rank), bytes, status);
-    if (good()) describe(tensor, &outputs[index]);
+    if (ok()) hold(tensor, &outputs[index]);
   }
 };
 
 void forward(void *kernel, Context *context) {
   const Settings &settings = *static_cast<Settings *>(kernel);
   Call call(context);
-  call.read(7);
-  if (!call.good()) return;
+  call.read_inputs(7);
+  if (!call.ok()) return;
   const RnnArray &x = call.inputs[0], &h0 = call.inputs[2], &c0 = call.inputs[3];
   if (x.rank != 3 || h0.rank != 2 || settings.values[0] < 0 || settings.values[0] > 3) {
-    call.wrong = "x must be (batch, time, features), h0 (batch, units)";
+    call.error = "x must be (batch, time, features), h0 (batch, units)";
     return;
   }
   const int64_t y[] = {x.sizes[0], x.sizes[1], h0.sizes[1]};
   const int64_t reserve =
       settings.keep ? rnn_topologies_reserve(settings.values[0], y[0], y[1], y[2]) : 0;
-  call.write(0, 3, y);
-  call.write(1, 2, h0.sizes);
-  call.write(2, c0.rank, c0.sizes);
-  call.write(3, 1, &reserve);
-  if (call.good()) call.wrong = rnn_topologies_forward(settings.values, call.inputs, call.outputs);
+  call.allocate_output(0, 3, y);
+  call.allocate_output(1, 2, h0.sizes);
+  call.allocate_output(2, c0.rank, c0.sizes);
+  call.allocate_output(3, 1, &reserve);
+  if (call.ok()) call.error = rnn_topologies_forward(settings.values, call.inputs, call.outputs);
 }
 
 void backward(void *kernel, Context *context) {
   const Settings &settings = *static_cast<Settings *>(kernel);
   Call call(context);
-  call.read(12);
+  call.read_inputs(12);
   for (int i = 0; i < 6; i++) {
-    const RnnArray &of = call.inputs[i ? i + 1 : 0];  // every input has one but the mask
-    call.write(i, of.rank, of.sizes);
+    const RnnArray &input = call.inputs[i ? i + 1 : 0];  // the mask, inputs[1], has no gradient
+    call.allocate_output(i, input.rank, input.sizes);
   }
-  if (call.good()) call.wrong = rnn_topologies_backward(settings.values, call.inputs, call.outputs);
+  if (call.ok()) call.error = rnn_topologies_backward(settings.values, call.inputs, call.outputs);
 }
 
 void unknown_shapes(ShapeContext *context, Status *status) {
@@ -179,8 +179,9 @@ void unknown_shapes(ShapeContext *context, Status *status) {
 }
 
 template <int INPUTS, int OUTPUTS>
-bool add(const char *name, const char *const (&inputs)[INPUTS],
-         const char *const (&outputs)[OUTPUTS], void (*compute)(void *, Context *)) {
+bool register_operation(const char *name, const char *const (&inputs)[INPUTS],
+                        const char *const (&outputs)[OUTPUTS],
+                        void (*compute)(void *, Context *)) {
   Status *status = TF_NewStatus();
   OpBuilder *op = TF_NewOpDefinitionBuilder(name);
   for (const char *attribute : SPECIFICATIONS) TF_OpDefinitionBuilderAddAttr(op, attribute);
@@ -191,18 +192,20 @@ bool add(const char *name, const char *const (&inputs)[INPUTS],
   if (TF_GetCode(status) == OK)
     TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, destroy),
                              status);
-  const bool good = TF_GetCode(status) == OK;
+  const bool succeeded = TF_GetCode(status) == OK;
   TF_DeleteStatus(status);
-  return good;
+  return succeeded;
 }
 
-bool add_operations() {
+bool register_operations() {
   return find_functions() &&
-         add("RnnTopologies>Forward",
+         register_operation(
+             "RnnTopologies>Forward",
              {"x: float", "mask: bool", "h0: float", "c0: float", "kernel: float",
               "recurrent: float", "bias: float"},
              {"y: float", "h: float", "c: float", "reserve: float"}, forward) &&
-         add("RnnTopologies>Backward",
+         register_operation(
+             "RnnTopologies>Backward",
              {"x: float", "mask: bool", "h0: float", "c0: float", "kernel: float",
               "recurrent: float", "bias: float", "y: float", "reserve: float", "dy: float",
               "dh: float", "dc: float"},
@@ -211,6 +214,6 @@ bool add_operations() {
              backward);
 }
 
-[[maybe_unused]] const bool added = add_operations();
+[[maybe_unused]] const bool registered = register_operations();
 
 }  // namespace

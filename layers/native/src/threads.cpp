@@ -1,4 +1,4 @@
-// Threads that wait in the kernel of the operating system until there is work.
+// A thread pool whose idle threads sleep instead of spinning.
 #include <pthread.h>
 #if defined(__linux__)
 #include <sched.h>
@@ -13,29 +13,29 @@ namespace {
 struct Job {
   void (*part)(void *, long);
   void *context;
-  long parts, next, ended, helpers;  // guarded by `lock`
-  Job *after;
+  long parts, next, finished, helpers;  // guarded by `lock`
+  Job *next_job;
 };
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-pthread_cond_t work_came = PTHREAD_COND_INITIALIZER;
-pthread_cond_t job_ended = PTHREAD_COND_INITIALIZER;
-Job *jobs = nullptr;  // of which parts are left and helpers wanted
+pthread_cond_t job_added = PTHREAD_COND_INITIALIZER;
+pthread_cond_t job_finished = PTHREAD_COND_INITIALIZER;
+Job *jobs = nullptr;  // linked list of jobs that may have parts left to start
 long workers = 0;
 
-// Takes parts of a job until none is left. Called and left with the lock held.
-void help(Job *job) {
+// Runs parts of a job until none is left. The caller holds the lock, before and after.
+void run_parts(Job *job) {
   while (job->next < job->parts) {
     const long part = job->next++;
     pthread_mutex_unlock(&lock);
     job->part(job->context, part);
     pthread_mutex_lock(&lock);
-    if (++job->ended == job->parts) pthread_cond_broadcast(&job_ended);
+    if (++job->finished == job->parts) pthread_cond_broadcast(&job_finished);
   }
 }
 
-Job *find() {
-  for (Job *job = jobs; job; job = job->after)
+Job *find_job() {
+  for (Job *job = jobs; job; job = job->next_job)
     if (job->next < job->parts && job->helpers > 0) return job;
   return nullptr;
 }
@@ -43,33 +43,33 @@ Job *find() {
 void *wait_for_work(void *) {
   pthread_mutex_lock(&lock);
   for (;;) {
-    if (Job *job = find()) {
+    if (Job *job = find_job()) {
       job->helpers--;
-      help(job);
+      run_parts(job);
     } else {
-      pthread_cond_wait(&work_came, &lock);
+      pthread_cond_wait(&job_added, &lock);
     }
   }
   return nullptr;
 }
 
-// A child process has none of its parent's threads, and what they held is as it was.
-void begin_anew() {
+// After a fork, the child has none of its parent's threads, and locks stay as they were.
+void reset_after_fork() {
   lock = PTHREAD_MUTEX_INITIALIZER;
-  work_came = PTHREAD_COND_INITIALIZER;
-  job_ended = PTHREAD_COND_INITIALIZER;
+  job_added = PTHREAD_COND_INITIALIZER;
+  job_finished = PTHREAD_COND_INITIALIZER;
   jobs = nullptr;
   workers = 0;
 }
 
-void hire(long wanted) {
-  static bool told = false;
-  if (!told) told = pthread_atfork(nullptr, nullptr, begin_anew) == 0;
+void start_workers(long wanted) {
+  static bool registered = false;
+  if (!registered) registered = pthread_atfork(nullptr, nullptr, reset_after_fork) == 0;
   pthread_attr_t detached;
   pthread_attr_init(&detached);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
   for (pthread_t thread; workers < wanted; workers++)
-    if (pthread_create(&thread, &detached, wait_for_work, nullptr)) break;  // fewer will do
+    if (pthread_create(&thread, &detached, wait_for_work, nullptr)) break;  // run with fewer
   pthread_attr_destroy(&detached);
 }
 
@@ -92,17 +92,17 @@ void parallel(long parts, long threads, void (*part)(void *, long), void *contex
   }
   Job job = {part, context, parts, 0, 0, threads - 1, nullptr};
   pthread_mutex_lock(&lock);
-  hire(threads - 1);
-  job.after = jobs;
+  start_workers(threads - 1);
+  job.next_job = jobs;
   jobs = &job;
-  pthread_cond_broadcast(&work_came);
-  help(&job);
-  for (Job **link = &jobs; *link; link = &(*link)->after)
+  pthread_cond_broadcast(&job_added);
+  run_parts(&job);
+  for (Job **link = &jobs; *link; link = &(*link)->next_job)
     if (*link == &job) {
-      *link = job.after;
+      *link = job.next_job;
       break;
     }
-  while (job.ended < parts) pthread_cond_wait(&job_ended, &lock);
+  while (job.finished < parts) pthread_cond_wait(&job_finished, &lock);
   pthread_mutex_unlock(&lock);
 }
 

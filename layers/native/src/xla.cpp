@@ -1,7 +1,7 @@
 // The kernel as two targets of XLA's foreign function interface, for JAX.
 //
-// The structures are those of xla/ffi/api/c_api.h, version 0.x, as far as they are read here;
-// XLA states the size of each, so that later versions may add to them.
+// The structures match xla/ffi/api/c_api.h, version 0.x, up to the last field that is read here.
+// XLA passes the size of each structure, so that later versions can append fields.
 #include <cstddef>
 
 #include "interface.h"
@@ -96,7 +96,7 @@ Error *fail(const Frame *frame, const char *message) {
   return frame->api->create_error(&arguments);
 }
 
-const char *describe(const List &list, int64_t count, RnnArray *arrays) {
+const char *read_arrays(const List &list, int64_t count, RnnArray *arrays) {
   if (list.size != count) return "wrong number of arrays";
   for (int64_t i = 0; i < count; i++) {
     if (list.types[i] != BUFFER) return "not an array";
@@ -113,22 +113,22 @@ const char *describe(const List &list, int64_t count, RnnArray *arrays) {
 template <int INPUTS, int OUTPUTS>
 Error *call(Frame *frame, const char *(*run)(const int64_t *, const RnnArray *, const RnnArray *)) {
   for (Extension *extension = frame->extensions; extension; extension = extension->next)
-    if (extension->type == METADATA) {  // XLA asks for which version this was written
+    if (extension->type == METADATA) {  // XLA asks for the version that this was written for
       Metadata *metadata = reinterpret_cast<MetadataExtension *>(extension)->metadata;
       metadata->version = {sizeof(Version), nullptr, 0, frame->api->version.minor};
       return nullptr;
     }
   const Attributes &attributes = frame->attributes;
   if (attributes.size != 1 || attributes.types[0] != ARRAY)
-    return fail(frame, "one attribute is expected, `settings`");
+    return fail(frame, "expected one attribute, `settings`");
   const Numbers &settings = *static_cast<Numbers *>(attributes.items[0]);
   if (settings.type != INT64 || settings.size != 3)
     return fail(frame, "`settings` must be three int64");
   RnnArray inputs[INPUTS] = {}, outputs[OUTPUTS] = {};
-  const char *wrong = describe(frame->inputs, INPUTS, inputs);
-  if (!wrong) wrong = describe(frame->outputs, OUTPUTS, outputs);
-  if (!wrong) wrong = run(settings.data, inputs, outputs);
-  return wrong ? fail(frame, wrong) : nullptr;
+  const char *error = read_arrays(frame->inputs, INPUTS, inputs);
+  if (!error) error = read_arrays(frame->outputs, OUTPUTS, outputs);
+  if (!error) error = run(settings.data, inputs, outputs);
+  return error ? fail(frame, error) : nullptr;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ METHODS = {
     "Decoder": ("step", "greedy", "sample", "beam_search", "prepare"),
     "LinearCell": ("coefficients",),
     "RNN": ("explain", "step", "stream", "reset_state"),
-    "RecurrentCell": ("values", "sequence", "noise", "held"),
+    "RecurrentCell": ("values", "sequence", "noise", "output_state"),
     "Stream": ("reset",),
 }
 GROUPS = {

@@ -1,18 +1,18 @@
 """Recurrent cells and layers for Keras, on TensorFlow, JAX and PyTorch.
 
-A cell is one step in time, a layer is the loop over it. Swap the import and leave the rest:
+A cell is one time step, a layer is the loop over time. Only the import changes:
 
     from rnn_topologies.layers import LSTM, Bidirectional
 
-`CELLS` names every cell together with its layer: `CELLS["lstm"].cell`, `CELLS["lstm"].layer`.
+`CELLS` lists every cell with its layer: `CELLS["lstm"].cell`, `CELLS["lstm"].layer`.
 """
 
 import sys
 from typing import NamedTuple
 
 if __name__ == "layers":
-    # Someone stands in the checkout and says `from layers import LSTM`. Hand out the installed
-    # package and its modules: a second copy would register every class a second time.
+    # `from layers import LSTM` in the checkout: hand out the modules of `rnn_topologies.layers`,
+    # since a second copy would register every class twice.
     import rnn_topologies.layers  # noqa: F401
 
     for _name, _module in list(sys.modules.items()):
@@ -26,7 +26,7 @@ else:
     from .cells.ind_rnn import IndRNN, IndRNNCell
     from .cells.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
     from .cells.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
-    from .cells.linear import LinearCell, linear_recurrence
+    from .cells.linear import LinearCell
     from .cells.lstm import LSTM, LSTMCell
     from .cells.lstmp import LSTMP, LSTMPCell
     from .cells.min_gru import MinGRU, MinGRUCell
@@ -36,6 +36,7 @@ else:
     from .decoding.attention import AdditiveAttention, DotAttention
     from .decoding.decoder import Decoder, embedding_initializer
     from .decoding.initial_state import InitialState
+    from .dispatch.parallel import linear_recurrence
     from .dispatch.plan import Plan
     from .export import export
     from .rnn import RNN
@@ -49,7 +50,7 @@ else:
     from .wrappers.zoneout import Zoneout
 
     class CellAndLayer(NamedTuple):
-        """A cell, one step, and the layer that runs it over a sequence."""
+        """A cell, which is one time step, and the layer that runs it over a sequence."""
 
         cell: type[Cell]
         layer: type[RNN]

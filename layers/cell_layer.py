@@ -1,46 +1,54 @@
-"""The layers that are named after their cell."""
+"""The base class of the layers that are named after their cell."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 
 from . import arguments
+from .arguments import LOOP_ARGUMENTS
 from .cells.base import Cell
 from .rnn import RNN
 
 
 class CellLayer(RNN):
-    """The base of the layers that are named after their cell and take its arguments."""
+    """The base class of layers that are named after their cell and take its arguments.
+
+    A subclass sets `cell_class`. Written out or not, its constructor takes the arguments of the
+    cell, then those of the loop (`return_sequences`, `stateful`, ...), then `keras.layers.Layer`'s.
+    """
 
     cell_class: ClassVar[type[Cell]]
-    own_arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        names = {*cls.cell_class.argument_names, *arguments.OF_THE_LOOP, *cls.own_arguments}
-        signature = arguments.signature(names, cls.cell_class.defaults)
-        cls.__signature__ = arguments.OfTheClass(signature)
-        cls.__doc__ = arguments.describe(cls.__doc__, signature)
-        for name in cls.cell_class.argument_names:
+        for name in cls.cell_class.argument_names():
             setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
 
-    def __init__(self, *args, **kwargs):
-        values, rest = arguments.bind(type(self), args, kwargs)
-        use_cudnn = values.pop("use_cudnn", "auto")
-        loop = {name: values.pop(name) for name in arguments.OF_THE_LOOP}
-        of_both = {name: rest[name] for name in ("dtype", "trainable") if name in rest}
-        cell = self.cell_class(**values, **of_both, name="cell")
-        super().__init__(cell, **loop, **rest)
+    def __init__(self, *args: Any, **kwargs: Any):
+        own = arguments.constructor_arguments(type(self), CellLayer)
+        accepted = dict.fromkeys((*self.cell_class.argument_names(), *LOOP_ARGUMENTS, *own))
+        arguments.check_names(self, kwargs, tuple(accepted))
+        loop = {name: kwargs.pop(name) for name in LOOP_ARGUMENTS if name in kwargs}
+        use_cudnn = kwargs.pop("use_cudnn", "auto")
+        layer_options = {
+            name: kwargs.pop(name)
+            for name in tuple(kwargs)
+            if name in arguments.LayerOptions.__annotations__
+        }
+        layer_options.pop("implementation", None)
+        shared = {k: layer_options[k] for k in ("dtype", "trainable") if k in layer_options}
+        cell = self.cell_class(*args, **kwargs, **shared, name="cell")
+        super().__init__(cell, **arguments.checked(loop), **layer_options)
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        self.use_cudnn = use_cudnn
+        self.use_cudnn = arguments.ARGUMENTS["use_cudnn"].check("use_cudnn", use_cudnn)
 
-    def get_config(self):
-        loop = super().get_config()
-        del loop["cell"]
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["cell"]
         regularizer = keras.regularizers.serialize(self.activity_regularizer)
-        own = arguments.config(self.cell_class.argument_names, self.cell)
-        return {**loop, "activity_regularizer": regularizer, **own}
+        cell = arguments.serialized(self.cell, self.cell_class.argument_names())
+        return {**config, "activity_regularizer": regularizer, **cell}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CellLayer":
         return cls(**config)

@@ -1,49 +1,55 @@
-"""Models with recurrent layers for runtimes that know nothing of Keras."""
+"""Exporting models with recurrent layers to runtimes without Keras."""
 
 import contextlib
 import contextvars
+import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 from keras import ops
 
-_ACTIVE = contextvars.ContextVar("exporting", default=False)
+from .typing import Tensor
+
 FORMATS = {".tflite": "litert", ".onnx": "onnx", "": "tf_saved_model"}
+_EXPORTING = contextvars.ContextVar("exporting", default=False)
 
 
-def active() -> bool:
-    """Returns whether loops must do without TensorFlow's lists, since LiteRT has none."""
-    return _ACTIVE.get()
+def is_exporting() -> bool:
+    """Returns whether loops must avoid TensorFlow's `TensorList`, which LiteRT lacks."""
+    return _EXPORTING.get()
 
 
 @contextlib.contextmanager
-def _exporting():
-    token = _ACTIVE.set(True)
+def _exporting() -> Iterator[None]:
+    token = _EXPORTING.set(True)
     try:
         yield
     finally:
-        _ACTIVE.reset(token)
+        _EXPORTING.reset(token)
 
 
-def export(model, path, **settings):
-    """Writes a model for another runtime: LiteRT, ONNX or TensorFlow's SavedModel.
+def export(model: keras.Model, path: str | os.PathLike[str], **kwargs: Any) -> None:
+    """Exports a model to LiteRT, ONNX or TensorFlow's SavedModel.
 
-    `model.export` does the work. For LiteRT recurrent layers run meanwhile in a loop that LiteRT
-    can hold: with `model.export` alone the file needs the Flex delegate, which most devices lack.
+    It calls `model.export`. For LiteRT, recurrent layers meanwhile run in a loop that LiteRT
+    supports; a file written by `model.export` alone needs the Flex delegate, which most devices
+    lack.
 
-    The TensorFlow backend exports to all three, any batch size, any length, with masks; weights
-    are the same on every backend, so a model that was trained on another one and saved as
-    `.keras` is loaded with `KERAS_BACKEND=tensorflow` to be exported. docs/export.md lists what
-    has been tried on each.
+    The TensorFlow backend exports to all three formats, with any batch size and length, and with
+    masks. Weights do not depend on the backend: to export a model that was trained on another one,
+    save it as `.keras` and load it with `KERAS_BACKEND=tensorflow`. docs/export.md lists what
+    works on each backend.
 
     Args:
-        model: a `keras.Model`; one whose inputs are not known, of a class of your own, must have
-            been called.
-        path: a name that ends in `.tflite` or `.onnx`; a folder for a SavedModel.
-        settings: further arguments of `model.export`, such as `input_signature`.
+        model: a `keras.Model`. A subclassed model, whose inputs are not known, must have been
+            called.
+        path: a file name ending in `.tflite` or `.onnx`; a folder for a SavedModel.
+        **kwargs: further arguments of `model.export`, such as `input_signature`.
 
     Raises:
-        ValueError: the ending is none of these; on PyTorch, a size is unknown that its exporter
+        ValueError: `path` has another ending; or, on PyTorch, a size is unknown that its exporter
             would silently fix at 1.
 
     Example:
@@ -59,29 +65,31 @@ def export(model, path, **settings):
             f"`path` must end in {', '.join(s for s in FORMATS if s)}, or be a folder without an "
             f"ending for a SavedModel; got {str(path)!r}."
         )
-    settings.setdefault("verbose", False)
-    if keras.backend.backend() == "torch" and suffix and "input_signature" not in settings:
-        settings["input_signature"] = _fixed(model, first=0 if suffix == ".tflite" else 1)
+    kwargs.setdefault("verbose", False)
+    backend = keras.backend.backend()
+    if backend == "torch" and suffix and "input_signature" not in kwargs:
+        first_fixed_axis = 0 if suffix == ".tflite" else 1
+        kwargs["input_signature"] = _fixed_signature(model, first_fixed_axis)
     if getattr(model, "inputs", None):
-        ones = [_one(spec) for spec in model.inputs]
-        model(ones if len(ones) > 1 else ones[0])  # ONNX takes only what has been called
-    plain = suffix == ".tflite" and keras.backend.backend() == "tensorflow"
-    with _exporting() if plain else contextlib.nullcontext():
-        model.export(path, format=FORMATS[suffix], **settings)
+        zeros = [_zeros_like_input(spec) for spec in model.inputs]
+        model(zeros if len(zeros) > 1 else zeros[0])  # ONNX needs a model that has been called
+    for_litert = suffix == ".tflite" and backend == "tensorflow"
+    with _exporting() if for_litert else contextlib.nullcontext():
+        model.export(path, format=FORMATS[suffix], **kwargs)
 
 
-def _one(spec):
-    """Returns zeros for an input: one row, and one step where their number is unknown."""
+def _zeros_like_input(spec: Any) -> Tensor:
+    """Returns zeros for an input, with size 1 for axes of unknown size."""
     return ops.zeros([size or 1 for size in spec.shape], dtype=spec.dtype)
 
 
-def _fixed(model, first):
-    """Returns the inputs of a model whose sizes, from axis `first` on, must all be known."""
+def _fixed_signature(model: keras.Model, first_fixed_axis: int) -> list[keras.InputSpec]:
+    """Returns the specs of a model's inputs, checked to be of known size from an axis on."""
     for spec in model.inputs:
-        if None in spec.shape[first:]:
+        if None in spec.shape[first_fixed_axis:]:
             raise ValueError(
-                f"PyTorch's exporter takes fixed sizes only, and input {spec.name!r} has the shape "
-                f"{tuple(spec.shape)}. Load the model with KERAS_BACKEND=tensorflow to export any "
-                "size, or pass `input_signature=` with the sizes that it will have."
+                f"PyTorch's exporter supports fixed sizes only, but input {spec.name!r} has shape "
+                f"{tuple(spec.shape)}. To export any size, load the model with "
+                "KERAS_BACKEND=tensorflow; to fix the sizes, pass `input_signature=`."
             )
     return [keras.InputSpec(shape=s.shape, dtype=s.dtype, name=s.name) for s in model.inputs]

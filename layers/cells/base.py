@@ -1,64 +1,85 @@
-"""What the cells have in common: the contract of a step, weights, dropout; no equation."""
+"""The base classes of cells: the contract of one time step, weights and dropout."""
+
+from __future__ import annotations
 
 import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import keras
 from keras import ops, tree
 
 from .. import arguments
+from ..typing import (
+    Activation,
+    Constraint,
+    Initializer,
+    Regularizer,
+    Shape,
+    States,
+    Tensor,
+)
 
 
-def takes_training(cell) -> bool:
-    """Returns whether a cell, ours or another's, wants to know if it is being trained."""
+def takes_training(cell: keras.layers.Layer) -> bool:
+    """Returns whether the cell's `call` has a `training` argument."""
     return "training" in inspect.signature(cell.call).parameters
 
 
 class RecurrentCell(keras.layers.Layer):
-    """The contract of a step in time: what the loops of this library know of a cell.
+    """The contract of one time step: all that the loops of this library know about a cell.
 
-    A subclass writes its equations in `values` and says:
+    A subclass implements its equations in `values` and declares:
 
-        state_names: names of the states, in their order.
-        state_size: width of each state, in a list; of a single state its width alone.
+        state_names: names of the states, in order.
+        state_size: list of the state widths, or the width itself if there is one state.
         output_name: name in `values` of the output, (batch, output_size).
-        noise_size: how many random numbers a step needs in training; mostly 0. They stand
-            behind the features, so that a step reads (batch, features + noise_size).
+        noise_size: how many random numbers a training step needs; usually 0. They are appended
+            to the features, so that a step reads (batch, features + noise_size).
 
-    It is Keras's contract as well (`call(inputs, states, training) -> output, new states`,
-    `get_initial_state(batch_size)`), so a cell also runs in `keras.layers.RNN`; only what is
-    drawn at random needs `rnn_topologies.layers.RNN`, because nothing in the public interface
-    of Keras tells a cell where a sequence, and with it a mask, begins.
+    This is also Keras's contract (`call(inputs, states, training) -> output, new states`,
+    `get_initial_state(batch_size)`), so a cell runs in `keras.layers.RNN` as well. Only cells that
+    need random numbers require `rnn_topologies.layers.RNN`: Keras's public interface does not tell
+    a cell where a sequence starts, which is when its dropout mask must be drawn.
     """
 
     state_names: tuple[str, ...] = ("h",)
     output_name: str = "h"
+    output_size: int
+    state_size: int | list[int]
     noise_size: int = 0
-    top_state: int = 0  # the place of the first state of the cell whose output this is
+    top_state: int = 0  # index of the first state of the cell that produces the output
+    features: int
 
-    def values(self, inputs, states, training=False) -> dict:
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         """Returns the gates, candidates and new states of a step, in the order of the equations."""
-        raise NotImplementedError(f"{type(self).__name__} must write its equations in `values`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `values`.")
 
-    def call(self, inputs, states, training=False):
+    def call(
+        self, inputs: Tensor, states: States, training: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         values = self.values(inputs, states, training)
-        new = [values[name] for name in self.state_names]
+        new_states = [values[name] for name in self.state_names]
         if tree.is_nested(states) and any(tree.is_nested(state) for state in states):
-            new = tree.pack_sequence_as(states, new)
-        return values[self.output_name], new
+            new_states = tree.pack_sequence_as(states, new_states)
+        return values[self.output_name], new_states
 
     @property
     def state_sizes(self) -> list[int]:
         """Width of each state."""
-        return list(self.state_size) if isinstance(self.state_size, list) else [self.state_size]
+        return self.state_size if isinstance(self.state_size, list) else [self.state_size]
 
-    def get_initial_state(self, batch_size=None):
-        """Returns zero states, each (batch_size, its width)."""
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
+        """Returns zero states, each (batch_size, width)."""
         return [ops.zeros((batch_size, n), dtype=self.compute_dtype) for n in self.state_sizes]
 
-    def unpack(self, states) -> tuple:
-        """Returns the states as a tuple, or says what is wrong with them."""
+    def unpack(self, states: States) -> tuple[Tensor, ...]:
+        """Returns the states as a flat tuple.
+
+        Raises:
+            ValueError: the number of states is wrong.
+        """
         states = tuple(tree.flatten(states))
         if len(states) != len(self.state_names):
             raise ValueError(
@@ -67,74 +88,132 @@ class RecurrentCell(keras.layers.Layer):
             )
         return states
 
-    def held(self, states):
-        """Returns the state that is the last output as well, or None if none is."""
-        names = dict(zip(self.state_names, states, strict=True))
-        return names.get(self.output_name)
+    def output_state(self, states: States) -> Tensor | None:
+        """Returns the state that is also the output, or None if no state is."""
+        return dict(zip(self.state_names, states, strict=True)).get(self.output_name)
 
-    def noise(self, shape):
-        """Returns the random numbers in [0, 1) for steps of `shape`: (*shape, noise_size)."""
-        raise NotImplementedError(f"{type(self).__name__} has a `noise_size` and no `noise`.")
+    def noise(self, shape: Shape) -> Tensor:
+        """Returns uniform random numbers in [0, 1) for steps of `shape`: (*shape, noise_size)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} sets `noise_size` but does not implement `noise`."
+        )
 
-    def check_noise(self, inputs, training):
-        """Says what is missing where a step in training has no random numbers to read."""
+    def check_noise(self, inputs: Tensor, training: bool) -> None:
+        """Checks that a training step has received its random numbers.
+
+        Raises:
+            ValueError: they are missing.
+        """
         if training and self.noise_size and inputs.shape[-1] != self.features + self.noise_size:
             raise ValueError(
-                f"In training {type(self).__name__} needs {self.noise_size} random numbers a step, "
-                f"behind the {self.features} features; got inputs of width {inputs.shape[-1]}. "
-                "Run the cell in `rnn_topologies.layers.RNN`, or append `cell.noise((batch,))`."
+                f"In training {type(self).__name__} needs {self.noise_size} random numbers per "
+                f"step, appended to the {self.features} features; got inputs with "
+                f"{inputs.shape[-1]} features. Run the cell in `rnn_topologies.layers.RNN`, or "
+                "append `cell.noise((batch,))`."
             )
 
     @contextlib.contextmanager
-    def sequence(self, inputs, states, training):
-        """Holds what is drawn once for a sequence, such as dropout masks, during its steps.
+    def sequence(self, inputs: Tensor, states: States, training: bool) -> Iterator[None]:
+        """Draws whatever is random per sequence, such as dropout masks, and keeps it for its steps.
 
         Args:
-            inputs: any one step of the sequence, (batch, features).
-            states: the states at its beginning.
-            training: anything is drawn only where this is true.
+            inputs: any step of the sequence, (batch, features).
+            states: the initial states.
+            training: nothing is drawn unless this is true.
         """
         yield
 
 
 class Cell(RecurrentCell):
-    """A step with gates: the base of the cells that are written in this library.
+    """A cell with gates: the base class of the cells in this library, and of yours.
 
-    A subclass names its gates and its states and writes its equations in `values`:
+    A subclass names its gates and states and implements its equations in `values`:
 
-        gates: names of the weight blocks, in the order in which they lie side by side.
+        gates: names of the weight blocks, in the order in which they are concatenated.
         state_names: names of the states; the first, h, is also the output.
-        values(inputs, states, training): returns every quantity of the equations under its
-            name, the new states among them.
-        own_arguments: constructor arguments beyond the common ones; `without`: those of the
-            common ones that have no meaning here; `defaults`: where they differ.
+        values(inputs, states, training): returns every quantity in the equations by name,
+            including the new states.
+
+    A constructor argument of its own is stored under its name, and `get_config` saves it:
+
+        def __init__(self, units, temperature=1.0, **kwargs):
+            super().__init__(units, **kwargs)
+            self.temperature = temperature
 
     Weights, with G gates:
         kernel (features, G * units), recurrent_kernel (units, G * units), bias (G * units,).
+
+    Args:
+        units: dimension of the state and of the output.
+        activation: activation of the candidate.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        **kwargs: other arguments of this library's cells, such as `recurrent_activation`, and
+            those of `keras.layers.Layer`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
-    own_arguments: ClassVar[tuple[str, ...]] = ()
-    without: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[dict[str, Any]] = {}
+    # Name by which fused and native implementations know the equations of exactly this class.
+    equations: ClassVar[str | None] = None
+    kernel: keras.Variable
+    recurrent_kernel: keras.Variable
+    bias: keras.Variable | None
+    activation: Any
+    recurrent_activation: Any
+    use_bias: bool
+    units: int
+    bias_initializer: Any
+    kernel_initializer: Any
+    recurrent_initializer: Any
+    dropout: float
+    recurrent_dropout: float
+    seed: int | None
 
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        names = {*arguments.SHARED_BY_CELLS, *cls.own_arguments} - {*cls.without}
-        cls.argument_names = [name for name in arguments.ARGUMENTS if name in names]
-        signature = arguments.signature(names, cls.defaults)
-        cls.__signature__ = arguments.OfTheClass(signature)
-        cls.__doc__ = arguments.describe(cls.__doc__, signature)
-
-    def __init__(self, *args, **kwargs):
-        values, rest = arguments.bind(type(self), args, kwargs)
-        super().__init__(**rest)
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer | None = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        values = arguments.from_locals(locals(), accepted=self.argument_names())
+        values, options = arguments.split(values)
+        super().__init__(**options)
         for name, value in values.items():
             setattr(self, name, value)
         sizes = [self.output_size] + [self.units] * (len(self.state_names) - 1)
         self.state_size = sizes if len(sizes) > 1 else self.output_size
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self._dropout_masks = None
+
+    @classmethod
+    def argument_names(cls) -> tuple[str, ...]:
+        """Returns the names of the constructor arguments, without those of `keras.layers.Layer`."""
+        return arguments.constructor_arguments(cls, Cell)
 
     @property
     def output_size(self) -> int:
@@ -143,15 +222,16 @@ class Cell(RecurrentCell):
 
     @property
     def recurrent_shape(self) -> tuple[int, ...] | None:
-        """Shape of `recurrent_kernel`; None if the gates do not look at h."""
+        """Shape of `recurrent_kernel`; None if the gates do not read h."""
         return (self.output_size, len(self.gates) * self.units)
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
+        """Shape of `bias`."""
         return (len(self.gates) * self.units,)
 
-    def build(self, input_shape):
-        """Makes the weights for inputs of shape (batch, features)."""
+    def build(self, input_shape: Shape) -> None:
+        """Creates the weights for inputs of shape (batch, features)."""
         shape = (input_shape[-1], len(self.gates) * self.units)
         self._add("kernel", shape, self.kernel_initializer, "kernel")
         if self.recurrent_shape is not None:
@@ -163,7 +243,7 @@ class Cell(RecurrentCell):
         self.built = True
 
     def _add(self, name, shape, initializer, kind=None):
-        """Makes a weight, with the regularizer and the constraint of its kind if it has one."""
+        """Creates a weight with the regularizer and constraint of its kind, if it has any."""
         weight = self.add_weight(
             name=name,
             shape=shape,
@@ -173,34 +253,34 @@ class Cell(RecurrentCell):
         )
         setattr(self, name, weight)
 
-    def initial_bias(self, shape, dtype=None):
-        """Returns the first value of `bias`: ones for the forget gate with `unit_forget_bias`."""
+    def initial_bias(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """Returns the initial `bias`: with `unit_forget_bias`, ones for the forget gate."""
         if not getattr(self, "unit_forget_bias", False):
             return self.bias_initializer(shape, dtype=dtype)
-        place = self.gates.index("f")
+        index = self.gates.index("f")
         blocks = [ops.ones((self.units,), dtype=dtype)]
-        if place:
-            blocks.insert(0, self.bias_initializer((place * self.units,), dtype=dtype))
-        if place < len(self.gates) - 1:
-            after = (len(self.gates) - 1 - place) * self.units
-            blocks.append(self.bias_initializer((after,), dtype=dtype))
+        if index:
+            blocks.insert(0, self.bias_initializer((index * self.units,), dtype=dtype))
+        if index < len(self.gates) - 1:
+            remaining = (len(self.gates) - 1 - index) * self.units
+            blocks.append(self.bias_initializer((remaining,), dtype=dtype))
         return ops.concatenate(blocks)
 
     @contextlib.contextmanager
-    def sequence(self, inputs, states, training):
-        # The draws and their order are Keras's, so that a seed gives the same masks: with
-        # recurrent dropout a mask for each gate, without it one for all gates together.
+    def sequence(self, inputs: Tensor, states: States, training: bool) -> Iterator[None]:
+        # Masks are drawn in Keras's order, so that the same seed gives the same masks: one per
+        # gate with recurrent dropout, otherwise one shared by all gates.
         recurrent = self.recurrent_shape is not None and self.recurrent_dropout
         count = len(self.gates) if recurrent else 1
-        drawn = {}
+        masks = {}
         if training:
             for name, like in (("dropout", inputs), ("recurrent_dropout", self.unpack(states)[0])):
                 fraction = getattr(self, name, 0.0)
-                drawn[name] = fraction and [
+                masks[name] = fraction and [
                     keras.random.dropout(ops.ones_like(like), fraction, seed=self.seed_generator)
                     for _ in range(count)
                 ]
-        self._dropout_masks = drawn
+        self._dropout_masks = masks
         try:
             yield
         finally:
@@ -211,17 +291,18 @@ class Cell(RecurrentCell):
             return None
         if self._dropout_masks is None:
             raise ValueError(
-                f"{type(self).__name__} has {name}={getattr(self, name)}, and nothing drew a mask "
+                f"{type(self).__name__} has {name}={getattr(self, name)}, but no mask was drawn "
                 "for this sequence. Run the cell in `rnn_topologies.layers.RNN`, or call it "
                 "within `with cell.sequence(inputs, states, training=True):`."
             )
         return self._dropout_masks[name]
 
-    def input_product(self, inputs, training=False):
-        """Returns x W of all gates, (..., G * units), with dropout on x and no bias.
+    def input_product(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns x W for all gates, (..., G * units), with dropout on x and without the bias.
 
         Args:
             inputs: one step, (batch, features), or a whole sequence, (batch, time, features).
+            training: whether dropout is applied.
         """
         masks = self._masks("dropout", training)
         if masks and len(inputs.shape) == 3:
@@ -230,13 +311,15 @@ class Cell(RecurrentCell):
             inputs, masks = inputs * masks[0], None
         return self._product(inputs, self.kernel, masks)
 
-    def input_mask(self):
-        """Returns the dropout mask of the inputs, (batch, features), where all gates share one."""
-        (mask,) = self._masks("dropout", training=True)
-        return mask
+    def drop_inputs(self, sequences: Tensor, training: bool) -> Tensor:
+        """Returns whole sequences with dropout applied, if all gates share one mask."""
+        if not training or not self.dropout:
+            return sequences
+        (mask,) = self._masks("dropout", training)
+        return sequences * ops.expand_dims(mask, 1)
 
-    def state_product(self, h, training=False):
-        """Returns h U of all gates, (batch, G * units), with dropout on h and no bias."""
+    def state_product(self, h: Tensor, training: bool = False) -> Tensor:
+        """Returns h U for all gates, (batch, G * units), with dropout on h and without the bias."""
         return self._product(h, self.recurrent_kernel, self._masks("recurrent_dropout", training))
 
     def _product(self, x, weight, masks=None):
@@ -248,5 +331,5 @@ class Cell(RecurrentCell):
             axis=-1,
         )
 
-    def get_config(self):
-        return {**super().get_config(), **arguments.config(self.argument_names, self)}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **arguments.serialized(self, self.argument_names())}

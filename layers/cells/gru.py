@@ -1,9 +1,15 @@
 """The gated recurrent unit: a cell and its layer."""
 
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
+from ..typing import Activation, Constraint, Initializer, Regularizer, States, Tensor
 from .base import Cell
 
 
@@ -26,7 +32,25 @@ class GRUCell(Cell):
         the recurrent kernel (d; for z and r the two simply add up). Without: (3 * units,).
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        reset_after: apply the reset gate after the recurrent product, as cuDNN does, or before.
+        seed: seed of the dropout masks.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
@@ -51,14 +75,37 @@ class GRUCell(Cell):
     """
 
     gates = ("z", "r", "h")
-    own_arguments = ("recurrent_activation", "reset_after")
+    equations = "gru"
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        reset_after: bool = True,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))
 
     @property
-    def bias_shape(self):
+    def bias_shape(self) -> tuple[int, ...]:
         shape = super().bias_shape
         return (2, *shape) if self.reset_after else shape
 
-    def values(self, inputs, states, training=False):
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         (h,) = self.unpack(states)
         x = self.input_product(inputs, training)
         if self.use_bias:
@@ -90,7 +137,34 @@ class GRU(CellLayer):
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        activity_regularizer: regularizer of the layer's output.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        return_sequences: return the output of every step instead of the last one.
+        return_state: also return the final states.
+        go_backwards: process the sequence in reverse; outputs come in that order.
+        stateful: start each batch from the final states of the previous one.
+        unroll: unroll the loop into separate operations for every step.
+        reset_after: apply the reset gate after the recurrent product, as cuDNN does, or before.
+        use_cudnn: whether to use the backend's fused kernel: True raises an error if it cannot
+            run, False runs the cell's equations.
+        zero_output_for_mask: with `return_sequences`, output zeros at padded steps.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Example:
         >>> layer = GRU(4)
@@ -99,4 +173,34 @@ class GRU(CellLayer):
     """
 
     cell_class = GRUCell
-    own_arguments = ("use_cudnn",)
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: Literal["auto"] | bool = "auto",
+        zero_output_for_mask: bool = False,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))

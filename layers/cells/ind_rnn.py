@@ -1,9 +1,19 @@
 """Independently recurrent network: a cell and its layer."""
 
+from __future__ import annotations
+
+from typing import Unpack
+
 import keras
 
+from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
+from ..typing import Activation, Constraint, Initializer, Regularizer, States, Tensor
 from .base import Cell
+
+UNIFORM_0_TO_1 = {"class_name": "RandomUniform", "config": {"minval": 0.0, "maxval": 1.0}}
+# The norm of a column of one number is its absolute value.
+AT_MOST_1 = {"class_name": "MaxNorm", "config": {"max_value": 1.0, "axis": 0}}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -22,7 +32,23 @@ class IndRNNCell(Cell):
         allows 2 ** (1 / time) for sequences of `time` steps.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the state.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
@@ -46,25 +72,37 @@ class IndRNNCell(Cell):
     """
 
     gates = ("h",)
-    defaults = {
-        "activation": "relu",
-        "recurrent_initializer": {
-            "class_name": "RandomUniform",
-            "config": {"minval": 0.0, "maxval": 1.0},
-        },
-        # Of a column of one number, the norm is its absolute value.
-        "recurrent_constraint": {"class_name": "MaxNorm", "config": {"max_value": 1.0, "axis": 0}},
-    }
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "relu",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = UNIFORM_0_TO_1,
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = AT_MOST_1,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))
 
     @property
-    def recurrent_shape(self):
+    def recurrent_shape(self) -> tuple[int, ...]:
         return (1, self.units)
 
-    def state_product(self, h, training=False):
+    def state_product(self, h: Tensor, training: bool = False) -> Tensor:
         masks = self._masks("recurrent_dropout", training)
         return (h * masks[0] if masks else h) * self.recurrent_kernel
 
-    def values(self, inputs, states, training=False):
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         (h,) = self.unpack(states)
         x = self.input_product(inputs, training)
         if self.use_bias:
@@ -79,7 +117,30 @@ class IndRNN(CellLayer):
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the state.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        activity_regularizer: regularizer of the layer's output.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        return_sequences: return the output of every step instead of the last one.
+        return_state: also return the final states.
+        go_backwards: process the sequence in reverse; outputs come in that order.
+        stateful: start each batch from the final states of the previous one.
+        unroll: unroll the loop into separate operations for every step.
+        zero_output_for_mask: with `return_sequences`, output zeros at padded steps.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Example:
         >>> layer = IndRNN(4, return_sequences=True)
@@ -88,3 +149,31 @@ class IndRNN(CellLayer):
     """
 
     cell_class = IndRNNCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "relu",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = UNIFORM_0_TO_1,
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = AT_MOST_1,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))

@@ -1,9 +1,15 @@
 """An LSTM with layer normalization: a cell and its layer."""
 
+from __future__ import annotations
+
+from typing import Unpack
+
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
+from ..typing import Activation, Constraint, Initializer, Regularizer, Shape, States, Tensor
 from .base import Cell
 
 
@@ -28,7 +34,26 @@ class LayerNormLSTMCell(Cell):
         are one here: b.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate and of the cell state.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        epsilon: added to the variance before taking its square root.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
@@ -52,9 +77,32 @@ class LayerNormLSTMCell(Cell):
 
     gates = ("i", "f", "c", "o")
     state_names = ("h", "c")
-    own_arguments = ("recurrent_activation", "unit_forget_bias", "epsilon")
 
-    def build(self, input_shape):
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        epsilon: float = 1e-05,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))
+
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self._add("input_gain", (4 * self.units,), "ones")
         self._add("recurrent_gain", (4 * self.units,), "ones")
@@ -63,7 +111,7 @@ class LayerNormLSTMCell(Cell):
         if self.use_bias:
             self._add("state_bias", (self.units,), "zeros")
 
-    def values(self, inputs, states, training=False):
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         h, c = self.unpack(states)
         x, a = self.input_product(inputs, training), self.state_product(h, training)
         z = normalized(x, self.input_gain, None, self.epsilon)
@@ -96,7 +144,33 @@ class LayerNormLSTM(CellLayer):
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate and of the cell state.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        activity_regularizer: regularizer of the layer's output.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        return_sequences: return the output of every step instead of the last one.
+        return_state: also return the final states.
+        go_backwards: process the sequence in reverse; outputs come in that order.
+        stateful: start each batch from the final states of the previous one.
+        unroll: unroll the loop into separate operations for every step.
+        zero_output_for_mask: with `return_sequences`, output zeros at padded steps.
+        epsilon: added to the variance before taking its square root.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Example:
         >>> layer = LayerNormLSTM(4, return_sequences=True)
@@ -105,3 +179,34 @@ class LayerNormLSTM(CellLayer):
     """
 
     cell_class = LayerNormLSTMCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        epsilon: float = 1e-05,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))

@@ -1,9 +1,15 @@
 """Long short-term memory: a cell and its layer."""
 
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
+from ..typing import Activation, Constraint, Initializer, Regularizer, States, Tensor
 from .base import Cell
 
 
@@ -25,7 +31,25 @@ class LSTMCell(Cell):
         kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,).
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate and of the cell state.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
@@ -50,10 +74,33 @@ class LSTMCell(Cell):
     """
 
     gates = ("i", "f", "c", "o")
+    equations = "lstm"
     state_names = ("h", "c")
-    own_arguments = ("recurrent_activation", "unit_forget_bias")
 
-    def values(self, inputs, states, training=False):
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))
+
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         h, c = self.unpack(states)
         z = self.input_product(inputs, training) + self.state_product(h, training)
         if self.use_bias:
@@ -75,7 +122,34 @@ class LSTM(CellLayer):
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate and of the cell state.
+        recurrent_activation: activation of the gates.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        recurrent_initializer: initializer of `recurrent_kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        recurrent_regularizer: regularizer of `recurrent_kernel`.
+        bias_regularizer: regularizer of `bias`.
+        activity_regularizer: regularizer of the layer's output.
+        kernel_constraint: constraint on `kernel`.
+        recurrent_constraint: constraint on `recurrent_kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        recurrent_dropout: fraction of the state to drop on its way into the gates, with one mask
+            per sequence.
+        seed: seed of the dropout masks.
+        return_sequences: return the output of every step instead of the last one.
+        return_state: also return the final states.
+        go_backwards: process the sequence in reverse; outputs come in that order.
+        stateful: start each batch from the final states of the previous one.
+        unroll: unroll the loop into separate operations for every step.
+        use_cudnn: whether to use the backend's fused kernel: True raises an error if it cannot
+            run, False runs the cell's equations.
+        zero_output_for_mask: with `return_sequences`, output zeros at padded steps.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Example:
         >>> layer = LSTM(4, return_sequences=True, return_state=True)
@@ -85,4 +159,34 @@ class LSTM(CellLayer):
     """
 
     cell_class = LSTMCell
-    own_arguments = ("use_cudnn",)
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: Literal["auto"] | bool = "auto",
+        zero_output_for_mask: bool = False,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))

@@ -1,9 +1,15 @@
 """An LSTM without the state in its gates: a cell and its layer."""
 
+from __future__ import annotations
+
+from typing import Unpack
+
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
+from ..typing import Activation, Constraint, Initializer, Regularizer, Tensor
 from .linear import LinearCell
 
 
@@ -23,7 +29,19 @@ class MinLSTMCell(LinearCell):
         kernel (features, 3 * units), bias (3 * units,).
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        bias_regularizer: regularizer of `bias`.
+        kernel_constraint: constraint on `kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        seed: seed of the dropout masks.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
@@ -47,10 +65,26 @@ class MinLSTMCell(LinearCell):
     """
 
     gates = ("f", "i", "h")
-    own_arguments = ("unit_forget_bias",)
-    defaults = {"activation": "linear"}
 
-    def coefficients(self, inputs, training=False):
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "linear",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))
+
+    def coefficients(self, inputs: Tensor, training: bool = False) -> dict[str, Tensor]:
         x = self.input_product(inputs, training)
         if self.use_bias:
             x = x + self.bias
@@ -69,7 +103,26 @@ class MinLSTM(CellLayer):
     `linear_recurrence`.
 
     Args:
-        {arguments}
+        units: dimension of the state and of the output.
+        activation: activation of the candidate.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of `kernel`.
+        bias_initializer: initializer of `bias`.
+        unit_forget_bias: initialize the forget gate's bias to 1, so that memory is kept at first.
+        kernel_regularizer: regularizer of `kernel`.
+        bias_regularizer: regularizer of `bias`.
+        activity_regularizer: regularizer of the layer's output.
+        kernel_constraint: constraint on `kernel`.
+        bias_constraint: constraint on `bias`.
+        dropout: fraction of the input features to drop, with one mask per sequence.
+        seed: seed of the dropout masks.
+        return_sequences: return the output of every step instead of the last one.
+        return_state: also return the final states.
+        go_backwards: process the sequence in reverse; outputs come in that order.
+        stateful: start each batch from the final states of the previous one.
+        unroll: unroll the loop into separate operations for every step.
+        zero_output_for_mask: with `return_sequences`, output zeros at padded steps.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Example:
         >>> layer = MinLSTM(4, return_sequences=True)
@@ -78,3 +131,28 @@ class MinLSTM(CellLayer):
     """
 
     cell_class = MinLSTMCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "linear",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**from_locals(locals()))

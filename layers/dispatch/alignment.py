@@ -1,12 +1,16 @@
-"""Rows with padding anywhere, for kernels that take it only at the end."""
+"""Re-aligning rows with padding anywhere, for kernels that support it only at the end."""
+
+from typing import Any
 
 from keras import ops
 
+from ..typing import Tensor
+
 
 class Alignment:
-    """Moves the valid steps of every row to its beginning, in their order, and back.
+    """Moves the valid steps of every row to the front, in order, and back.
 
-    A kernel that takes only right-padded rows, or none with padding, can then run any mask:
+    A kernel that supports only right-padded rows, or no padding at all, can then run any mask:
 
         mask   0 1 0 1 1       row   a b c d e
         align                        b d e a c
@@ -16,44 +20,44 @@ class Alignment:
         mask: (batch, time), true at valid steps.
     """
 
-    def __init__(self, mask):
+    def __init__(self, mask: Tensor):
         self.time = ops.shape(mask)[1]
         self.mask = mask
-        places = ops.arange(self.time, dtype="int32")
-        self.order = ops.argsort(ops.where(mask, places, places + self.time), axis=1)
-        self.sofar = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-        self.count = self.sofar[:, -1]
+        steps = ops.arange(self.time, dtype="int32")
+        self.order = ops.argsort(ops.where(mask, steps, steps + self.time), axis=1)
+        self.valid_so_far = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+        self.count = self.valid_so_far[:, -1]
 
-    def _take(self, x, places):
-        """Returns x[b, places[b, t]] for x (batch, time, width)."""
-        rows = ops.shape(x)[0]
-        first = ops.expand_dims(ops.arange(rows, dtype="int32") * self.time, 1)
-        flat = ops.reshape(first + ops.cast(places, "int32"), (-1,))
-        width = x.shape[-1]
-        found = ops.take(ops.reshape(x, (-1, width)), flat, axis=0)
-        return ops.reshape(found, (-1, self.time, width))
+    def _take(self, x, indices):
+        """Returns x[b, indices[b, t]] for x (batch, time, features)."""
+        batch = ops.shape(x)[0]
+        offsets = ops.expand_dims(ops.arange(batch, dtype="int32") * self.time, 1)
+        flat = ops.reshape(offsets + ops.cast(indices, "int32"), (-1,))
+        features = x.shape[-1]
+        taken = ops.take(ops.reshape(x, (-1, features)), flat, axis=0)
+        return ops.reshape(taken, (-1, self.time, features))
 
-    def align(self, x):
+    def align(self, x: Tensor) -> Tensor:
         """Returns x with the valid steps first."""
         return self._take(x, self.order)
 
-    def restore(self, aligned):
-        """Returns, at every step of the unaligned row, the last valid one up to it."""
-        return self._take(aligned, ops.maximum(self.sofar - 1, 0))
+    def restore(self, aligned: Tensor) -> Tensor:
+        """Returns the unaligned rows, where each step holds the last valid one up to it."""
+        return self._take(aligned, ops.maximum(self.valid_so_far - 1, 0))
 
-    def hold(self, x):
-        """Returns x with, at every step, the last valid one up to it."""
+    def hold(self, x: Tensor) -> Tensor:
+        """Returns x with every step replaced by the last valid one up to it."""
         return self.restore(self.align(x))
 
-    def last(self, aligned):
-        """Returns the last valid step of every aligned row."""
-        places = ops.expand_dims(ops.maximum(self.count - 1, 0), 1)
-        rows = ops.shape(aligned)[0]
-        first = ops.expand_dims(ops.arange(rows, dtype="int32") * self.time, 1)
-        flat = ops.reshape(first + places, (-1,))
+    def last(self, aligned: Tensor) -> Tensor:
+        """Returns the last valid step of every aligned row, (batch, features)."""
+        indices = ops.expand_dims(ops.maximum(self.count - 1, 0), 1)
+        batch = ops.shape(aligned)[0]
+        offsets = ops.expand_dims(ops.arange(batch, dtype="int32") * self.time, 1)
+        flat = ops.reshape(offsets + indices, (-1,))
         return ops.take(ops.reshape(aligned, (-1, aligned.shape[-1])), flat, axis=0)
 
-    def padding(self, dtype):
+    def padding(self, dtype: Any) -> Tensor:
         """Returns (batch, time, 1): 1 at the padded steps of an aligned row, else 0."""
-        places = ops.expand_dims(ops.arange(self.time, dtype="int32"), 0)
-        return ops.cast(ops.expand_dims(places >= ops.expand_dims(self.count, 1), -1), dtype)
+        steps = ops.expand_dims(ops.arange(self.time, dtype="int32"), 0)
+        return ops.cast(ops.expand_dims(steps >= ops.expand_dims(self.count, 1), -1), dtype)

@@ -1,114 +1,138 @@
-"""The backends' own kernels for whole sequences: cuDNN on a GPU, and PyTorch's on a CPU."""
+"""Whole sequences in a fused kernel of the backend: cuDNN on a GPU, PyTorch's own on a CPU."""
 
 import sys
+from typing import Any
 
 import keras
 from keras import ops
 
+from ..typing import Tensor
+from .alignment import Alignment
 
-def device(traced=None) -> str:
-    """Returns "CPU" or "GPU": where the sequences are, or where the backend puts what is new."""
+# Added to a gate's input, it opens or shuts the gate to the last bit, in float16 too.
+SATURATED = 1e4
+
+
+def device_of(sequences: Tensor | None = None) -> str:
+    """Returns "CPU" or "GPU": where the sequences are, or where the backend puts new tensors."""
     if keras.backend.backend() != "torch":
-        accelerated = any(not of.startswith("cpu") for of in keras.distribution.list_devices())
+        accelerated = any(not name.startswith("cpu") for name in keras.distribution.list_devices())
     else:
-        accelerated = (ops.zeros(1) if traced is None else traced).device.type == "cuda"
+        accelerated = (ops.zeros(1) if sequences is None else sequences).device.type == "cuda"
     return "GPU" if accelerated else "CPU"
 
 
-def is_traced_by_torch(traced) -> bool:
-    """Returns whether PyTorch is compiling or exporting what reads the sequences."""
-    if traced is None or keras.backend.backend() != "torch":
+def is_traced_by_torch(sequences: Tensor | None) -> bool:
+    """Returns whether PyTorch is compiling or exporting the model that reads the sequences."""
+    if sequences is None or keras.backend.backend() != "torch":
         return False
     torch = sys.modules["torch"]
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.compiler.is_exporting()
 
 
-def equations(cell) -> str | None:
-    """Returns "simple_rnn", "lstm" or "gru" if these are the equations of `cell`, else None.
+def equations_of(cell: Any) -> str | None:
+    """Returns "simple_rnn", "lstm" or "gru" if the cell has exactly these equations, else None.
 
-    Of a class made from one of these cells nobody knows what it changes.
+    They are not inherited: a subclass may override the math.
     """
-    from ..cells.gru import GRUCell
-    from ..cells.lstm import LSTMCell
-    from ..cells.simple_rnn import SimpleRNNCell
-
-    return {LSTMCell: "lstm", GRUCell: "gru", SimpleRNNCell: "simple_rnn"}.get(type(cell))
+    return vars(type(cell)).get("equations")
 
 
-def name(cell, backend, device) -> str | None:
-    """Returns the backend's own kernel for the equations of `cell`, or None."""
-    kind = equations(cell)
-    if kind is None:
+def name_of(cell: Any, backend: str, device: str) -> str | None:
+    """Returns the name of the backend's fused kernel for a cell, or None if it has none."""
+    equations = equations_of(cell)
+    if equations is None:
         return None
     if backend == "torch":
-        return "torch.rnn_tanh" if kind == "simple_rnn" else f"torch.{kind}"
-    if device == "CPU" or kind == "simple_rnn" or (backend, kind) == ("jax", "gru"):
+        return "torch.rnn_tanh" if equations == "simple_rnn" else f"torch.{equations}"
+    if device == "CPU" or equations == "simple_rnn" or (backend, equations) == ("jax", "gru"):
         return None
-    return f"cuDNN's {kind.upper()}"
+    return f"cuDNN's {equations.upper()}"
 
 
-# Added to what enters a gate it shuts or opens it to the last bit, in float16 too.
-SATURATED = 1e4
+def run_fused(
+    layer: Any, sequences: Tensor, states: list[Tensor], mask: Tensor | None, training: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Runs the backend's kernel on rows that are re-aligned to the padding that it supports."""
+    cell = layer.cell
+    sequences = cell.drop_inputs(sequences, training)
+    if keras.backend.backend() == "tensorflow":
+        layer.supports_jit = False  # XLA cannot compile cuDNN calls
+    if mask is None:
+        outputs, new_states = _run_kernel(cell, cell.kernel, sequences, states)
+        return outputs[:, -1], outputs, new_states
+    rows = Alignment(mask)
+    sequences, weights = rows.align(sequences), ops.convert_to_tensor(cell.kernel)
+    if len(states) == 2:
+        # The kernel does not know about padding. h after the valid steps does not matter, since
+        # the outputs are known; c must not change: one more feature holds f at 1 and i at 0 there.
+        sequences = ops.concatenate([sequences, rows.padding(sequences.dtype)], axis=-1)
+        hold = ops.convert_to_tensor([-SATURATED, SATURATED, 0.0, 0.0], dtype=weights.dtype)
+        hold = ops.repeat(hold, cell.units)
+        weights = ops.concatenate([weights, ops.expand_dims(hold, 0)], axis=0)
+    aligned, new_states = _run_kernel(cell, weights, sequences, states)
+    new_states = [rows.last(aligned), *new_states[1:]]
+    not_empty = ops.expand_dims(rows.count > 0, -1)
+    pairs = zip(new_states, states, strict=True)
+    new_states = [ops.where(not_empty, new, old) for new, old in pairs]
+    outputs = rows.restore(aligned)
+    return outputs[:, -1], outputs, new_states
 
 
-def fused(cell, sequences, states, rows):
-    """Runs a cell over whole sequences by a kernel of the backend's.
+def _run_kernel(cell, kernel, sequences, states):
+    run = run_torch if keras.backend.backend() == "torch" else run_keras
+    return run(cell, kernel, sequences, states)
+
+
+def run_torch(
+    cell: Any, kernel: Tensor, sequences: Tensor, states: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Runs PyTorch's kernels: C++ on a CPU, cuDNN on a GPU.
 
     Args:
         cell: an LSTM, GRU or simple RNN cell.
+        kernel: the cell's `kernel`, or one with more rows if the sequences have more features.
         sequences: (batch, time, features).
-        states: before the first step.
-        rows: the `Alignment` of the sequences, or None if every step is valid.
+        states: the initial states.
 
     Returns:
-        `(outputs, last states)`; with `rows`, outputs in their aligned order.
+        `(outputs, last states)`.
     """
-    kernel = ops.convert_to_tensor(cell.kernel)
-    if rows is not None and len(states) == 2:
-        # The kernel knows no padding. Behind the valid steps h may become what it will, since
-        # outputs say what it was; c must stay: one more feature holds f at 1 and i at 0 there.
-        sequences = ops.concatenate([sequences, rows.padding(sequences.dtype)], axis=-1)
-        hold = ops.repeat(
-            ops.convert_to_tensor([-SATURATED, SATURATED, 0.0, 0.0], dtype=kernel.dtype),
-            cell.units,
-        )
-        kernel = ops.concatenate([kernel, ops.expand_dims(hold, 0)], axis=0)
-    run = run_torch if keras.backend.backend() == "torch" else run_keras
-    outputs, states = run(cell, kernel, sequences, states)
-    if rows is not None:
-        states = [rows.last(outputs), *states[1:]]
-    return outputs, states
-
-
-def run_torch(cell, kernel, sequences, states):
-    """PyTorch's own kernels: on a CPU its C++, on a GPU cuDNN."""
     torch = sys.modules["torch"]
+    kernel = ops.convert_to_tensor(kernel)
     recurrent_kernel = ops.convert_to_tensor(cell.recurrent_kernel)
     units, gates = cell.units, len(cell.gates)
-    order = [1, 0, 2] if gates == 3 else range(gates)  # of a GRU: r, z, n
+    order = [1, 0, 2] if gates == 3 else range(gates)  # PyTorch's GRU has the order r, z, n
 
-    def rows_of(weight):
+    def reordered(weight):
         blocks = torch.split(weight, units, dim=-1)
         return torch.cat([blocks[gate] for gate in order], dim=-1)
 
-    weights = [rows_of(kernel).T.contiguous(), rows_of(recurrent_kernel).T.contiguous()]
+    weights = [reordered(kernel).T.contiguous(), reordered(recurrent_kernel).T.contiguous()]
     if cell.use_bias:
         bias = ops.convert_to_tensor(cell.bias)
         both = bias if len(bias.shape) == 2 else torch.stack([bias, torch.zeros_like(bias)])
-        weights += [rows_of(row).contiguous() for row in both]
+        weights += [reordered(row).contiguous() for row in both]
     states = [torch.unsqueeze(ops.convert_to_tensor(state), 0).contiguous() for state in states]
     name = {1: "rnn_tanh", 3: "gru", 4: "lstm"}[gates]
-    first = tuple(states) if name == "lstm" else states[0]
+    initial = tuple(states) if name == "lstm" else states[0]
     outputs, *last = getattr(torch, name)(
-        sequences, first, weights, cell.use_bias, 1, 0.0, torch.is_grad_enabled(), False, True
+        sequences, initial, weights, cell.use_bias, 1, 0.0, torch.is_grad_enabled(), False, True
     )
     return outputs, [state[0] for state in last]
 
 
-def run_keras(cell, kernel, sequences, states):
-    """What Keras's layer of the same name takes where it can: cuDNN, on a GPU."""
-    kind = keras.layers.LSTM if len(cell.gates) == 4 else keras.layers.GRU
-    layer = kind(cell.units, use_bias=cell.use_bias, return_sequences=True, dtype=cell.dtype_policy)
+def run_keras(
+    cell: Any, kernel: Tensor, sequences: Tensor, states: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Runs what Keras's layer of the same name uses where it can: cuDNN on a GPU.
+
+    Args and returns: see `run_torch`.
+    """
+    layer_class = keras.layers.LSTM if len(cell.gates) == 4 else keras.layers.GRU
+    layer = layer_class(
+        cell.units, use_bias=cell.use_bias, return_sequences=True, dtype=cell.dtype_policy
+    )
     for name, weight in (
         ("kernel", kernel),
         ("recurrent_kernel", cell.recurrent_kernel),

@@ -1,11 +1,14 @@
-"""Which way a recurrent layer runs."""
+"""Which way a recurrent layer runs, and why."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 
-from .. import export, native
+from .. import native
 from ..cells.linear import LinearCell
+from ..export import is_exporting
+from ..typing import Tensor
 from . import fused
 
 PARALLEL = "parallel over time"
@@ -15,7 +18,7 @@ UNROLLED = "unrolled"
 SLICED = "loop over slices"
 LOOP = "loop"
 
-# Shorter sequences are looped over: measured, see results/benchmarks.
+# Shorter sequences run in a loop: measured, see results/benchmarks.
 PARALLEL_FROM = 2
 
 
@@ -23,160 +26,173 @@ class Plan(NamedTuple):
     """How a layer will run.
 
     Attributes:
-        kernel: `PARALLEL`, `NATIVE`, `FUSED`, `UNROLLED`, `LOOP`, or `SLICED` while `export` runs.
-        fastest: whether there is nothing faster for this cell on this backend and device.
-        runs: the kernel in words.
-        why: if not the fastest, the reasons.
-        change: if not the fastest, what to do.
+        method: `PARALLEL`, `NATIVE`, `FUSED`, `UNROLLED`, `LOOP`, or `SLICED` during `export`.
+        fastest: whether nothing faster exists for this cell on this backend and device.
+        description: the method in words.
+        reasons: why it is not the fastest; empty if it is.
+        suggestions: what to change, one for each reason.
 
     Example:
         >>> plan = MinGRU(8, unroll=True).explain((32, 100, 4))
-        >>> plan.fastest, plan.change
-        (False, ('Leave `unroll` away.',))
+        >>> plan.fastest, plan.suggestions
+        (False, ('Remove `unroll`.',))
     """
 
-    kernel: str
+    method: str
     fastest: bool
-    runs: str
-    why: tuple[str, ...] = ()
-    change: tuple[str, ...] = ()
+    description: str
+    reasons: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
 
-    def __str__(self):
-        lines = [self.runs]
+    def __str__(self) -> str:
+        lines = [self.description]
         if self.fastest:
             lines.append("Nothing faster is known for this cell on this backend and device.")
-        for why, change in zip(self.why, self.change, strict=True):
-            lines.append(f"Not the fastest: {why}. {change}")
+        for reason, suggestion in zip(self.reasons, self.suggestions, strict=True):
+            lines.append(f"Not the fastest: {reason}. {suggestion}")
         return "\n".join(lines)
 
 
-def choose(layer, time, *, masked, training, traced=None) -> Plan:
-    """Returns how a layer runs over sequences of `time` steps; None is an unknown number.
+class Fallback(NamedTuple):
+    """Why a faster method cannot run, and what to change."""
+
+    reason: str
+    suggestion: str
+
+
+def choose_plan(
+    layer: Any,
+    time: Any,
+    *,
+    masked: bool,
+    training: bool,
+    sequences: Tensor | None = None,
+) -> Plan:
+    """Returns how a layer runs over sequences of `time` steps.
 
     Args:
         layer: an `RNN`.
+        time: number of steps; None, or a symbol while JAX exports, if unknown.
         masked: whether there is a mask.
         training: whether dropout is applied.
-        traced: the sequences, if they are at hand.
+        sequences: the sequences, if they are available.
     """
-    time = time if isinstance(time, int) else None  # JAX exports with symbols
-    backend = keras.backend.backend()
-    device = fused.device(traced)
-    place = f"{backend} on a {device}"
-    cell = layer.cell
-    if isinstance(cell, LinearCell):
-        return _linear(layer, time, place)
-    reasons = []
-    if device == "CPU" and native_name(cell):
-        reasons = _obstacles(layer, training, traced) or _native_obstacles(layer, traced)
-        if not reasons and not layer.unroll:
+    time = time if isinstance(time, int) else None
+    backend, device = keras.backend.backend(), fused.device_of(sequences)
+    where = f"{backend} on a {device}"
+    if isinstance(layer.cell, LinearCell):
+        return _plan_linear(layer, time, where)
+    fallbacks = []
+    if device == "CPU" and native_name(layer.cell):
+        fallbacks = _fallbacks(layer, training, sequences) or _native_fallbacks(layer, sequences)
+        if not fallbacks and not layer.unroll:
             threads = native.threads() or "all"
             kind = f"{native.instruction_set()}, {threads} threads"
-            runs = f"Our own CPU kernel ({kind}), {place}: the whole sequence in one call."
-            return Plan(NATIVE, True, runs)
-    name = fused.name(cell, backend, device)
-    if name is not None:
-        hindered = _obstacles(layer, training, traced) or _fused_obstacles(layer)
-        if not hindered and not layer.unroll:
-            aligned = ", rows re-aligned to the right-padded form it takes" if masked else ""
-            runs = f"{name}, {place}: the whole sequence in one call{aligned}."
-            return _plan(FUSED, runs, reasons)
-        reasons = reasons or hindered
-    elif not reasons:
-        reasons = _no_kernel(cell, backend, device)
+            description = f"Native CPU kernel ({kind}), {where}: the whole sequence in one call."
+            return Plan(NATIVE, True, description)
+    fused_name = fused.name_of(layer.cell, backend, device)
+    if fused_name is not None:
+        own = _fallbacks(layer, training, sequences) or _fused_fallbacks(layer)
+        if not own and not layer.unroll:
+            aligned = ", rows re-aligned to the right-padded form it needs" if masked else ""
+            description = f"{fused_name}, {where}: the whole sequence in one call{aligned}."
+            return _plan(FUSED, description, fallbacks)
+        fallbacks = fallbacks or own
+    elif not fallbacks:
+        fallbacks = _missing_kernel(layer.cell, backend, device)
     if layer.unroll:
-        reasons = [
-            *reasons,
-            ("unroll=True lays every step out as operations of its own", "Leave `unroll` away."),
-        ]
-        return _plan(UNROLLED, f"The cell's equations, unrolled, {place}.", reasons)
-    if export.active():
+        unrolled = Fallback("unroll=True turns every step into separate operations", REMOVE_UNROLL)
+        description = f"The cell's equations, unrolled, {where}."
+        return _plan(UNROLLED, description, [*fallbacks, unrolled])
+    if is_exporting():
         return Plan(SLICED, True, "The cell's equations at every step, written into a tensor.")
     loop = {"tensorflow": "tf.while_loop", "jax": "jax.lax.scan", "torch": "a Python loop"}[backend]
-    return _plan(LOOP, f"The cell's equations at every step, in {loop}, {place}.", reasons)
+    return _plan(LOOP, f"The cell's equations at every step, in {loop}, {where}.", fallbacks)
 
 
-def _plan(kernel, runs, reasons) -> Plan:
-    why, change = (tuple(part) for part in zip(*reasons, strict=True)) if reasons else ((), ())
-    return Plan(kernel, not reasons, runs, why, change)
+KEEP_AUTO = "Keep it at 'auto'."
+REMOVE_UNROLL = "Remove `unroll`."
+SAME_DTYPE = "Give both the same `dtype`."
+NOTHING_TO_DO = "Nothing to do: exported models hold the equations."
 
 
-def _linear(layer, time, place):
+def _plan(method: str, description: str, fallbacks: Iterable[Fallback]) -> Plan:
+    fallbacks = list(fallbacks)
+    reasons = tuple(fallback.reason for fallback in fallbacks)
+    suggestions = tuple(fallback.suggestion for fallback in fallbacks)
+    return Plan(method, not fallbacks, description, reasons, suggestions)
+
+
+def _plan_linear(layer, time, where) -> Plan:
+    equations = f"The cell's equations at every step, {where}."
     if layer.unroll:
-        why = "unroll=True takes the steps one by one"
-        runs = f"The cell's equations, unrolled, {place}."
-        return Plan(UNROLLED, False, runs, (why,), ("Leave `unroll` away.",))
-    if layer.compute_dtype != layer.cell.compute_dtype:
-        why = f"the layer computes in {layer.compute_dtype}, its cell in {layer.cell.compute_dtype}"
-        change = "Give both the same `dtype`."
-        return Plan(LOOP, False, f"The cell's equations at every step, {place}.", (why,), (change,))
-    # On a CPU XLA's loop over a step without matrix products beats any scan, at every length; and
-    # JAX exports unknown lengths as symbols, which only a loop runs over.
-    in_xla = keras.backend.backend() == "jax" and (time is None or place.endswith("CPU"))
-    if in_xla or (time is not None and time < PARALLEL_FROM):
-        return Plan(LOOP, True, f"The cell's equations at every step, {place}.")
-    return Plan(PARALLEL, True, f"linear_recurrence, {place}: all steps at once.")
+        fallback = Fallback("unroll=True takes the steps one by one", REMOVE_UNROLL)
+        return _plan(UNROLLED, f"The cell's equations, unrolled, {where}.", [fallback])
+    layer_dtype, cell_dtype = layer.compute_dtype, layer.cell.compute_dtype
+    if layer_dtype != cell_dtype:
+        reason = f"the layer computes in {layer_dtype}, its cell in {cell_dtype}"
+        return _plan(LOOP, equations, [Fallback(reason, SAME_DTYPE)])
+    # On a CPU, XLA's loop over a step without matrix products beats any scan, at every length; and
+    # JAX exports unknown lengths as symbols, over which only a loop runs.
+    xla_loop = keras.backend.backend() == "jax" and (time is None or where.endswith("CPU"))
+    if xla_loop or (time is not None and time < PARALLEL_FROM):
+        return Plan(LOOP, True, equations)
+    return Plan(PARALLEL, True, f"linear_recurrence, {where}: all steps at once.")
 
 
-def native_name(cell) -> str | None:
-    """Returns the name that the CPU kernel has for the equations of `cell`, or None."""
-    name = fused.equations(cell)
-    return "gru_reset_before" if name == "gru" and not cell.reset_after else name
+def native_name(cell: Any) -> str | None:
+    """Returns the native kernel's name for the equations of `cell`, or None if it has none."""
+    equations = fused.equations_of(cell)
+    return "gru_reset_before" if equations == "gru" and not cell.reset_after else equations
 
 
-def _no_kernel(cell, backend, device):
-    """Returns (why, change) where another cell would be faster here; empty where no cell is."""
+def _missing_kernel(cell, backend, device) -> list[Fallback]:
+    """Returns a fallback if another cell would be faster here."""
     kind = type(cell).__name__
     if device == "CPU":
-        obstacle = native.obstacle()
-        if obstacle is None:
-            change = "LSTM, GRU and SimpleRNN have one, if these will do."
-            return [(f"there is no kernel for {kind} on a CPU", change)]
+        if native.fallback_reason() is None:
+            suggestion = "LSTM, GRU and SimpleRNN have one, if they meet your needs."
+            return [Fallback(f"there is no CPU kernel for {kind}", suggestion)]
         return []
-    change = "LSTM and GRU have one, if these will do."
+    suggestion = "LSTM and GRU have one, if they meet your needs."
     if backend == "jax":
-        change = "LSTM has one, if it will do."
-    return [(f"{backend} has no kernel of its own for {kind} on a {device}", change)]
+        suggestion = "LSTM has one, if it meets your needs."
+    return [Fallback(f"{backend} has no fused kernel for {kind} on a {device}", suggestion)]
 
 
-def _obstacles(layer, training, traced):
-    """Returns what keeps a layer from any kernel: (why, change) each."""
+def _fallbacks(layer, training, sequences) -> list[Fallback]:
+    """Returns what keeps a layer from both the native and a fused kernel."""
     cell, found = layer.cell, []
     if cell.activation is not keras.activations.tanh:
-        found.append(("the kernel's activation is tanh", "Leave `activation` at 'tanh'."))
+        found.append(Fallback("the kernel's activation is tanh", "Keep `activation` at 'tanh'."))
     if getattr(cell, "recurrent_activation", None) not in (None, keras.activations.sigmoid):
-        found.append(
-            ("the kernel's gates are sigmoids", "Leave `recurrent_activation` at 'sigmoid'.")
-        )
+        suggestion = "Keep `recurrent_activation` at 'sigmoid'."
+        found.append(Fallback("the kernel's gates are sigmoids", suggestion))
     if training and cell.recurrent_dropout:
-        found.append(
-            (
-                "recurrent_dropout masks h at every step, in training",
-                "Use `dropout`, which masks the inputs once.",
-            )
-        )
+        reason = "recurrent_dropout masks h at every step of training"
+        found.append(Fallback(reason, "Use `dropout`, which masks the inputs once."))
     if getattr(layer, "use_cudnn", "auto") is False:
-        found.append(("use_cudnn=False asks for the equations", "Leave it at 'auto'."))
+        found.append(Fallback("use_cudnn=False selects the equations", KEEP_AUTO))
     if layer.compute_dtype != cell.compute_dtype:
-        found.append(("layer and cell compute in different types", "Give both the same `dtype`."))
-    if export.active() or fused.is_traced_by_torch(traced):
-        found.append(("the model is being exported", "Nothing: exported models hold equations."))
+        found.append(Fallback("layer and cell compute in different dtypes", SAME_DTYPE))
+    if is_exporting() or fused.is_traced_by_torch(sequences):
+        found.append(Fallback("the model is being exported", NOTHING_TO_DO))
     return found
 
 
-def _native_obstacles(layer, traced):
+def _native_fallbacks(layer, sequences) -> list[Fallback]:
     if layer.compute_dtype != "float32":
-        change = "Leave `dtype` at 'float32'; a CPU gains little by less."
-        return [(f"the CPU kernel computes in float32, the layer in {layer.compute_dtype}", change)]
+        reason = f"the CPU kernel computes in float32, the layer in {layer.compute_dtype}"
+        suggestion = "Keep `dtype` at 'float32'; other types gain little on a CPU."
+        return [Fallback(reason, suggestion)]
     if getattr(layer, "use_cudnn", "auto") is True:
-        return [("use_cudnn=True asks for the backend's own kernel", "Leave it at 'auto'.")]
-    obstacle = native.obstacle(traced)
-    return [obstacle] if obstacle else []
+        return [Fallback("use_cudnn=True requests the backend's fused kernel", KEEP_AUTO)]
+    reason = native.fallback_reason(sequences)
+    return [Fallback(*reason)] if reason else []
 
 
-def _fused_obstacles(layer):
+def _fused_fallbacks(layer) -> list[Fallback]:
     if getattr(layer.cell, "reset_after", True):
         return []
-    return [
-        ("the kernel resets after the recurrent product", "Set `reset_after=True` and retrain.")
-    ]
+    reason = "the kernel applies the reset gate after the recurrent product"
+    return [Fallback(reason, "Set `reset_after=True` and retrain.")]

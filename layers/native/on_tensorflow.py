@@ -1,44 +1,47 @@
-"""The CPU kernel as operations of TensorFlow's, in eager mode and in graphs."""
+"""The native CPU kernel on TensorFlow: custom operations, in eager mode and in graphs."""
 
 import functools
 import sys
+from types import ModuleType
+from typing import Any
 
 import tensorflow as tf
 
-from . import compiled
+from ..typing import Tensor
+from .location import library_path
 
-# Graphs that are traced from here go to other programs, which do not know the operations.
+# Graphs traced by these modules run in other programs, which lack the operations.
 EXPORTERS = ("keras.src.export", "tensorflow.python.saved_model", "tensorflow.lite", "tf2onnx")
 
 
-def _load():
+def _load_operations() -> ModuleType:
     try:
-        found = tf.load_op_library(str(compiled.path()))
+        operations = tf.load_op_library(str(library_path()))
     except tf.errors.OpError as error:
         raise RuntimeError(str(error)) from error
-    if not hasattr(found, "rnn_topologies_forward"):
-        raise RuntimeError(f"TensorFlow {tf.__version__} did not take its operations")
-    return found
+    if not hasattr(operations, "rnn_topologies_forward"):
+        raise RuntimeError(f"TensorFlow {tf.__version__} did not register its operations")
+    return operations
 
 
-_operations = _load()
+_operations = _load_operations()
 
 
 @tf.RegisterGradient("RnnTopologies>Backward")
-def _no_second_derivative(operation, *_):
+def _refuse_second_derivative(*_: Any) -> None:
     raise NotImplementedError(
         "The CPU kernel has no second derivatives. Set RNN_TOPOLOGIES_CPU_KERNEL=off to run the "
-        "equations, which have."
+        "cell's equations, which do."
     )
 
 
 def threads() -> int:
-    """Returns the number of threads that TensorFlow was told to take, or 0."""
+    """Returns TensorFlow's setting for the number of threads, or 0 if it has none."""
     return tf.config.threading.get_intra_op_parallelism_threads()
 
 
-def obstacle(_) -> tuple[str, str] | None:
-    """Returns why the operations cannot be in what is traced, and what to do, or None."""
+def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
+    """Returns why the operations cannot be part of the current graph and what to do, or None."""
     if tf.executing_eagerly():
         return None
     graph = tf.compat.v1.get_default_graph()
@@ -50,19 +53,21 @@ def obstacle(_) -> tuple[str, str] | None:
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return "the model is being exported", "Nothing: exported models hold equations."
+            return "the model is being exported", "Nothing to do: exported models hold equations."
         frame = frame.f_back
     return None
 
 
-def run(settings, arrays, training, keep_outputs):
+def run(
+    settings: tuple[int, int, int], arrays: tuple[Any, ...], training: bool, keep_outputs: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """Returns (h of all steps or None, h, c); see `native.run`."""
     attributes = dict(zip(("cell", "reverse", "threads"), settings, strict=True))
-    # Of variables TensorFlow would want gradients of its own.
+    # `tf.custom_gradient` treats variables separately: pass tensors.
     x, mask, h0, c0, kernel, recurrent, bias = map(tf.convert_to_tensor, arrays)
     forward = functools.partial(_operations.rnn_topologies_forward, **attributes)
     backward = functools.partial(_operations.rnn_topologies_backward, keep=1, **attributes)
-    nothing = tf.zeros((0,))
+    empty = tf.zeros((0,))
 
     @tf.custom_gradient
     def layer(x, h0, c0, kernel, recurrent, bias):
@@ -72,15 +77,16 @@ def run(settings, arrays, training, keep_outputs):
         h.set_shape(h0.shape)
         c.set_shape(c0.shape)
 
-        def gradients(*above):
-            dy, dh, dc = above if keep_outputs else (nothing, *above)
-            outputs = (y, reserve) if training else forward(*inputs, keep=1)[::3]
-            found = backward(*inputs, *outputs, dy, dh, dc)
-            for gradient, of in zip(found, (x, h0, c0, kernel, recurrent, bias), strict=True):
-                gradient.set_shape(of.shape)
-            return tuple(found)
+        def input_gradients(*output_gradients):
+            dy, dh, dc = output_gradients if keep_outputs else (empty, *output_gradients)
+            kept = (y, reserve) if training else forward(*inputs, keep=1)[::3]
+            gradients = backward(*inputs, *kept, dy, dh, dc)
+            sources = (x, h0, c0, kernel, recurrent, bias)
+            for gradient, source in zip(gradients, sources, strict=True):
+                gradient.set_shape(source.shape)
+            return tuple(gradients)
 
-        return ((y,) if keep_outputs else ()) + (h, c), gradients
+        return ((y,) if keep_outputs else ()) + (h, c), input_gradients
 
     *outputs, h, c = layer(x, h0, c0, kernel, recurrent, bias)
     return outputs[0] if outputs else None, h, c

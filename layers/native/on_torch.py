@@ -1,10 +1,12 @@
-"""The CPU kernel as a function of PyTorch's autograd."""
+"""The native CPU kernel on PyTorch: an autograd function."""
 
 import ctypes
+from typing import Any
 
 import torch
 
-from . import compiled
+from ..typing import Tensor
+from .compiled import load_library
 
 
 class _Array(ctypes.Structure):
@@ -18,12 +20,12 @@ class _Array(ctypes.Structure):
 
 
 def threads() -> int:
-    """Returns the number of threads that PyTorch takes."""
+    """Returns PyTorch's setting for the number of threads."""
     return torch.get_num_threads()
 
 
-def obstacle(sequences) -> tuple[str, str] | None:
-    """Returns why the kernel cannot be used on these sequences, and what to do, or None."""
+def fallback_reason(sequences: Tensor | None) -> tuple[str, str] | None:
+    """Returns why the kernel cannot run on these sequences and what to do, or None."""
     if sequences is not None and sequences.device.type != "cpu":
         device = sequences.device.type
         return f"the sequences are on the device {device!r}", "Move them and the layer to the CPU."
@@ -32,53 +34,56 @@ def obstacle(sequences) -> tuple[str, str] | None:
 
 def _call(function, settings, inputs, shapes):
     outputs = [torch.empty(shape, dtype=torch.float32) for shape in shapes]
-    wrong = function(
+    error = function(
         (ctypes.c_int64 * 3)(*settings),
-        (_Array * len(inputs))(*map(_described, inputs)),
-        (_Array * len(outputs))(*map(_described, outputs)),
+        (_Array * len(inputs))(*map(_array_of, inputs)),
+        (_Array * len(outputs))(*map(_array_of, outputs)),
     )
-    if wrong:
-        raise ValueError(wrong.decode())
+    if error:
+        raise ValueError(error.decode())
     return outputs
 
 
-def _described(tensor):
+def _array_of(tensor):
     return _Array(tensor.data_ptr(), tensor.dim(), tuple(tensor.shape))
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
-    def forward(context, settings, keep, mask, x, h0, c0, kernel, recurrent, bias):
+    def forward(context, settings, keep_reserve, mask, x, h0, c0, kernel, recurrent, bias):
+        library = load_library()
         arrays = [tensor.contiguous() for tensor in (x, mask, h0, c0, kernel, recurrent, bias)]
         batch, time, _ = x.shape
         units = h0.shape[1]
-        reserve_size = compiled.library().rnn_topologies_reserve
-        kept = reserve_size(settings[0], batch, time, units) if keep else 0
-        shapes = (batch, time, units), h0.shape, c0.shape, (kept,)
-        y, h, c, reserve = _call(
-            compiled.library().rnn_topologies_forward, settings, arrays, shapes
-        )
+        reserve_size = 0
+        if keep_reserve:
+            reserve_size = library.rnn_topologies_reserve(settings[0], batch, time, units)
+        shapes = (batch, time, units), h0.shape, c0.shape, (reserve_size,)
+        y, h, c, reserve = _call(library.rnn_topologies_forward, settings, arrays, shapes)
         context.settings = settings
-        if keep:
+        if keep_reserve:
             context.save_for_backward(*arrays, y, reserve)
         context.set_materialize_grads(False)
         return y, h, c
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(context, *above):
-        kept = context.saved_tensors
-        nothing = torch.empty(0)
-        above = [nothing if of is None else of.contiguous() for of in above]
-        shapes = [of.shape for index, of in enumerate(kept[:7]) if index != 1]
-        function = compiled.library().rnn_topologies_backward
-        found = _call(function, context.settings, (*kept, *above), shapes)
-        return None, None, None, *found
+    def backward(context, *output_gradients):
+        saved = context.saved_tensors
+        empty = torch.empty(0)
+        output_gradients = [empty if g is None else g.contiguous() for g in output_gradients]
+        # The mask has no gradient.
+        shapes = [tensor.shape for index, tensor in enumerate(saved[:7]) if index != 1]
+        function = load_library().rnn_topologies_backward
+        gradients = _call(function, context.settings, (*saved, *output_gradients), shapes)
+        return None, None, None, *gradients
 
 
-def run(settings, arrays, _, keep_outputs):
+def run(
+    settings: tuple[int, int, int], arrays: tuple[Any, ...], _: bool, keep_outputs: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """Returns (h of all steps or None, h, c); see `native.run`."""
     x, mask, *others = arrays
-    keep = torch.is_grad_enabled() and any(of.requires_grad for of in (x, *others))
-    y, h, c = _Layer.apply(settings, keep, mask, x, *others)
+    keep_reserve = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others))
+    y, h, c = _Layer.apply(settings, keep_reserve, mask, x, *others)
     return y if keep_outputs else None, h, c

@@ -84,7 +84,7 @@ def check_output_state(subject):
     output, new = one_step(cell, subject.sequence()[:, 0], subject.states(cell))
     held = new[0]
     if isinstance(cell, layers.RecurrentCell):
-        held = cell.held(new)
+        held = cell.output_state(new)
         if held is None:
             raise Skipped("the cell says that its output is no state, and `RNN` holds it itself")
     if not near(output, held):

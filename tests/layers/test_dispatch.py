@@ -1,13 +1,12 @@
-"""Which kernel runs: the fast one where there is one, for every mask, and said aloud where not."""
+"""Dispatch: the fastest method runs under every mask, and `explain` says why it cannot."""
 
 import keras
 import numpy as np
 import pytest
 
 from rnn_topologies import layers
-from rnn_topologies.layers import native
-from rnn_topologies.layers.dispatch import fused
-from rnn_topologies.layers.dispatch import plan as kernels
+from rnn_topologies.layers import native, rnn
+from rnn_topologies.layers.dispatch import execution, fused, plan
 from rnn_topologies.layers.dispatch.alignment import Alignment
 
 from . import cases, reference
@@ -17,39 +16,31 @@ SHAPE = X.shape
 each_mask = pytest.mark.parametrize("mask", cases.MASKS)
 both_ways = pytest.mark.parametrize("go_backwards", [False, True])
 on_torch = pytest.mark.skipif(
-    cases.BACKEND != "torch", reason="only PyTorch has kernels of its own on a CPU"
+    cases.BACKEND != "torch", reason="only PyTorch has fused kernels on a CPU"
 )
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Returns a list of the kernels that ran, in order."""
+    """Returns a list of the methods that ran, in order."""
     ran = []
 
-    def spy(name):
-        original = getattr(layers.RNN, name)
-
-        def spied(self, *args, **settings):
+    def spy(name, method):
+        def run(*args):
             ran.append(name)
-            return original(self, *args, **settings)
+            return method.run(*args)
 
-        monkeypatch.setattr(layers.RNN, name, spied)
+        return method._replace(run=run)
 
-    for name in ("_loop", "_unrolled", "_parallel", "_native", "_fused"):
-        spy(name)
+    spied = {name: spy(name, method) for name, method in execution.METHODS.items()}
+    monkeypatch.setattr(execution, "METHODS", spied)
     return ran
 
 
-KINDS = {
-    "_parallel": kernels.PARALLEL,
-    "_native": kernels.NATIVE,
-    "_fused": kernels.FUSED,
-    "_loop": kernels.LOOP,
-}
 # On a CPU JAX's loop is the fastest for these.
-EXPECTED = {} if cases.BACKEND == "jax" else dict.fromkeys(("min_gru", "min_lstm"), "_parallel")
-if native.obstacle() is None:
-    EXPECTED |= dict.fromkeys(native.CELLS, "_native")
+EXPECTED = {} if cases.BACKEND == "jax" else dict.fromkeys(("min_gru", "min_lstm"), plan.PARALLEL)
+if native.fallback_reason() is None:
+    EXPECTED |= dict.fromkeys(native.CELLS, plan.NATIVE)
 FUSED = ("simple_rnn", "lstm", "gru") if cases.BACKEND == "torch" else ()
 
 
@@ -58,20 +49,19 @@ FUSED = ("simple_rnn", "lstm", "gru") if cases.BACKEND == "torch" else ()
 @both_ways
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("switch", ["auto", "off"])
-def test_what_can_be_fast_is_fast_whatever_the_mask(
+def test_the_fastest_method_runs_whatever_the_mask(
     monkeypatch, calls, name, mask, go_backwards, training, switch
 ):
-    monkeypatch.setenv(native.SWITCH, switch)
+    monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
     ours, own = cases.LAYERS[name]
     layer = ours(cases.UNITS, go_backwards=go_backwards, dropout=0.1, **own)
     valid = None if mask is None else np.array(cases.MASKS[mask], bool)
     layer(X.astype("float32"), mask=valid, training=training)
-    expected = EXPECTED.get(name, "_loop")
-    if expected == "_native" and switch == "off":
-        expected = "_fused" if name in FUSED else "_loop"
+    expected = EXPECTED.get(name, plan.LOOP)
+    if expected == plan.NATIVE and switch == "off":
+        expected = plan.FUSED if name in FUSED else plan.LOOP
     assert calls == [expected]
-    plan = layer.explain(SHAPE, mask=valid, training=training)
-    assert plan.kernel == KINDS[calls[0]]
+    assert layer.explain(SHAPE, mask=valid, training=training).method == calls[0]
 
 
 SLOW = {
@@ -85,19 +75,19 @@ SLOW = {
 
 
 @pytest.mark.parametrize("case", SLOW)
-def test_what_is_slow_says_why_and_what_to_change(calls, case):
+def test_a_slow_layer_explains_why_and_what_to_change(calls, case):
     settings, why = SLOW[case]
     layer = layers.LSTM(cases.UNITS, **settings)
-    plan = layer.explain(SHAPE, training=True)
-    assert not plan.fastest
-    assert any(why in reason for reason in plan.why)
-    assert len(plan.why) == len(plan.change)
-    assert "Not the fastest" in str(plan)
+    explained = layer.explain(SHAPE, training=True)
+    assert not explained.fastest
+    assert any(why in reason for reason in explained.reasons)
+    assert len(explained.reasons) == len(explained.suggestions)
+    assert "Not the fastest" in str(explained)
     layer(X.astype("float32"), training=True)
     if case == "half precision" and cases.BACKEND == "torch":
-        assert calls == ["_fused"]
+        assert calls == [plan.FUSED]
     else:
-        assert calls == ["_unrolled" if case == "unrolled" else "_loop"]
+        assert calls == [plan.UNROLLED if case == "unrolled" else plan.LOOP]
 
 
 def test_a_plan_reads_as_sentences():
@@ -105,21 +95,21 @@ def test_a_plan_reads_as_sentences():
     assert cases.BACKEND == "jax" or "all steps at once" in text
     assert "Nothing faster is known" in text
     slow = layers.MinGRU(4, unroll=True).explain(SHAPE)
-    assert (slow.kernel, slow.fastest) == (kernels.UNROLLED, False)
+    assert (slow.method, slow.fastest) == (plan.UNROLLED, False)
     with pytest.raises(ValueError, match=r"must be \(batch, time, features\)"):
         layers.GRU(4).explain((3,))
 
 
 def test_both_directions_are_explained():
     forward, backward = layers.Bidirectional(layers.GRU(4)).explain(SHAPE)
-    assert forward.kernel == backward.kernel
+    assert forward.method == backward.method
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "simple_rnn"])
 @on_torch
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_the_kernel_equals_the_equations_without_bias_too(monkeypatch, calls, name, use_bias):
-    monkeypatch.setenv(native.SWITCH, "off")
+def test_the_fused_kernel_equals_the_equations(monkeypatch, calls, name, use_bias):
+    monkeypatch.setenv(native.KERNEL_VARIABLE, "off")
     layer, weights = cases.build(name, return_sequences=True, use_bias=use_bias)
     zero = np.zeros((2, 15) if name == "gru" else (layer.cell.kernel.shape[1],))
     states = cases.states_for(name)
@@ -127,17 +117,17 @@ def test_the_kernel_equals_the_equations_without_bias_too(monkeypatch, calls, na
     wanted, _ = reference.sequence(reference.STEPS[name], X, states, weights)
     found = cases.numpy(layer(X, initial_state=states))
     np.testing.assert_allclose(found, wanted, **cases.TOLERANCE)
-    assert calls == ["_fused"]
+    assert calls == [plan.FUSED]
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 @each_mask
 @both_ways
-def test_the_way_to_keras_kernels_gives_the_equations(monkeypatch, name, mask, go_backwards):
-    """The path that takes cuDNN on a GPU; without one Keras runs its own loop at its end."""
+def test_the_cudnn_path_equals_the_equations(monkeypatch, name, mask, go_backwards):
+    """Without a GPU, Keras runs its own loop at the end of the cuDNN path."""
     monkeypatch.setattr(fused, "run_torch", fused.run_keras)
-    plan = kernels.Plan(kernels.FUSED, True, "")
-    monkeypatch.setattr(kernels, "choose", lambda *_, **__: plan)
+    fused_plan = plan.Plan(plan.FUSED, True, "")
+    monkeypatch.setattr(rnn, "choose_plan", lambda *_, **__: fused_plan)
     layer, weights = cases.build(
         name, return_sequences=True, return_state=True, go_backwards=go_backwards
     )
@@ -151,7 +141,7 @@ def test_the_way_to_keras_kernels_gives_the_equations(monkeypatch, name, mask, g
 
 
 @each_mask
-def test_rows_are_aligned_and_put_back(mask):
+def test_alignment_moves_valid_steps_to_the_front_and_back(mask):
     mask = np.array(cases.MASKS[mask], bool)
     rows = Alignment(keras.ops.convert_to_tensor(mask))
     aligned = cases.numpy(rows.align(keras.ops.convert_to_tensor(X)))

@@ -122,20 +122,19 @@ def test_two_shapes_are_refused():
         layers.linear_recurrence(np.ones((2, 3, 4)), np.ones((2, 3, 5)))
 
 
-def test_a_cell_of_ones_own_that_is_linear_runs_in_parallel():
+def test_a_custom_linear_cell_runs_in_parallel():
     class Leaky(layers.LinearCell):
         """Forgets at a fixed rate."""
 
         gates = ("h",)
-        defaults = {"activation": "linear"}
 
         def coefficients(self, inputs, training=False):
             x = self.activation(self.input_product(inputs, training) + self.bias)
             return {"n": x, "keep": keras.ops.full_like(x, 0.9), "add": 0.1 * x}
 
-    layer = layers.RNN(Leaky(4), return_sequences=True)
+    layer = layers.RNN(Leaky(4, activation="linear"), return_sequences=True)
     x = np.random.default_rng(0).normal(size=(2, 50, 3)).astype("float32")
     chosen = "loop" if cases.BACKEND == "jax" else "parallel over time"
-    assert layer.explain(x.shape).kernel == chosen
+    assert layer.explain(x.shape).method == chosen
     single = keras.layers.RNN(layer.cell, return_sequences=True)
     np.testing.assert_allclose(cases.numpy(layer(x)), cases.numpy(single(x)), rtol=1e-5, atol=1e-6)

@@ -12,8 +12,8 @@ import pytest
 
 from rnn_topologies import layers
 from rnn_topologies.layers import native
-from rnn_topologies.layers.dispatch import plan as kernels
-from rnn_topologies.layers.native import compiled
+from rnn_topologies.layers.dispatch import plan
+from rnn_topologies.layers.native import compiled, location
 
 from . import cases, reference
 
@@ -23,12 +23,12 @@ SOURCE = pathlib.Path(native.__file__).parent / "src"
 MASKS = {"none": None, **cases.MASKS}
 
 
-if compiled.path() is None and shutil.which("g++") is None:
+if location.library_path() is None and shutil.which("g++") is None:
     pytest.skip("the CPU kernel was not built: there is no g++", allow_module_level=True)
 
 
 def available(name) -> bool:
-    return compiled.library().rnn_topologies_choose(name.encode()) == 0
+    return compiled.load_library().rnn_topologies_choose(name.encode()) == 0
 
 
 INSTRUCTION_SETS = [name for name in native.INSTRUCTION_SETS if available(name)]
@@ -37,7 +37,7 @@ each_cell = pytest.mark.parametrize("name", CELLS)
 
 
 def test_the_kernel_was_built_for_any_machine():
-    assert native.obstacle() is None
+    assert native.fallback_reason() is None
     assert INSTRUCTION_SETS[-1] == "portable"
 
 
@@ -67,12 +67,12 @@ def states_of(name, batch, units):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("go_backwards", [False, True])
 def test_outputs_and_states_are_those_of_numpy(monkeypatch, instructions, name, mask, go_backwards):
-    monkeypatch.setenv(native.SWITCH, instructions)
+    monkeypatch.setenv(native.KERNEL_VARIABLE, instructions)
     settings = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
     layer, weights = make(name, cases.UNITS, cases.FEATURES, **settings)
     valid = None if MASKS[mask] is None else np.array(MASKS[mask], bool)
     x = normal(cases.BATCH, cases.TIME, cases.FEATURES)
-    assert layer.explain(x.shape, mask=valid).kernel == kernels.NATIVE
+    assert layer.explain(x.shape, mask=valid).method == plan.NATIVE
     assert native.instruction_set() == instructions
     states = states_of(name, cases.BATCH, cases.UNITS)
     outputs, *last = cases.numpy(layer(x, initial_state=states, mask=valid))
@@ -130,10 +130,10 @@ def test_gradients_are_those_of_the_equations(
         (instructions, "float32", found),
         ("off", cases.FLOAT, wanted),
     ):
-        monkeypatch.setenv(native.SWITCH, switch)
+        monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
         layer, _ = make(name, units, features, dtype=dtype, **settings)
-        plan = layer.explain(x.shape, mask=masked, training=True)
-        assert (plan.kernel == kernels.NATIVE) == (switch != "off")
+        explained = layer.explain(x.shape, mask=masked, training=True)
+        assert (explained.method == plan.NATIVE) == (switch != "off")
         into += loss_and_gradients(layer, name, x, states, mask, dtype)
     for ours, theirs in zip(found, wanted, strict=True):
         scale = max(1, np.abs(theirs).max())
@@ -148,7 +148,7 @@ def test_settings_mean_the_same_with_and_without_the_kernel(monkeypatch, name, s
     x, mask = normal(6, 8, 5), random_mask(6, 8)
     results = []
     for switch in ("auto", "off"):
-        monkeypatch.setenv(native.SWITCH, switch)
+        monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
         layer, _ = make(name, 7, 5, **settings)
 
         def loss(tensors, layer=layer):
@@ -169,7 +169,7 @@ def test_whole_numbers_are_read_as_floats():
 def test_input_dropout_goes_with_the_kernel():
     layer, _ = make("lstm", 8, 5, dropout=0.5, return_sequences=True)
     x = normal(4, 6, 5)
-    assert layer.explain(x.shape, training=True).kernel == kernels.NATIVE
+    assert layer.explain(x.shape, training=True).method == plan.NATIVE
     keras.utils.set_random_seed(0)
     dropped = cases.numpy(layer(x, training=True))
     assert np.abs(dropped - cases.numpy(layer(x))).max() > 0.01
@@ -179,7 +179,7 @@ def test_a_model_learns_the_same_with_and_without_the_kernel(monkeypatch):
     x, y = normal(32, 9, 4), normal(32, 3, seed=1)
     losses = []
     for switch in ("auto", "off"):
-        monkeypatch.setenv(native.SWITCH, switch)
+        monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
         keras.utils.set_random_seed(0)
         both = layers.Bidirectional(layers.LSTM(6, return_sequences=True))
         model = keras.Sequential([keras.Input((None, 4)), both, layers.GRU(3)])
@@ -195,7 +195,7 @@ def test_the_result_depends_on_no_number_of_threads(monkeypatch, name):
     x, states = normal(70, 30, 24), states_of(name, 70, 40)
     results = []
     for threads in ("1", "3", "4", "4"):
-        monkeypatch.setenv(native.THREADS, threads)
+        monkeypatch.setenv(native.THREADS_VARIABLE, threads)
         layer, _ = make(name, 40, 24, return_sequences=True, return_state=True)
         results.append(loss_and_gradients(layer, name, x, states, None, "float32"))
     for others in results[1:]:
@@ -205,7 +205,7 @@ def test_the_result_depends_on_no_number_of_threads(monkeypatch, name):
 
 @each_set
 def test_gates_are_right_from_tiny_to_huge(monkeypatch, instructions):
-    monkeypatch.setenv(native.SWITCH, instructions)
+    monkeypatch.setenv(native.KERNEL_VARIABLE, instructions)
     layer = layers.SimpleRNN(1)
     layer.build((None, 1, 1))
     layer.set_weights([np.ones((1, 1)), np.zeros((1, 1)), np.zeros(1)])
@@ -243,17 +243,17 @@ def test_shapes_that_do_not_fit_are_refused():
 
 def test_the_switch_is_told_and_checked(monkeypatch):
     layer = layers.LSTM(4)
-    monkeypatch.setenv(native.SWITCH, "off")
-    assert "switches the CPU kernel off" in str(layer.explain((2, 3, 4)))
-    monkeypatch.setenv(native.SWITCH, "fast")
+    monkeypatch.setenv(native.KERNEL_VARIABLE, "off")
+    assert "disables the CPU kernel" in str(layer.explain((2, 3, 4)))
+    monkeypatch.setenv(native.KERNEL_VARIABLE, "fast")
     with pytest.raises(ValueError, match="must be 'auto', 'off' or one of avx512"):
         layer.explain((2, 3, 4))
-    monkeypatch.setenv(native.SWITCH, "portable")
-    assert "portable" in layer.explain((2, 3, 4)).runs
-    monkeypatch.setenv(native.THREADS, "3")
-    assert "3 threads" in layer.explain((2, 3, 4)).runs
-    monkeypatch.setenv(native.THREADS, "none")
-    with pytest.raises(ValueError, match="whole number"):
+    monkeypatch.setenv(native.KERNEL_VARIABLE, "portable")
+    assert "portable" in layer.explain((2, 3, 4)).description
+    monkeypatch.setenv(native.THREADS_VARIABLE, "3")
+    assert "3 threads" in layer.explain((2, 3, 4)).description
+    monkeypatch.setenv(native.THREADS_VARIABLE, "none")
+    with pytest.raises(ValueError, match="positive integer"):
         layer.explain((2, 3, 4))
 
 
@@ -261,10 +261,10 @@ def test_without_the_library_the_layers_run_as_before(monkeypatch):
     x = normal(3, 4, 5)
     layer, _ = make("gru", 6, 5)
     with_it = cases.numpy(layer(x))
-    monkeypatch.setattr(compiled, "path", lambda: None)
-    plan = layer.explain(x.shape)
-    assert plan.kernel != kernels.NATIVE
-    assert "was not built" in plan.why[0]
+    monkeypatch.setattr(location, "library_path", lambda: None)
+    explained = layer.explain(x.shape)
+    assert explained.method != plan.NATIVE
+    assert "was not compiled" in explained.reasons[0]
     np.testing.assert_allclose(cases.numpy(layer(x)), with_it, **TOLERANCE)
 
 
@@ -360,7 +360,7 @@ def run():
 
 def in_a_process(code):
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS + code, str(compiled.path())],
+        [sys.executable, "-c", IN_A_PROCESS + code, str(location.library_path())],
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,4 +1,4 @@
-"""An LSTM with one gate for forgetting and entering: a cell and its layer."""
+"""LSTM with coupled input and forget gates (CIFG): cell and layer."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class CoupledLSTMCell(Cell):
-    """One step of an LSTM with coupled input and forget gate (CIFG): what enters replaces.
+    """One step of an LSTM with coupled input and forget gates (CIFG).
 
-        f  = sigmoid(x W_f + h U_f + b_f)      forget gate, and 1 - f the input gate
+        f  = sigmoid(x W_f + h U_f + b_f)      forget gate; the input gate is 1 - f
         g  = tanh(x W_c + h U_c + b_c)         candidate
         c' = f * c + (1 - f) * g               cell state, between -1 and 1
         o  = sigmoid(x W_o + h U_o + b_o)      output gate
         h' = o * tanh(c')                      hidden state, the output
 
-    Three quarters of an LSTM's weights. The cell state is a mean of candidates, so that it cannot
-    count beyond 1.
+    It has three quarters of an LSTM's weights. The cell state is a weighted mean of candidates, so
+    it cannot count beyond 1.
 
-    Weights, gate blocks side by side in the order f, c, o:
+    Weights, gate blocks concatenated in the order f, c, o:
         kernel (features, 3 * units), recurrent_kernel (units, 3 * units), bias (3 * units,).
 
     Args:
@@ -59,7 +59,7 @@ class CoupledLSTMCell(Cell):
         `(h', [h', c'])`, all (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = CoupledLSTMCell(4)
@@ -67,7 +67,7 @@ class CoupledLSTMCell(Cell):
         >>> tuple(h.shape), tuple(c.shape)
         ((2, 4), (2, 4))
 
-    Reference: Greff et al., 2017, "LSTM: A search space odyssey" (there CIFG).
+    Reference: Greff et al., 2017, "LSTM: A search space odyssey" (where it is called CIFG).
     """
 
     gates = ("f", "c", "o")

@@ -1,4 +1,4 @@
-"""The gated recurrent unit: a cell and its layer."""
+"""Gated recurrent unit: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class GRUCell(Cell):
-    """One step of a gated recurrent unit: one state and two gates.
+    """One step of a gated recurrent unit: one state, two gates.
 
-        z  = sigmoid(x W_z + h U_z + b_z)                 update gate: how much of h stays
+        z  = sigmoid(x W_z + h U_z + b_z)                 update gate: how much of h is kept
         r  = sigmoid(x W_r + h U_r + b_r)                 reset gate
         n  = tanh(x W_h + b_h + r * (h U_h + d_h))        candidate, `reset_after=True`
         n  = tanh(x W_h + b_h + (r * h) U_h)              candidate, `reset_after=False`
         h' = z * h + (1 - z) * n
 
-    The update gate does the work of an LSTM's forget gate (z) and input gate (1 - z), and
-    there is no cell state beside the hidden one.
+    The update gate acts as both an LSTM's forget gate (z) and its input gate (1 - z), and the cell
+    state is merged with the hidden state.
 
-    Weights, gate blocks side by side in the order z, r, h:
+    Weights, gate blocks concatenated in the order z, r, h:
         kernel (features, 3 * units), recurrent_kernel (units, 3 * units), and bias
-        (2, 3 * units) with `reset_after=True`: first row beside the kernel (b), second beside
-        the recurrent kernel (d; for z and r the two simply add up). Without: (3 * units,).
+        (2, 3 * units) with `reset_after=True`: the first row b is added to the input product, the
+        second row d to the recurrent product (for z and r only their sum matters). With
+        `reset_after=False` the bias is (3 * units,).
 
     Args:
         units: dimension of the state and of the output.
@@ -61,7 +62,7 @@ class GRUCell(Cell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = GRUCell(4)
@@ -70,8 +71,8 @@ class GRUCell(Cell):
         (2, 4)
 
     References: Cho et al., 2014, "Learning phrase representations using RNN encoder-decoder
-    for statistical machine translation": first version of the preprint for
-    `reset_after=True`, third for `reset_after=False`. There z and 1 - z are exchanged.
+    for statistical machine translation": the first version of the preprint has
+    `reset_after=True`, the third `reset_after=False`. The paper swaps z and 1 - z.
     """
 
     gates = ("z", "r", "h")
@@ -133,7 +134,8 @@ class GRUCell(Cell):
 class GRU(CellLayer):
     """A gated recurrent unit over a sequence: `GRUCell` at every step.
 
-    Takes what `keras.layers.GRU` takes; weights move both ways with `set_weights`.
+    A drop-in for `keras.layers.GRU`: same arguments, and weights are interchangeable through
+    `set_weights`.
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:

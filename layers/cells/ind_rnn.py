@@ -1,4 +1,4 @@
-"""Independently recurrent network: a cell and its layer."""
+"""Independently recurrent network (IndRNN): cell and layer."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ AT_MOST_1 = {"class_name": "MaxNorm", "config": {"max_value": 1.0, "axis": 0}}
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class IndRNNCell(Cell):
-    """One step of an independently recurrent network: every unit remembers itself alone.
+    """One step of an independently recurrent network: each unit reads only its own state.
 
         h' = relu(x W + u * h + b)
 
-    The gradient of a unit over n steps holds the n-th power of its own u and nothing else, so
-    that a bound on u is a bound on it; units meet in the next layer. Made to be stacked deep,
-    and to be read with ReLU.
+    A unit's gradient over n steps contains the n-th power of its own u and nothing else, so a
+    bound on u bounds the gradient. Units interact in the next layer. The network is meant to be
+    stacked deep, with ReLU.
 
     Weights:
         kernel W (features, units), recurrent_kernel u (1, units), bias b (units,). By default
-        u starts in [0, 1] and is kept in [-1, 1], so that no state grows by itself. The paper
-        allows 2 ** (1 / time) for sequences of `time` steps.
+        u is initialized in [0, 1] and constrained to [-1, 1], so that no state grows by itself.
+        The paper allows 2 ** (1 / time) for sequences of `time` steps.
 
     Args:
         units: dimension of the state and of the output.
@@ -59,7 +59,7 @@ class IndRNNCell(Cell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = IndRNNCell(4)

@@ -1,4 +1,4 @@
-"""A GRU with layer normalization: a cell and its layer."""
+"""GRU with layer normalization: cell and layer."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .layer_norm_lstm import normalized
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class LayerNormGRUCell(Cell):
-    """One step of a GRU with layer normalization: every sum is scaled before it enters a gate.
+    """One step of a GRU with layer normalization of the gates' inputs.
 
         norm(a) = (a - mean(a)) / sqrt(variance(a) + epsilon)     over the last axis
         [x_z x_r], [a_z a_r] = norm([x W_z  x W_r]) * a_x, norm([h U_z  h U_r]) * a_h
         x_n, a_n = norm(x W_h) * a_x, norm(h U_h) * a_h
-        z  = sigmoid(x_z + a_z + b_z + d_z)             update gate: how much of h stays
+        z  = sigmoid(x_z + a_z + b_z + d_z)             update gate: how much of h is kept
         r  = sigmoid(x_r + a_r + b_r + d_r)             reset gate
         n  = tanh(x_n + b_h + r * (a_n + d_h))          candidate
         h' = z * h + (1 - z) * n
 
-    Weights, gate blocks side by side in the order z, r, h:
+    Weights, gate blocks concatenated in the order z, r, h:
         kernel (features, 3 * units), recurrent_kernel (units, 3 * units), input_gain a_x and
         recurrent_gain a_h (3 * units,), bias (2, 3 * units) with the rows b and d. The gains
-        start at 1.
+        are initialized to 1.
 
     Args:
         units: dimension of the state and of the output.
@@ -61,7 +61,7 @@ class LayerNormGRUCell(Cell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = LayerNormGRUCell(4)
@@ -69,8 +69,8 @@ class LayerNormGRUCell(Cell):
         >>> tuple(output.shape)
         (2, 4)
 
-    Reference: Ba, Kiros and Hinton, 2016, "Layer normalization", equations 27 to 29. There z
-    and 1 - z are exchanged.
+    Reference: Ba, Kiros and Hinton, 2016, "Layer normalization", equations 27 to 29. The
+    paper swaps z and 1 - z.
     """
 
     gates = ("z", "r", "h")

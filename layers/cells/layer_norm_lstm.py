@@ -1,4 +1,4 @@
-"""An LSTM with layer normalization: a cell and its layer."""
+"""LSTM with layer normalization: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class LayerNormLSTMCell(Cell):
-    """One step of an LSTM with layer normalization: every sum is scaled before it enters a gate.
+    """One step of an LSTM with layer normalization of the gates' inputs and of the cell state.
 
         norm(a) = (a - mean(a)) / sqrt(variance(a) + epsilon)     over the last axis
-        z  = norm(x W) * a_x + norm(h U) * a_h + b      all four gates as one vector
+        z  = norm(x W) * a_x + norm(h U) * a_h + b      all four blocks at once
         f, i, o = sigmoid(z_f), sigmoid(z_i), sigmoid(z_o)
         g  = tanh(z_c)                                  candidate
         c' = f * c + i * g                              cell state
         h' = o * tanh(norm(c') * a_c + b_c)             hidden state, the output
 
-    The scale of the input and of the weights drops out, so that gates neither saturate nor idle
-    when training begins, and steps may be larger.
+    The result does not depend on the scale of the inputs and weights, so gates do not saturate
+    early in training, and the learning rate can be larger.
 
-    Weights, gate blocks side by side in the order i, f, c, o:
+    Weights, gate blocks concatenated in the order i, f, c, o:
         kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,),
         input_gain a_x and recurrent_gain a_h (4 * units,), state_gain a_c and state_bias b_c
-        (units,). The gains start at 1. The two shifts of the paper, of norm(x W) and norm(h U),
-        are one here: b.
+        (units,). The gains are initialized to 1. The paper's two shifts, of norm(x W) and
+        norm(h U), are merged into b.
 
     Args:
         units: dimension of the state and of the output.
@@ -64,7 +64,7 @@ class LayerNormLSTMCell(Cell):
         `(h', [h', c'])`, all (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = LayerNormLSTMCell(4)

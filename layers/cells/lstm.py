@@ -1,4 +1,4 @@
-"""Long short-term memory: a cell and its layer."""
+"""Long short-term memory: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class LSTMCell(Cell):
-    """One step of a long short-term memory: a cell state that three gates change.
+    """One step of a long short-term memory: a cell state that three gates update.
 
-        f  = sigmoid(x W_f + h U_f + b_f)      forget gate: how much of c stays
-        i  = sigmoid(x W_i + h U_i + b_i)      input gate: how much of g comes in
+        f  = sigmoid(x W_f + h U_f + b_f)      forget gate: how much of c is kept
+        i  = sigmoid(x W_i + h U_i + b_i)      input gate: how much of g is added
         g  = tanh(x W_c + h U_c + b_c)         candidate
         c' = f * c + i * g                     cell state
-        o  = sigmoid(x W_o + h U_o + b_o)      output gate: how much of c' is shown
+        o  = sigmoid(x W_o + h U_o + b_o)      output gate: how much of c' is exposed
         h' = o * tanh(c')                      hidden state, the output
 
-    Where f is near 1 and i near 0, c and the gradient through it pass a step unchanged:
-    this is what lets an LSTM remember over hundreds of steps.
+    Where f is near 1 and i near 0, c and its gradient pass through a step unchanged: this is what
+    lets an LSTM remember over hundreds of steps.
 
-    Weights, gate blocks side by side in the order i, f, c, o:
+    Weights, gate blocks concatenated in the order i, f, c, o:
         kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,).
 
     Args:
@@ -60,7 +60,7 @@ class LSTMCell(Cell):
         `(h', [h', c'])`, all (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = LSTMCell(4)
@@ -118,7 +118,8 @@ class LSTMCell(Cell):
 class LSTM(CellLayer):
     """A long short-term memory over a sequence: `LSTMCell` at every step.
 
-    Takes what `keras.layers.LSTM` takes; weights move both ways with `set_weights`.
+    A drop-in for `keras.layers.LSTM`: same arguments, and weights are interchangeable through
+    `set_weights`.
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:

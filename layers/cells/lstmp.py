@@ -1,4 +1,4 @@
-"""An LSTM with a narrower hidden state: a cell and its layer."""
+"""LSTM with a projection of the hidden state: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class LSTMPCell(Cell):
-    """One step of an LSTM with a projection: a wide memory, a narrow hidden state.
+    """One step of an LSTM with a projection: a large cell state, a small hidden state.
 
         f  = sigmoid(x W_f + h U_f + b_f)      forget gate
         i  = sigmoid(x W_i + h U_i + b_i)      input gate
@@ -24,9 +24,9 @@ class LSTMPCell(Cell):
         o  = sigmoid(x W_o + h U_o + b_o)      output gate
         h' = (o * tanh(c')) P                  hidden state, the output, (batch, projection_units)
 
-    The recurrent product, most of an LSTM's work, shrinks with h.
+    The recurrent product, most of an LSTM's computation, shrinks with h.
 
-    Weights, gate blocks side by side in the order i, f, c, o:
+    Weights, gate blocks concatenated in the order i, f, c, o:
         kernel (features, 4 * units), recurrent_kernel (projection_units, 4 * units),
         bias (4 * units,), projection_kernel P (units, projection_units).
 
@@ -63,7 +63,7 @@ class LSTMPCell(Cell):
         `(h', [h', c'])`.
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = LSTMPCell(4)

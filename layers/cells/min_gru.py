@@ -1,4 +1,4 @@
-"""A GRU without the state in its gates: a cell and its layer."""
+"""Minimal GRU, whose gates do not depend on the state: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .linear import LinearCell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class MinGRUCell(LinearCell):
-    """One step of a GRU whose gate and candidate see the input alone.
+    """One step of a minimal GRU: its gate and candidate depend on the input alone.
 
-        z  = sigmoid(x W_z + b_z)            update gate: how much of h stays
-        n  = x W_h + b_h                     candidate; the paper leaves tanh away
+        z  = sigmoid(x W_z + b_z)            update gate: how much of h is kept
+        n  = x W_h + b_h                     candidate; the paper omits tanh
         h' = z * h + (1 - z) * n
 
-    What is kept may depend on what is read, not on what is remembered; in return all steps of a
-    sequence are computed at once. Stacked layers make up for some of it.
+    What is kept may depend on the input but not on the state; in return, all steps of a sequence
+    are computed in parallel. Stacking layers compensates for some of this.
 
-    Weights, gate blocks side by side in the order z, h:
+    Weights, gate blocks concatenated in the order z, h:
         kernel (features, 2 * units), bias (2 * units,).
 
     Args:
@@ -50,7 +50,7 @@ class MinGRUCell(LinearCell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = MinGRUCell(4)
@@ -58,8 +58,8 @@ class MinGRUCell(LinearCell):
         >>> tuple(output.shape)
         (2, 4)
 
-    Reference: Feng et al., 2024, "Were RNNs all we needed?" There z and 1 - z are exchanged,
-    and the form in logarithms has a positive candidate; here `linear_recurrence` needs neither.
+    Reference: Feng et al., 2024, "Were RNNs all we needed?" The paper swaps z and 1 - z,
+    and its log-space form needs a positive candidate; `linear_recurrence` needs neither.
     """
 
     gates = ("z", "h")
@@ -93,9 +93,9 @@ class MinGRUCell(LinearCell):
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class MinGRU(CellLayer):
-    """A minimal GRU over a sequence: `MinGRUCell` at every step, all steps at once.
+    """A minimal GRU over a sequence: `MinGRUCell` at every step, in parallel over time.
 
-    Masks, outputs at padded steps, states and errors: see `RNN`; how all steps are done at once:
+    Masks, outputs at padded steps, states and errors: see `RNN`. How it runs in parallel: see
     `linear_recurrence`.
 
     Args:

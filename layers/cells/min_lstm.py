@@ -1,4 +1,4 @@
-"""An LSTM without the state in its gates: a cell and its layer."""
+"""Minimal LSTM, whose gates do not depend on the state: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .linear import LinearCell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class MinLSTMCell(LinearCell):
-    """One step of an LSTM whose gates and candidate see the input alone.
+    """One step of a minimal LSTM: its gates and candidate depend on the input alone.
 
         f, i   = sigmoid(x W_f + b_f), sigmoid(x W_i + b_i)
-        f', i' = f / (f + i), i / (f + i)    forget and input gate: their sum is 1
-        n      = x W_h + b_h                 candidate; the paper leaves tanh away
+        f', i' = f / (f + i), i / (f + i)    forget and input gates, which sum to 1
+        n      = x W_h + b_h                 candidate; the paper omits tanh
         h'     = f' * h + i' * n
 
-    There is neither output gate nor cell state. What is kept may depend on what is read, not on
-    what is remembered; in return all steps of a sequence are computed at once.
+    It has neither an output gate nor a cell state. What is kept may depend on the input but not
+    on the state; in return, all steps of a sequence are computed in parallel.
 
-    Weights, gate blocks side by side in the order f, i, h:
+    Weights, gate blocks concatenated in the order f, i, h:
         kernel (features, 3 * units), bias (3 * units,).
 
     Args:
@@ -52,7 +52,7 @@ class MinLSTMCell(LinearCell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = MinLSTMCell(4)
@@ -60,8 +60,8 @@ class MinLSTMCell(LinearCell):
         >>> tuple(output.shape)
         (2, 4)
 
-    Reference: Feng et al., 2024, "Were RNNs all we needed?" The form without length
-    bias, where f and i are made to sum to 1.
+    Reference: Feng et al., 2024, "Were RNNs all we needed?" This is the form without
+    length bias, where f and i are normalized to sum to 1.
     """
 
     gates = ("f", "i", "h")
@@ -89,7 +89,7 @@ class MinLSTMCell(LinearCell):
         if self.use_bias:
             x = x + self.bias
         f, i, n = ops.split(x, 3, axis=-1)
-        # f / (f + i) in logarithms: where both gates are shut, it would be 0 / 0.
+        # f / (f + i) in log space: if both gates are closed, it would be 0 / 0.
         ratio = ops.log_sigmoid(f) - ops.log_sigmoid(i)
         f, i, n = ops.sigmoid(ratio), ops.sigmoid(-ratio), self.activation(n)
         return {"f": f, "i": i, "n": n, "keep": f, "add": i * n}
@@ -97,9 +97,9 @@ class MinLSTMCell(LinearCell):
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class MinLSTM(CellLayer):
-    """A minimal LSTM over a sequence: `MinLSTMCell` at every step, all steps at once.
+    """A minimal LSTM over a sequence: `MinLSTMCell` at every step, in parallel over time.
 
-    Masks, outputs at padded steps, states and errors: see `RNN`; how all steps are done at once:
+    Masks, outputs at padded steps, states and errors: see `RNN`. How it runs in parallel: see
     `linear_recurrence`.
 
     Args:

@@ -1,4 +1,4 @@
-"""An LSTM whose gates see the cell state: a cell and its layer."""
+"""LSTM with peephole connections: cell and layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Cell
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class PeepholeLSTMCell(Cell):
-    """One step of an LSTM whose gates also look at the cell state, each unit at its own.
+    """One step of an LSTM with peepholes: each unit's gates also read its own cell state.
 
         f  = sigmoid(x W_f + h U_f + p_f * c + b_f)      forget gate
         i  = sigmoid(x W_i + h U_i + p_i * c + b_i)      input gate
@@ -24,13 +24,13 @@ class PeepholeLSTMCell(Cell):
         o  = sigmoid(x W_o + h U_o + p_o * c' + b_o)     output gate: sees the new cell state
         h' = o * tanh(c')                                hidden state, the output
 
-    While the output gate is shut an LSTM's gates learn nothing of c from h; peepholes show it to
-    them, which helps to tell durations and to count.
+    While the output gate is closed, h tells an LSTM's gates nothing about c. Peepholes let them
+    read it, which helps with timing and counting.
 
-    Weights, gate blocks side by side in the order i, f, c, o:
+    Weights, gate blocks concatenated in the order i, f, c, o:
         kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,),
-        peephole_kernel (3, units) with the rows p_i, p_f, p_o. At first, with zeros, the cell is
-        an LSTM.
+        peephole_kernel (3, units) with the rows p_i, p_f, p_o. It is initialized to zeros, which
+        makes the cell an LSTM.
 
     Args:
         units: dimension of the state and of the output.
@@ -63,7 +63,7 @@ class PeepholeLSTMCell(Cell):
         `(h', [h', c'])`, all (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = PeepholeLSTMCell(4)

@@ -1,4 +1,4 @@
-"""The simple recurrent network (Elman network): a cell and its layer."""
+"""Simple recurrent network (Elman network): cell and layer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SimpleRNNCell(Cell):
 
         h' = tanh(x W + h U + b)
 
-    The whole memory is squeezed through one tanh at every step, so that a gradient over n
-    steps holds the n-th power of U: it vanishes or explodes. The gated cells mend this.
+    All memory passes through one tanh at every step, so a gradient over n steps contains the n-th
+    power of U: it vanishes or explodes. The gated cells address this.
 
     Weights:
         kernel W (features, units), recurrent_kernel U (units, units), bias b (units,).
@@ -52,7 +52,7 @@ class SimpleRNNCell(Cell):
         `(h', [h'])`, both (batch, units).
 
     Raises:
-        ValueError, TypeError: an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or has the wrong type.
 
     Example:
         >>> cell = SimpleRNNCell(4)
@@ -99,7 +99,8 @@ class SimpleRNNCell(Cell):
 class SimpleRNN(CellLayer):
     """A simple recurrent network over a sequence: `SimpleRNNCell` at every step.
 
-    Takes what `keras.layers.SimpleRNN` takes; weights move both ways with `set_weights`.
+    A drop-in for `keras.layers.SimpleRNN`: same arguments, and weights are interchangeable through
+    `set_weights`.
     Masks, outputs at padded steps, states and errors: see `RNN`.
 
     Args:

@@ -311,12 +311,15 @@ def test_regularizers_and_constraints_reach_the_weights():
     ("call", "message"),
     [
         (lambda layer: layer(X[0]), "expected ndim=3|reads \\(batch, time, features\\)"),
-        (lambda layer: layer(X, mask=np.ones((4, 5), bool)), "`mask` must have the shape"),
-        (lambda layer: layer(X, mask=np.ones((4, 6, 1), bool)), "`mask` must have the shape"),
+        (lambda layer: layer(X, mask=np.ones((4, 5), bool)), "`mask` must have the input's shape"),
+        (
+            lambda layer: layer(X, mask=np.ones((4, 6, 1), bool)),
+            "`mask` must have the input's shape",
+        ),
         (lambda layer: layer(X, initial_state=[X[:, 0]]), r"2 states \[h, c\], got 1"),
         (
             lambda layer: layer(X, initial_state=[X[:, 0], X[:, 0]]),
-            r"each initial state must have the shape \(4, 5\), got \(4, 3\)",
+            r"each initial state must have shape \(4, 5\), got \(4, 3\)",
         ),
     ],
 )

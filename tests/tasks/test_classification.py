@@ -123,7 +123,9 @@ def test_images_are_converted_to_one_shape():
     fit = pixels.ImageResizer(4, (4, 4, 3))
     np.testing.assert_array_equal(fit(grey, "a"), np.full((4, 4, 3), 7))
     assert pixels.ImageResizer(None, (10, 6, 1))(np.full((10, 6, 3), 9, "uint8"), "b")[0, 0, 0] == 9
-    with pytest.raises(UserError, match=r"c is 6 x 10 pixels, but the other images are 8 x 8.* --image-size"):
+    with pytest.raises(
+        UserError, match=r"c is 6 x 10 pixels, but the other images are 8 x 8.* --image-size"
+    ):
         pixels.ImageResizer(None, (8, 8, 1))(grey, "c")
     with pytest.raises(UserError, match="d cannot be read as an image"):
         pixels.ImageResizer(None)(b"no image", "d")

@@ -151,7 +151,9 @@ def test_captions_are_decoded_with_beam_search():
 def test_the_nearest_image_of_a_training_image_is_itself():
     task, data, _ = make()
     train = data.splits["train"]
-    assert image_captioning._nearest_captions(train, train[:9]) == [e.captions[0] for e in train[:9]]
+    assert image_captioning._nearest_captions(train, train[:9]) == [
+        e.captions[0] for e in train[:9]
+    ]
     baselines = task.baseline(data)
     assert set(baselines) == {"most frequent caption", "caption of the nearest image"}
     assert "exact_meaning" in baselines["most frequent caption"]

@@ -215,7 +215,9 @@ def test_chunks_cover_every_frame_and_overlap_by_half():
 
 
 def test_labels_are_summarised_as_runs():
-    assert video_labeling.format_labels([0, 0, 1, 0], ["still", "left"]) == "still 2, left 1, still 1"
+    assert (
+        video_labeling.format_labels([0, 0, 1, 0], ["still", "left"]) == "still 2, left 1, still 1"
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"mean": [1], "deviation": []}', "x"])
@@ -264,7 +266,9 @@ def test_without_the_originals_the_error_says_how_to_get_them(tmp_path, dataset)
 
     task = tasks.get_task("image_captioning" if dataset == "flickr8k" else "video_labeling")
     settings = {"dataset": dataset, "data_dir": str(tmp_path / "data")}
-    with pytest.raises(UserError, match=rf"{dataset} cannot be downloaded automatically.*--manual-dir"):
+    with pytest.raises(
+        UserError, match=rf"{dataset} cannot be downloaded automatically.*--manual-dir"
+    ):
         task(settings).load_data()
     with pytest.raises(UserError, match=rf" is neither in .* nor in .*{dataset}\."):
         task({**settings, "manual_dir": str(pathlib.Path(__file__).parent)}).load_data()

@@ -1,0 +1,59 @@
+"""Training the model of a task for a few steps, with every cell."""
+
+import contextlib
+import warnings
+
+import keras
+import pytest
+
+from rnn_topologies import layers
+
+WITH_EVERY_SETTING = ("simple_rnn", "lstm", "gru")
+
+
+def cells_and_settings(settings, default):
+    """Returns the parameters (cell, setting, eager) of a test that trains.
+
+    Eagerly, every cell trains with the default setting and GRU with all of them. Compiled, which
+    takes five to ten times as long for tracing the graph, the tests are marked `slow`.
+    """
+    eager = [(cell, default) for cell in layers.CELLS]
+    eager += [("gru", setting) for setting in settings if setting != default]
+    compiled = [
+        (cell, setting)
+        for cell in layers.CELLS
+        for setting in settings
+        if setting == default or cell in WITH_EVERY_SETTING
+    ]
+    return [pytest.param(*pair, True, id=f"{pair[0]}-{pair[1]}") for pair in eager] + [
+        pytest.param(*pair, False, id=f"{pair[0]}-{pair[1]}-compiled", marks=pytest.mark.slow)
+        for pair in compiled
+    ]
+
+
+def depth(cell, *, eager):
+    """Returns how many layers to stack: one where steps run eagerly in many small operations."""
+    return 2 if cell in WITH_EVERY_SETTING or not eager else 1
+
+
+@contextlib.contextmanager
+def execution(*, eager):
+    """Runs what TensorFlow would compile step by step instead, if `eager`."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(eager)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Even though the `tf.config")  # of tf.data
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def losses(task, data, model, *, epochs, learning_rate=0.01):
+    """Trains a model and returns its training loss of each epoch."""
+    model.compile(
+        keras.optimizers.Adam(learning_rate), task.loss(), weighted_metrics=task.metrics()
+    )
+    batches = task.batches(data.splits["train"], data, training=True)
+    return model.fit(batches, epochs=epochs, verbose=0).history["loss"]

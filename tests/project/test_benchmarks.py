@@ -1,11 +1,10 @@
 """The tables of the pages are those that the measurements make."""
 
 import importlib.util
-import pathlib
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from ..support.paths import ROOT
 
 
 @pytest.mark.parametrize("name", ["cells", "layers", "tasks"])

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 from .paths import ROOT
 
-# Folder in the checkout -> name of the package when installed, the longer names first.
+# Folder in the checkout -> name of the package when installed.
 PACKAGES = {
     "layers": "rnn_topologies.layers",
     "tasks": "rnn_topologies.tasks",
     "rnn_topologies": "rnn_topologies",
 }
-LINKS = {ROOT / "rnn_topologies" / name for name in ("layers", "tasks")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +56,12 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
 
 @functools.cache
 def modules(folder: str) -> tuple[Module, ...]:
-    """Returns the modules below one of the `PACKAGES` folders of the checkout."""
+    """Returns the modules below one of the `PACKAGES` folders of the checkout.
+
+    The symbolic links in `rnn_topologies/` to the other two folders are not followed.
+    """
     found = []
     for path in sorted((ROOT / folder).rglob("*.py")):
-        if any(path.is_relative_to(link) for link in LINKS):
-            continue  # symbolic links to `layers/` and `tasks/`, which rglob follows before 3.13
         parts = path.relative_to(ROOT / folder).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
         name = ".".join([PACKAGES[folder], *parts])

@@ -69,10 +69,11 @@ def table_command(
     if unfinished := unfinished_runs(results_dir):
         noun = "run" if len(unfinished) == 1 else "runs"
         print(f"{len(unfinished)} unfinished {noun}: see --resume", file=sys.stderr)
-    runs = load_runs(results_dir)
-    for column, wanted in (("task", task), ("dataset", dataset)):
-        if wanted is not None and not runs.empty:
-            runs = runs[runs[column] == wanted]
+    wanted = {"task": task, "dataset": dataset}
+    runs = tables.select_runs(
+        load_runs(results_dir),
+        {name: [value] for name, value in wanted.items() if value is not None},
+    )
     if runs.empty:
         raise UserError(f"No matching runs in {results_dir}. To train: runner.py --task NAME.")
     summary = tables.summarize_runs(runs)
@@ -317,11 +318,11 @@ def sweep_command(
     except KeyboardInterrupt:
         print(f"error: interrupted. To resume: sweep --resume {spec.sweep_id}", file=sys.stderr)
         return 130
-    run_ids = {record.run_id for record in records}
-    runs = load_runs(results_dir)
+    run_ids = [record.run_id for record in records]
+    runs = tables.select_runs(load_runs(results_dir), {"run_id": run_ids})
     console = Console(highlight=False)
     console.print()
-    tables.print_tables(tables.summarize_runs(runs[runs["run_id"].isin(run_ids)]), console)
+    tables.print_tables(tables.summarize_runs(runs), console)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         print(f"{record.run_id} failed: {record.error}", file=sys.stderr)

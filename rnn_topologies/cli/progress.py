@@ -68,8 +68,9 @@ class Display:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._bar.add_task("compiling the model", total=None)
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            bar.add_task("compiling the model", total=None)
+            self._bar = bar
             yield
         self._bar = None
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
-import pandas as pd
 
 from rnn_topologies.tasks.errors import UserError
 
@@ -26,6 +25,7 @@ NO_DATA = alt.Data(values=[])
 
 Spec = dict[str, Any]  # a Vega-Lite specification
 Explanation = Mapping[str, Any]  # see `Task.explain`
+Runs = Sequence[Mapping[str, Any]]  # rows of `store.load_runs`
 
 
 def class_colour(number: int) -> str:
@@ -38,7 +38,8 @@ def vega_bundle() -> str:
     """Returns Vega, Vega-Lite and vega-embed as one script."""
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    # The type stub lacks the default of `snippet`.
+    return vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
 
 
 def _spec(chart: Any, description: str, values: list[dict[str, Any]]) -> Spec:
@@ -65,7 +66,7 @@ def _line_colours(names: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(names), range=[class_colour(n) for n in range(len(names))])
 
 
-def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> Spec | None:
+def learning_curves(rows: Iterable[tuple[str, str, Runs]]) -> Spec | None:
     """Returns a chart of training and validation loss by epoch; None if no run recorded epochs.
 
     Args:
@@ -104,10 +105,10 @@ def learning_curves(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> Spec | Non
     return _spec(chart, "Training and validation loss by epoch, one line per run.", points)
 
 
-def _curve_points(rows: Iterable[tuple[str, str, pd.DataFrame]]) -> list[dict[str, Any]]:
+def _curve_points(rows: Iterable[tuple[str, str, Runs]]) -> list[dict[str, Any]]:
     points = []
     for key, name, runs in rows:
-        for _, run in runs.head(MAX_RUNS).iterrows():
+        for run in runs[:MAX_RUNS]:
             labels = {"key": key, "row": name, "run": run["run_id"], "seed": run["config/seed"]}
             try:
                 epochs = store.read_epochs(run["folder"])

@@ -57,16 +57,10 @@ def render_report(runs: pd.DataFrame) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"score": tables.format_score, "count": tables.format_count}
-    rank = summary.groupby(tables.GROUP).cumcount()
-    by_id = runs.set_index("run_id", drop=False)
-    rows = [
-        _Row(f"row{index}", row, by_id, has_details=rank[index] < MAX_DETAILED_ROWS)
-        for index, row in summary.iterrows()
-    ]
     return environment.get_template("page.html").render(
-        groups=_groups(rows),
+        groups=_groups(runs, tables.table_rows(summary)),
         run_count=len(runs),
-        not_ok=int((runs["status"] != "ok").sum()),
+        not_ok=sum(status != "ok" for status in runs["status"]),
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         vega=_script(charts.vega_bundle()),
         page_script=_script((TEMPLATES / "page.js").read_text("utf-8")),
@@ -86,26 +80,28 @@ class _Row:
     Args:
         key: identifies the row in the page.
         row: a row of `tables.summarize_runs`.
-        runs: all runs by run id.
+        runs: the runs of the row, see `store.load_runs`.
         has_details: whether to show learning curves and examples.
     """
 
-    def __init__(self, key: str, row: pd.Series, runs: pd.DataFrame, *, has_details: bool):
+    def __init__(
+        self, key: str, row: tables.Row, runs: Sequence[Mapping[str, Any]], *, has_details: bool
+    ):
         self.key = key
         self.row = row
         self.has_details = has_details
-        self.runs = runs.loc[row["run_ids"]]
+        self.runs = runs
         self.name = " · ".join(filter(None, (row["cell"], row["setting"])))
         self.seeds = tables.format_seeds(row)
         self.baselines = tables.format_baselines(row)
-        ok = self.runs[self.runs["status"] == "ok"].sort_values("config/seed", kind="stable")
-        self.details = _RunDetails(ok.iloc[0]) if has_details and len(ok) else None
+        ok = sorted((r for r in runs if r["status"] == "ok"), key=lambda run: run["config/seed"])
+        self.details = _RunDetails(ok[0]) if has_details and ok else None
 
 
 class _RunDetails:
     """The confusion matrix of a run, and test examples that it got right and wrong."""
 
-    def __init__(self, run: pd.Series):
+    def __init__(self, run: Mapping[str, Any]):
         self.run_id, self.seed = run["run_id"], int(run["config/seed"])
         self.confusion: charts.Spec | None = None
         self.examples: list[dict[str, Any]] = []
@@ -190,11 +186,20 @@ def _segments(
     return segments
 
 
-def _groups(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+def _groups(runs: pd.DataFrame, rows: Sequence[tables.Row]) -> list[dict[str, Any]]:
     """Returns the rows by task and data set, with their learning curves."""
-    groups = []
-    for _, group in itertools.groupby(rows, key=lambda row: tuple(row.row[tables.GROUP])):
-        members = list(group)
+    runs_by_id = {run["run_id"]: run for run in tables.table_rows(runs)}
+    groups, keys = [], itertools.count()
+    for _, group in itertools.groupby(rows, key=lambda row: [row[name] for name in tables.GROUP]):
+        members = [
+            _Row(
+                f"row{next(keys)}",
+                row,
+                [runs_by_id[run_id] for run_id in row["run_ids"]],
+                has_details=rank < MAX_DETAILED_ROWS,
+            )
+            for rank, row in enumerate(group)
+        ]
         detailed = [member for member in members if member.has_details]
         first = members[0].row
         groups.append(

@@ -7,10 +7,13 @@ import dataclasses
 import datetime
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, cast
 
 import pydantic
 from typing_extensions import TypedDict  # required by pydantic before Python 3.12
+
+if TYPE_CHECKING:
+    from rnn_topologies.tasks.base import Task
 
 # 2 added `tables` and `baseline_metrics`; 3 added `diverged_step`, `reproducible`, `resumed` and
 # the status `stopped`; 4 renamed settings, see `RENAMED_SETTINGS`.
@@ -37,18 +40,16 @@ MetricName = Annotated[str, pydantic.StringConstraints(pattern=r"^(validation|te
 ALLOW_EXTRA_KEYS = pydantic.ConfigDict(strict=True, extra="allow")
 
 
+@pydantic.with_config(ALLOW_EXTRA_KEYS)
 class Versioned(TypedDict):
     """The field that records of every schema have."""
-
-    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     schema: int
 
 
+@pydantic.with_config(ALLOW_EXTRA_KEYS)
 class Config(TypedDict):
     """The settings of a run: those that all tasks share; each task adds its own."""
-
-    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     seed: int
     cell: str
@@ -63,10 +64,9 @@ class Headline(TypedDict):
     meaning: NotRequired[str]
 
 
+@pydantic.with_config(ALLOW_EXTRA_KEYS)
 class Sample(TypedDict):
     """A line of `samples.jsonl`; tasks may add fields."""
-
-    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     source: str
     target: str
@@ -74,10 +74,9 @@ class Sample(TypedDict):
     right: bool
 
 
+@pydantic.with_config(ALLOW_EXTRA_KEYS)
 class Explanation(TypedDict):
     """A line of `explained.jsonl`, see `Task.explain`."""
-
-    __pydantic_config__ = ALLOW_EXTRA_KEYS
 
     index: Annotated[int, pydantic.Field(ge=0)]
     output: str | list[str]
@@ -90,16 +89,13 @@ class Explanation(TypedDict):
     grid: NotRequired[list[int]]
 
 
+@pydantic.with_config(pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 @dataclasses.dataclass
 class Record:
     """One run; results/README.md describes the fields.
 
     `metrics` is flat ("test/bleu"). `seconds` has the keys data, compile, fit and evaluate.
     """
-
-    __pydantic_config__: ClassVar = pydantic.ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False
-    )
 
     run_id: PlainName
     started_at: str
@@ -146,7 +142,15 @@ def utc_timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def new_record(task, name: str, **facts) -> Record:
+def new_record(
+    task: "Task",
+    name: str,
+    *,
+    run_id: str,
+    started_at: str,
+    environment: Mapping[str, Any],
+    git: Mapping[str, Any] | None,
+) -> Record:
     """Returns the record of a run that has just started.
 
     Its status is `failed` until the run ends.
@@ -154,18 +158,22 @@ def new_record(task, name: str, **facts) -> Record:
     Args:
         task: the task, with its settings resolved.
         name: the name of the task.
-        facts: the fields `run_id`, `started_at`, `environment` and `git`.
+        run_id: see `new_run_id`.
+        started_at: see `utc_timestamp`.
+        environment: see `environment.describe_environment`.
+        git: see `environment.git_state`.
     """
     config = dataclasses.asdict(task.config)
+    recorded = {name: value for name, value in config.items() if name not in NOT_RECORDED}
     return Record(
+        run_id=run_id,
+        started_at=started_at,
         status="failed",
         task=name,
         topology=str(task.topology),
         cell=config["cell"],
         dataset=task.dataset,
-        config={
-            **{name: value for name, value in config.items() if name not in NOT_RECORDED},
-            "dataset": task.dataset,
-        },
-        **facts,
+        config=cast(Config, recorded | {"dataset": task.dataset}),
+        environment=environment,
+        git=git,
     )

@@ -69,16 +69,21 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    return pd.DataFrame(load_run_rows(path))
+
+
+def load_run_rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows of `load_runs` as dictionaries, without importing pandas."""
     rows = []
     for folder in list_run_folders(path):
         try:
-            rows.append(_tidy(read_record(folder), folder))
+            rows.append(_run_row(read_record(folder), folder))
         except UserError as error:
             warnings.warn(f"skipping {folder}: {error}", stacklevel=2)
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _tidy(record: Record, folder: pathlib.Path) -> dict[str, Any]:
+def _run_row(record: Record, folder: pathlib.Path) -> dict[str, Any]:
     headline = record.headline or {}
     return {
         **{name: getattr(record, name) for name in PLAIN_COLUMNS},

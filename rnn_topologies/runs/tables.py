@@ -1,7 +1,7 @@
 """Tables of runs: one row per task, data set, cell and setting, averaged over seeds."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,11 +11,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+Row = Mapping[str, Any]  # of the table that `summarize_runs` returns
+Frame = Any  # a `pandas.DataFrame`; pandas has no type hints that know the types of columns
+
 GROUP = ["task", "dataset", "headline"]  # scores are comparable within a group
 VARIANT = ["cell", "setting"]  # scores are averaged over the seeds of a variant
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]
 HEADER += ["seconds", "setting"]
 NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed")
+
+
+def select_runs(runs: Frame, values: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Returns the runs that have one of the given values in each of the given columns."""
+    for column, allowed in values.items():
+        if not runs.empty:
+            runs = runs[runs[column].isin(allowed)]
+    return runs
 
 
 def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +47,7 @@ def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return pd.DataFrame()
     runs = runs.assign(setting=_settings(runs), headline=_headlines(runs))
-    groups = runs.groupby([*GROUP, *VARIANT], sort=False, dropna=False)
+    groups = _groups(runs, [*GROUP, *VARIANT], dropna=False)
     table = pd.DataFrame([_row(key, group) for key, group in groups])
     utility = table["mean"].where(table["higher_is_better"].ne(False), -table["mean"])
     best = utility.groupby([table[name] for name in GROUP]).transform("max")
@@ -46,19 +57,30 @@ def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="sort_key").reset_index(drop=True)
 
 
-def _headlines(runs: pd.DataFrame) -> pd.Series:
+def _groups(
+    table: Frame, columns: list[str], *, dropna: bool = True
+) -> Iterator[tuple[tuple[str, ...], Frame]]:
+    return iter(table.groupby(columns, sort=False, dropna=dropna))
+
+
+def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the rows of a table as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _headlines(runs: Frame) -> pd.Series:
     """Returns the headline metric of each run; failed runs get that of their data set."""
     known = runs.groupby(["task", "dataset"])["headline"].transform("first")
     return runs["headline"].fillna(known).fillna("")
 
 
-def _settings(runs: pd.DataFrame) -> pd.Series:
+def _settings(runs: Frame) -> pd.Series:
     """Returns the settings in which each run differs from others on its task and data set."""
     settings = pd.Series("", index=runs.index)
     columns = [c for c in runs if c.startswith("config/") and c not in NOT_SETTINGS]
     for _, group in runs.groupby(["task", "dataset"]):
         different = [c for c in columns if group[c].map(repr).nunique() > 1]
-        for index, run in group[different].iterrows():
+        for index, run in zip(group.index, table_rows(group[different]), strict=True):
             pairs = (f"{c.removeprefix('config/')}={_restore_int(run[c])}" for c in different)
             settings[index] = ", ".join(pairs)
     return settings
@@ -69,12 +91,12 @@ def _restore_int(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _row(key: tuple[Any, ...], group: pd.DataFrame) -> dict[str, Any]:
+def _row(key: Sequence[str], group: Frame) -> dict[str, Any]:
     successful = group[group["status"] == "ok"]
     metrics = [c for c in group if c.startswith("test/")]
     by_seed = successful.groupby("config/seed")[["value", "parameters", "seconds", *metrics]].mean()
     baselines = [c for c in group if c.startswith("baseline/")]
-    first = (group if successful.empty else successful).iloc[0]
+    first = table_rows(group if successful.empty else successful)[0]
     return {
         **dict(zip([*GROUP, *VARIANT], key, strict=True)),
         "topology": first["topology"],
@@ -101,34 +123,34 @@ def format_number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def format_score(row: Mapping[str, Any] | pd.Series) -> str:
+def format_score(row: Row) -> str:
     """Formats mean ± std of a row of `summarize_runs`; the mean only if there is one seed."""
     spread = f" ± {format_number(row['std'])}" if math.isfinite(row["std"]) else ""
     return format_number(row["mean"]) + spread
 
 
-def format_seeds(row: Mapping[str, Any] | pd.Series) -> str:
+def format_seeds(row: Row) -> str:
     """Formats the number of seeds of a row, and of runs that did not complete."""
     return f"{row['seeds']}" + (f" (+{row['not_ok']} not ok)" if row["not_ok"] else "")
 
 
-def format_baselines(row: Mapping[str, Any] | pd.Series) -> str:
+def format_baselines(row: Row) -> str:
     """Formats the names and scores of the baselines of a row."""
     return ", ".join(f"{name} {format_number(value)}" for name, value in row["baselines"].items())
 
 
-def _metric_columns(group: pd.DataFrame) -> list[str]:
+def _metric_columns(group: Frame) -> list[str]:
     return [c for c in group if c.startswith("test/") and group[c].notna().any()]
 
 
 def print_tables(table: pd.DataFrame, console: Console, *, all_metrics: bool = False) -> None:
     """Prints one table per task and data set."""
-    for (task, dataset, headline), group in table.groupby(GROUP, sort=False):
+    for (task, dataset, headline), group in _groups(table, GROUP):
         direction = "lower" if group["higher_is_better"].eq(False).any() else "higher"
         title = Text.assemble(
             (task, "bold"), f" · {dataset} · {headline or 'no score'}, {direction} is better"
         )
-        text = Text(f"baselines: {format_baselines(group.iloc[0])}", style="dim")
+        text = Text(f"baselines: {format_baselines(table_rows(group)[0])}", style="dim")
         baselines = Padding(text, (0, 0, 0, 3))
         metrics = [_metrics_table(group)] if all_metrics else []
         console.print(Group(title, _score_table(group), baselines, *metrics, ""))
@@ -141,7 +163,7 @@ def _score_table(group: pd.DataFrame) -> Table:
     for name in ("score", "seeds", "parameters", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("setting", overflow="fold")
-    for _, row in group.iterrows():
+    for row in table_rows(group):
         mark, style = ("*", "bold") if row["best"] else ("", None)
         counts = (format_count(row["parameters"]), format_count(row["seconds"]))
         cells = (row["cell"], format_score(row), format_seeds(row), *counts, row["setting"])
@@ -152,10 +174,10 @@ def _score_table(group: pd.DataFrame) -> Table:
 def _metrics_table(group: pd.DataFrame) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("all metrics, means", no_wrap=True)
-    for _, row in group.iterrows():
+    for row in table_rows(group):
         table.add_column(escape(f"{row['cell']} {row['setting']}".strip()), justify="right")
     for name in _metric_columns(group):
-        values = (format_number(row[name]) for _, row in group.iterrows())
+        values = (format_number(row[name]) for row in table_rows(group))
         table.add_row(name.removeprefix("test/"), *values)
     return table
 
@@ -168,7 +190,7 @@ def format_count(value: float) -> str:
 def to_markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     """Returns the table as Markdown, with the best row of each data set in bold."""
     lines = [f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
-    for _, row in table.iterrows():
+    for row in table_rows(table):
         mark = "**" if row["best"] else ""
         cells = (
             row["task"],
@@ -191,7 +213,7 @@ def to_markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
 def _markdown_metrics(table: pd.DataFrame) -> Iterator[str]:
     yield "| task | data set | cell | setting | metric | mean |"
     yield "|---|---|---|---|---|---|"
-    for _, row in table.iterrows():
+    for row in table_rows(table):
         keys = (row["task"], f"`{row['dataset']}`", row["cell"], row["setting"])
         for name in _metric_columns(table):
             if math.isfinite(row[name]):

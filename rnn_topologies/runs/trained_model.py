@@ -50,15 +50,21 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
 def _find_best_run(task: str, results_dir: str | pathlib.Path) -> pathlib.Path:
     if task not in tasks.task_names():
         raise UserError(unknown_name("task", task, tasks.task_names()))
-    runs = store.load_runs(results_dir)
-    if not runs.empty:
-        runs = runs[(runs["task"] == task) & (runs["status"] == "ok")]
-    if runs.empty:
+    runs = [
+        run
+        for run in store.load_run_rows(results_dir)
+        if run["task"] == task and run["status"] == "ok" and run["value"] is not None
+    ]
+    if not runs:
         raise UserError(f"There is no completed run of {task} in {results_dir}.")
-    is_default = runs["dataset"] == tasks.get_task(task)({}).dataset
-    runs = runs[is_default if is_default.any() else runs["dataset"] == runs["dataset"].iloc[-1]]
-    goodness = runs["value"].where(runs["higher_is_better"].astype(bool), -runs["value"])
-    return pathlib.Path(runs["folder"][goodness.idxmax()])
+    default = tasks.get_task(task)({}).dataset
+    datasets = [run["dataset"] for run in runs]
+    dataset = default if default in datasets else datasets[-1]
+    best = max(
+        (run for run in runs if run["dataset"] == dataset),
+        key=lambda run: run["value"] if run["higher_is_better"] else -run["value"],
+    )
+    return pathlib.Path(best["folder"])
 
 
 class TrainedModel:

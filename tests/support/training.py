@@ -9,15 +9,17 @@ import pytest
 from rnn_topologies import layers
 
 WITH_EVERY_SETTING = ("simple_rnn", "lstm", "gru")
+# One state, two states, two states of different widths, and one that runs in parallel over time.
+REPRESENTATIVE = (*WITH_EVERY_SETTING, "lstmp", "min_gru")
 
 
-def cells_and_settings(settings, default):
+def cells_and_settings(settings, default, *, eager_cells=REPRESENTATIVE):
     """Returns the parameters (cell, setting, eager) of a test that trains.
 
-    Eagerly, every cell trains with the default setting and GRU with all of them. Compiled, which
-    takes five to ten times as long for tracing the graph, the tests are marked `slow`.
+    Eagerly, some cells train with the default setting, and GRU with all of them. Compiled, which
+    takes five to ten times as long for tracing the graph, the tests with all cells are `slow`.
     """
-    eager = [(cell, default) for cell in layers.CELLS]
+    eager = [(cell, default) for cell in eager_cells]
     eager += [("gru", setting) for setting in settings if setting != default]
     compiled = [
         (cell, setting)
@@ -31,9 +33,9 @@ def cells_and_settings(settings, default):
     ]
 
 
-def depth(cell, *, eager):
-    """Returns how many layers to stack: one where steps run eagerly in many small operations."""
-    return 2 if cell in WITH_EVERY_SETTING or not eager else 1
+def depth(cell):
+    """Returns how many layers to stack: one if a step is many small operations, and thus slow."""
+    return 2 if cell in WITH_EVERY_SETTING else 1
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What may happen to a run from outside: nothing is lost, and it is said what to do."""
+"""Interruptions, crashes and full disks: runs can be resumed, and nothing is lost."""
 
 import contextlib
 import os
@@ -8,247 +8,292 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 
+import filelock
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
-from rich.console import Console
 
 from rnn_topologies import tasks
 from rnn_topologies.cli import progress
 from rnn_topologies.runs import store
+from rnn_topologies.tasks.base import flag_name
+from rnn_topologies.tasks.data import store as data_store
 from rnn_topologies.tasks.errors import UserError
-from rnn_topologies.training import callbacks, checkpoint, experiment
+from rnn_topologies.training import callbacks, checkpoint
+from rnn_topologies.training.interruption import SIGNALS, StopRequest
 
-SUPPORT = pathlib.Path(__file__).parents[1] / "support"
-RUNNER = pathlib.Path(__file__).parents[2] / "runner.py"
-SMALL = ("--limit", "200", "--epochs", "2", "--units", "8", "--batch-size", "16")
-is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+from ..support import runs, training
+from ..support.paths import ROOT, RUNNER
 
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("data"))
-
-
-def call(*command, status=None, **environment):
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=600,
-    )
-    if status is not None:
-        assert done.returncode == status, done.stdout + done.stderr
-    return done
+# Four steps per epoch.
+SETTINGS = {"limit": 100, "epochs": 2, "units": 8, "batch_size": 32, "cell": "simple_rnn"}
+FLAGS = [part for name, value in SETTINGS.items() for part in (flag_name(name), str(value))]
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 
 
-@pytest.mark.parametrize("task", tasks.task_names())
-def test_a_resumed_run_ends_like_one_that_was_never_stopped(task, tmp_path):
-    done = call(SUPPORT / "to_the_bit.py", task, tmp_path, status=0)
-    assert f"same: {task}" in done.stdout
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Skips tracing and compiling graphs, which takes most of the time of a small run."""
+    with training.execution(eager=True):
+        yield
 
 
-@pytest.mark.parametrize("moment", ["data", "epoch", "checkpoint", "record"])
-def test_a_run_that_is_killed_goes_on(moment, tmp_path):
-    places = ("--data-dir", tmp_path / "data", "--results-dir", tmp_path / "results")
-    killed = call(
-        *(SUPPORT / "interrupted.py", moment, "--task", "translation", *SMALL),
-        *("--checkpoint-steps", "2", *places),
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    assert not store.list_run_folders(tmp_path / "results")
-    done = call(RUNNER, "--resume", "last", "--results-dir", tmp_path / "results", status=0)
-    assert ("resuming after" in done.stdout) == (moment != "data")
-    (folder,) = store.list_run_folders(tmp_path / "results")
-    record = store.read_record(folder)
-    assert (record.status, record.epochs_run) == ("ok", 2)
-    assert os.listdir(tmp_path / "results/runs") == [folder.name]
-    assert not (tmp_path / "results/unfinished").exists()
-    assert not list((tmp_path / "data").rglob("incomplete.*"))
-
-
-def started(tmp_path, data_dir, *more):
-    """Starts a run that would take long, and returns it in the middle of its training."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, RUNNER, "--task", "translation", "--units", "8"),
-            *("--limit", "2000", "--epochs", "500", "--data-dir", data_dir),
-            *("--results-dir", tmp_path / "results", *more),
-        ],
+def start_python(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+
+
+def run_python(*arguments: object) -> tuple[int, str, str]:
+    """Returns the exit status, standard output and standard error."""
+    process = start_python(*arguments)
+    output, errors = process.communicate(timeout=600)
+    return process.returncode, output, errors
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, eager):
+    expected = runs.run_experiment("classification", SETTINGS, tmp_path / "uninterrupted")
+    resumed = runs.run_with_interruptions(
+        "classification", SETTINGS, tmp_path / "resumed", steps=(1, 5)
+    )
+    runs.assert_equal_runs(resumed, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["translation"], id="translation"),
+        pytest.param([name for name in tasks.task_names() if name != "translation"], id="others"),
+    ],
+)
+def test_resumed_runs_of_every_task_are_bit_identical(names, tmp_path):
+    status, output, errors = run_python("-m", "tests.support.check_resume", tmp_path, *names)
+    assert status == 0, output + errors
+    assert re.findall("bit-identical: (.*)", output) == names
+
+
+def test_what_a_killed_process_leaves_behind_does_not_prevent_resuming(tmp_path, eager):
+    with runs.interrupt_at([6]):
+        folder = runs.run_experiment("classification", SETTINGS, tmp_path)
+    # As if the process had died while it wrote the next checkpoint, and once more in `finish`.
+    manager = checkpoint.find_checkpoint("last", tmp_path)
+    (manager.folder / f".{checkpoint.CHECKPOINT}.0123abcd").write_bytes(b"PK")
+    manager.close(keep=True)
+    folder.rename(folder.with_name(f".{folder.name}.partial"))
+    assert runs.resume_experiment(tmp_path) == folder
+    record = store.read_record(folder)
+    assert (record.status, record.epochs_run) == ("ok", 2)
+    assert [(at["epoch"], at["step"]) for at in record.resumed] == [(1, 2)]
+    assert os.listdir(tmp_path / "runs") == [folder.name]
+    assert not (tmp_path / "unfinished").exists()
+
+
+@pytest.mark.slow
+def test_a_run_survives_being_killed_at_any_moment(tmp_path, capfd, eager):
+    data_dir, results_dir = tmp_path / "data", tmp_path / "results"
+    arguments = ["--task", "translation", *FLAGS, "--batch-size", "8", "--checkpoint-steps", "2"]
+    arguments += ["--data-dir", data_dir, "--results-dir", results_dir]
+    for moment in ("data", "step", "checkpoint", "record"):
+        status, output, errors = run_python("-m", "tests.support.run_and_kill", moment, *arguments)
+        assert status == -signal.SIGKILL, output + errors
+        assert ("resuming after" in output) == (moment in ("checkpoint", "record"))
+        assert not store.list_run_folders(results_dir)
+        arguments = ["--resume", "last", "--results-dir", results_dir]
+    assert runs.run_main(*arguments) == 0
+    assert "resuming after" in capfd.readouterr().out
+    (folder,) = store.list_run_folders(results_dir)
+    record = store.read_record(folder)
+    assert (record.status, record.epochs_run) == ("ok", 2)
+    assert os.listdir(results_dir / "runs") == [folder.name]
+    assert not (results_dir / "unfinished").exists()
+    assert not list(data_dir.rglob("incomplete.*"))
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="needs the main thread"
+)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_stops_a_run_cleanly(number, status, tmp_path, capfd, monkeypatch, eager):
+    def send_signal(self, done, total, loss):
+        if done == 1:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(progress.Display, "step", send_signal)
+    assert runs.run_main("--task", "classification", *FLAGS, "--results-dir", tmp_path) == status
+    errors = capfd.readouterr().err
+    (folder,) = store.list_run_folders(tmp_path)
+    record = store.read_record(folder)
+    assert (record.status, record.error) == ("interrupted", f"stopped by {number.name}")
+    assert "Press Ctrl-C again to quit now" in errors
+    assert f"--resume {record.run_id}" in errors
+    assert "Traceback" not in errors
+    assert (folder / store.WEIGHTS).is_file()
+    assert checkpoint.unfinished_runs(tmp_path) == [record.run_id]
+
+
+def test_a_second_signal_exits_at_once(monkeypatch, capfd):
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    stop = StopRequest()
+    with stop.handle_signals():
+        with stop.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.signal is signal.SIGTERM
+            with pytest.raises(SystemExit) as exit_info:
+                signal.raise_signal(signal.SIGINT)
+            assert exit_info.value.code == 128 + signal.SIGINT
+        stop.signal = None
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
+    assert capfd.readouterr().err.count("Press Ctrl-C again") == 1
+
+
+@pytest.mark.slow
+def test_two_signals_end_a_process_and_leave_a_run_to_resume(tmp_path):
+    flags = ("--limit", "200", "--units", "8", "--epochs", "1000", "--patience", "1000")
+    process = start_python(RUNNER, "--task", "classification", *flags, "--results-dir", tmp_path)
     for line in process.stdout:
         if line.startswith("epoch 1/"):
-            return process
-    raise AssertionError(process.stderr.read())
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_one_signal_ends_a_run_well(tmp_path, data_dir, sent, status):
-    process = started(tmp_path, data_dir)
-    process.send_signal(sent)
-    _out, err = process.communicate(timeout=120)
-    assert process.returncode == status
-    assert "Traceback" not in err
-    (folder,) = store.list_run_folders(tmp_path / "results")
-    record = store.read_record(folder)
-    assert (record.status, record.error) == ("interrupted", f"stopped by {sent.name}")
-    assert f"--resume {record.run_id}" in err
-    assert (folder / store.WEIGHTS).is_file()
-    assert checkpoint.unfinished_runs(tmp_path / "results") == [record.run_id]
-
-
-def test_a_second_signal_ends_a_run_now(tmp_path, data_dir):
-    process = started(tmp_path, data_dir)
-    os.kill(process.pid, signal.SIGSTOP)  # so that the two come while one step goes on
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGTERM)
+            break
+    else:
+        raise AssertionError(process.stderr.read())
+    os.kill(process.pid, signal.SIGSTOP)  # so that both arrive during the same step
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     os.kill(process.pid, signal.SIGCONT)
-    _, err = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode in (130, 143)
-    assert "Traceback" not in err
-    assert len(checkpoint.unfinished_runs(tmp_path / "results")) == 1
-    store.load_runs(tmp_path / "results")
+    assert "Traceback" not in errors
+    assert len(checkpoint.unfinished_runs(tmp_path)) == 1
+    store.load_runs(tmp_path)
 
 
 @contextlib.contextmanager
-def mounted(place, options):
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+def mount_tmpfs(folder: pathlib.Path, options: str) -> Iterator[pathlib.Path]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     try:
-        yield place
+        yield folder
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", folder], check=True)
 
 
-@is_root
-def test_a_full_disk_loses_nothing(tmp_path, data_dir):
+@only_root
+def test_a_full_disk_loses_nothing(tmp_path, capfd, monkeypatch, eager):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with mounted(tmp_path / "results", "size=100k") as place:
-        done = call(
-            *(RUNNER, "--task", "translation", *SMALL),
-            *("--data-dir", data_dir, "--results-dir", place),
-            TMPDIR=str(elsewhere),
-            status=1,
-        )
-        assert "cannot save a checkpoint: No space left on device" in done.stdout
-        assert done.stderr.count("\n") == 1
-        assert "could not be written" in done.stderr
-        assert store.load_runs(place).empty
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    with mount_tmpfs(tmp_path / "results", "size=64k") as results_dir:
+        status = runs.run_main("--task", "classification", *FLAGS, "--results-dir", results_dir)
+        output, errors = capfd.readouterr()
+        assert status == 1
+        assert "cannot save a checkpoint: No space left on device" in output
+        assert errors.count("\n") == 1
+        assert "could not be written" in errors
+        assert store.load_runs(results_dir).empty
         (folder,) = elsewhere.glob("rnn-topologies-*/runs/*")
-        assert str(folder) in done.stderr
+        assert str(folder) in errors
     assert store.read_record(folder).status == "ok"
 
 
-@is_root
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, data_dir):
-    with mounted(tmp_path / "results", "ro") as place:
-        done = call(
-            *(RUNNER, "--task", "translation", *SMALL),
-            *("--data-dir", data_dir, "--results-dir", place),
-            status=2,
-        )
-    assert "Read-only file system. Choose another folder with --results-dir" in done.stderr
-    assert done.stderr.count("\n") == 1
+@only_root
+def test_a_read_only_results_folder_is_reported_before_training(tmp_path, capfd):
+    with mount_tmpfs(tmp_path / "results", "ro") as results_dir:
+        status = runs.run_main("--task", "classification", *FLAGS, "--results-dir", results_dir)
+    errors = capfd.readouterr().err
+    assert status == 2
+    assert "Read-only file system. Choose another folder with --results-dir" in errors
+    assert errors.count("\n") == 1
 
 
-def quiet(tmp_path):
-    return progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))
-
-
-def test_a_results_folder_that_is_removed_meanwhile_comes_back(tmp_path, data_dir, monkeypatch):
-    place = tmp_path / "results"
+def test_a_results_folder_deleted_during_training_is_created_again(tmp_path, monkeypatch, eager):
+    results_dir = tmp_path / "results"
     original = callbacks.BestWeights.on_epoch_end
 
-    def remove(self, epoch, logs=None):
+    def delete_results(self, epoch, logs=None):
         original(self, epoch, logs)
         if epoch == 0:
-            shutil.rmtree(place)
+            shutil.rmtree(results_dir)
 
-    monkeypatch.setattr(callbacks.BestWeights, "on_epoch_end", remove)
-    settings = {"limit": 100, "epochs": 2, "units": 8, "data_dir": data_dir}
-    record, folder = experiment.run_experiment(
-        "translation", settings, results_dir=place, display=quiet(tmp_path)
-    )
-    assert store.read_record(folder) == record
-    assert record.status == "ok"
+    monkeypatch.setattr(callbacks.BestWeights, "on_epoch_end", delete_results)
+    folder = runs.run_experiment("classification", SETTINGS, results_dir)
+    assert store.read_record(folder).status == "ok"
 
 
 @pytest.mark.parametrize("name", ["loss", "val_loss"])
-def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, data_dir, monkeypatch, name):
-    settings = {"limit": 100, "epochs": 2, "units": 8, "data_dir": data_dir}
+def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, monkeypatch, name, eager):
+    settings = dict(SETTINGS)
     original = callbacks.ProgressReporter.on_epoch_end
+
+    def set_infinite_loss(self, epoch, logs=None):
+        original(self, epoch, {**logs, "val_loss": float("inf")})
+
     if name == "loss":
         settings["learning_rate"] = 1e38
     else:
-        monkeypatch.setattr(
-            callbacks.ProgressReporter,
-            "on_epoch_end",
-            lambda self, epoch, logs: original(self, epoch, {**logs, "val_loss": float("inf")}),
-        )
-    record, folder = experiment.run_experiment(
-        "translation", settings, results_dir=tmp_path / "results", display=quiet(tmp_path)
-    )
-    assert record.status == store.read_record(folder).status == "diverged"
+        monkeypatch.setattr(callbacks.ProgressReporter, "on_epoch_end", set_infinite_loss)
+    record = store.read_record(runs.run_experiment("classification", settings, tmp_path))
+    assert record.status == "diverged"
     assert re.search(rf"at step {record.diverged_step}\. Try a smaller", record.error)
-    assert not checkpoint.unfinished_runs(tmp_path / "results")
+    assert not checkpoint.unfinished_runs(tmp_path)
 
 
-def test_a_damaged_image_is_named_when_training_meets_it(tmp_path):
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_an_image_damaged_before_or_during_training_is_named(tmp_path, monkeypatch, moment, eager):
     random = np.random.default_rng(0)
     for split, count in (("train", 20), ("validation", 8), ("test", 8)):
         for label in ("left", "right"):
-            place = tmp_path / "photos" / split / label
-            place.mkdir(parents=True)
+            folder = tmp_path / "photos" / split / label
+            folder.mkdir(parents=True)
             for number in range(count):
                 pixels = random.integers(0, 255, (16, 16), "uint8")
-                Image.fromarray(pixels).save(place / f"{number}.png")
-    damaged = tmp_path / "photos/train/left/7.png"
-    damaged.write_bytes(damaged.read_bytes()[:150])
-    settings = {"dataset": str(tmp_path / "photos"), "epochs": 1, "units": 4}
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    image = tmp_path / "photos/train/left/7.png"
+
+    def damage(*_):
+        image.write_bytes(image.read_bytes()[:150])
+
+    if moment == "before":
+        damage()
+    else:  # TensorFlow wraps what a batch raises during training
+        monkeypatch.setattr(progress.Display, "start_epoch", damage)
+    settings = {**SETTINGS, "dataset": str(tmp_path / "photos"), "batch_size": 4}
     with pytest.raises(UserError, match="7.png cannot be read as an image"):
-        experiment.run_experiment(
-            "classification", settings, results_dir=tmp_path / "results", display=quiet(tmp_path)
-        )
+        runs.run_experiment("classification", settings, tmp_path / "results")
+    assert len(store.list_run_folders(tmp_path / "results")) == (moment == "during")
 
 
-def test_data_that_have_changed_are_not_trained_on(tmp_path, monkeypatch):
-    films = tmp_path / "films.csv"
-    films.write_text("text,label\n" + "".join(f"film {n},{n % 2}\n" for n in range(60)), "utf-8")
-    original = callbacks.CheckpointSaver.on_epoch_end
-
-    def stop(self, epoch, logs=None):
-        original(self, epoch, logs)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(callbacks.CheckpointSaver, "on_epoch_end", stop)
-    settings = {"dataset": str(films), "epochs": 2, "units": 4}
-    place = tmp_path / "results"
-    experiment.run_experiment(
-        "text_classification", settings, results_dir=place, display=quiet(tmp_path)
-    )
-    films.write_text(films.read_text("utf-8").replace("film 7,1", "film 7,0"), "utf-8")
+def test_a_run_is_not_resumed_on_data_that_have_changed(tmp_path, eager):
+    reviews = tmp_path / "reviews.csv"
+    rows = "".join(f"film {number},{number % 2}\n" for number in range(60))
+    reviews.write_text(f"text,label\n{rows}", "utf-8")
+    settings = {"dataset": str(reviews), "epochs": 2, "units": 4, "batch_size": 8}
+    with runs.interrupt_at([2]):
+        runs.run_experiment("text_classification", settings, tmp_path / "results")
+    reviews.write_text(reviews.read_text("utf-8").replace("film 7,1", "film 7,0"), "utf-8")
     with pytest.raises(UserError, match="has changed since"):
-        experiment.resume_experiment(
-            checkpoint.find_checkpoint("last", place), display=quiet(tmp_path)
-        )
-    assert checkpoint.unfinished_runs(place)
+        runs.resume_experiment(tmp_path / "results")
+    assert checkpoint.unfinished_runs(tmp_path / "results")
 
 
-def test_runs_to_resume_are_found(tmp_path):
-    place = tmp_path / "results"
+def test_interrupted_runs_are_found_by_id_by_prefix_and_last(tmp_path):
     with pytest.raises(UserError, match="No interrupted run"):
-        checkpoint.find_checkpoint("last", place)
-    states = []
+        checkpoint.find_checkpoint("last", tmp_path)
+    managers = []
     for number in range(3):
-        asked = checkpoint.RunRequest(
+        request = checkpoint.RunRequest(
             run_id=f"2026010{number}-run",
             started_at="",
             task="translation",
@@ -258,52 +303,97 @@ def test_runs_to_resume_are_found(tmp_path):
             environment={},
             git=None,
         )
-        state = checkpoint.CheckpointManager(
-            checkpoint.checkpoint_folder(place, asked.run_id), asked
-        )
-        state.save({"number": number}, {"a": np.arange(3)})
-        states.append(state)
+        folder = checkpoint.checkpoint_folder(tmp_path, request.run_id)
+        manager = checkpoint.CheckpointManager(folder, request)
+        manager.save({"number": number}, {"a": np.arange(3)})
+        managers.append(manager)
     with pytest.raises(UserError, match="All unfinished runs .* still running"):
-        checkpoint.find_checkpoint("last", place)
+        checkpoint.find_checkpoint("last", tmp_path)
     with pytest.raises(UserError, match="20260101-run is still running"):
-        checkpoint.find_checkpoint("20260101", place)
-    for state in states[:2]:
-        state.close(keep=True)
-    found = checkpoint.find_checkpoint("last", place)
-    assert found.request == states[1].request
-    facts, arrays = found.load()
-    assert facts == {"number": 1}
+        checkpoint.find_checkpoint("20260101", tmp_path)
+    for manager in managers[:2]:
+        manager.close(keep=True)
+    last = checkpoint.find_checkpoint("last", tmp_path)
+    assert last.request == managers[1].request
+    metadata, arrays = last.load()
+    assert metadata == {"number": 1}
     np.testing.assert_array_equal(arrays["a"], np.arange(3))
-    found.close(keep=True)
-    with pytest.raises(UserError, match="matches"):
-        checkpoint.find_checkpoint("2026", place)
+    last.close(keep=True)
+    with pytest.raises(UserError, match="matches 3 runs"):
+        checkpoint.find_checkpoint("2026", tmp_path)
     with pytest.raises(UserError, match="Unknown interrupted run"):
-        checkpoint.find_checkpoint("2027", place)
-    damaged = place / "runs/20260100-run"
-    damaged.mkdir(parents=True)
-    (damaged / "record.json").write_text("{")
-    assert "20260100-run" in checkpoint.unfinished_runs(place)  # nobody can say that it has ended
-    (checkpoint.checkpoint_folder(place, "20260100-run") / checkpoint.CHECKPOINT).write_bytes(b"PK")
+        checkpoint.find_checkpoint("2027", tmp_path)
+
+
+def test_damaged_files_of_an_interrupted_run_are_reported(tmp_path):
+    request = checkpoint.RunRequest(
+        run_id="run",
+        started_at="",
+        task="translation",
+        settings={},
+        backend="tensorflow",
+        checkpoint_steps=2,
+        environment={},
+        git=None,
+    )
+    folder = checkpoint.checkpoint_folder(tmp_path, "run")
+    checkpoint.CheckpointManager(folder, request).close(keep=True)
+    (tmp_path / "runs/run").mkdir(parents=True)
+    (tmp_path / "runs/run/record.json").write_text("{")
+    assert checkpoint.unfinished_runs(tmp_path) == ["run"]  # no record says that it has finished
+    (folder / checkpoint.CHECKPOINT).write_bytes(b"PK")
     with pytest.raises(UserError, match="Cannot read .*Delete it"):
-        checkpoint.find_checkpoint("20260100", place).load()
+        checkpoint.find_checkpoint("run", tmp_path).load()
 
 
+class Tiny(tfds.core.GeneratorBasedBuilder):
+    """A data set that is prepared in no time."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({"n": np.int64}))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        yield from ((n, {"n": n}) for n in range(3))
+
+
+def test_a_run_waits_for_data_that_another_is_preparing(tmp_path, capfd, monkeypatch):
+    prepared = []
+    original = data_store._download_and_prepare
+
+    def download_and_prepare(builder, manual_dir):
+        prepared.append(builder.name)
+        original(builder, manual_dir)
+
+    def prepare():
+        return data_store.prepare_dataset(Tiny, config=None, data_dir=tmp_path)
+
+    monkeypatch.setattr(data_store, "_download_and_prepare", download_and_prepare)
+    with filelock.FileLock(tmp_path / ".tiny.lock"):
+        waiting = threading.Thread(target=prepare, daemon=True)
+        waiting.start()
+        errors = ""
+        while "waiting for another run" not in errors:
+            waiting.join(timeout=0.05)
+            assert waiting.is_alive(), errors
+            errors += capfd.readouterr().err
+        assert not prepared
+    waiting.join()
+    assert len(data_store.read_split(prepare(), "train")) == 3
+    assert prepared == ["tiny"]
+
+
+@pytest.mark.slow
 def test_runs_that_start_together_prepare_their_data_once(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, RUNNER, "--task", "translation", *SMALL, "--seed", "0"),
-                *("--data-dir", tmp_path / "data", "--results-dir", tmp_path / "results"),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
+    data_dir, results_dir = tmp_path / "data", tmp_path / "results"
+    arguments = ("--task", "translation", *FLAGS, "--seed", "0", "--data-dir", data_dir)
+    processes = [start_python(RUNNER, *arguments, "--results-dir", results_dir) for _ in range(2)]
     errors = [process.communicate(timeout=600)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
-    assert sum("waiting for another run" in error for error in errors) <= 2
-    runs = store.load_runs(tmp_path / "results")
-    assert list(runs["status"]) == ["ok"] * 3
-    assert not list((tmp_path / "data").rglob("incomplete.*"))
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert sum("waiting for another run" in error for error in errors) <= 1
+    assert list(store.load_runs(results_dir)["status"]) == ["ok", "ok"]
+    assert not list(data_dir.rglob("incomplete.*"))

@@ -7,7 +7,6 @@ Names, order and defaults are those of `keras.layers`.
 
 import dataclasses
 import difflib
-import functools
 import inspect
 import numbers
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -71,7 +70,7 @@ def rate(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number in [0, 1), got {value!r}.")
-    if not 0 <= value < 1:
+    if not 0 <= float(value) < 1:
         raise ValueError(
             f"`{name}` must be in [0, 1), got {value!r}: it is the fraction to drop, "
             "and dropping everything leaves nothing to learn from."
@@ -87,7 +86,7 @@ def positive_number(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a positive number, got {value!r}.")
-    if not value > 0:
+    if not float(value) > 0:
         raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
     return float(value)
 
@@ -239,7 +238,6 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 COMPLETE = (Unpack[LayerOptions], "Unpack[LayerOptions]")
 
 
-@functools.cache
 def constructor_arguments(cls: type, base: type) -> tuple[str, ...]:
     """Returns the names of the constructor arguments of `cls`, `keras.layers.Layer`'s excluded.
 

@@ -72,7 +72,13 @@ class Bidirectional(keras.layers.Bidirectional):
         backward_layer: keras.layers.Layer | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(layer, merge_mode, weights, backward_layer, **kwargs)
+        super().__init__(
+            layer,
+            merge_mode,  # pyright: ignore[reportArgumentType] Keras documents None
+            weights,
+            backward_layer,
+            **kwargs,
+        )
         self.supports_masking = True
 
     def call(

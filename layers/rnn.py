@@ -201,11 +201,11 @@ class RNN(keras.layers.RNN):
         if not self.built:
             self.build((inputs.shape[0], None, inputs.shape[1]))
         if states is None:
-            states = tree.flatten(self.get_initial_state(inputs.shape[0]))
+            states = list(tree.flatten(self.get_initial_state(inputs.shape[0])))
         if self._step is None:
             self._step = compiled_step(self.cell)
-        output, states = self._step(inputs, list(states))
-        return output, list(states)
+        output, new_states = self._step(inputs, list(states))
+        return output, list(new_states)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Returns a `Stream`, which runs the layer on a sequence as it arrives."""

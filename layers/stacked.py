@@ -1,36 +1,41 @@
-"""Several cells over one another as one cell."""
+"""Several cells stacked into one."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Self, Unpack, cast
 
 import keras
 from keras import ops
 
+from .arguments import LayerOptions
 from .cells.base import RecurrentCell
+from .typing import Shape, States, Tensor
 from .wrappers.base import CellWrapper
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class StackedCells(RecurrentCell):
-    """Cells over one another as one cell: each reads the output of the one below, at every step.
+    """Stacks cells into one cell: at every step, each cell reads the output of the one below.
 
         x_1 = x,    x_{k+1}, states_k' = cell_k(x_k, states_k),    output = x_{K+1}
 
-    The same numbers as layers over one another, in one loop. Its states are those of all cells in
-    one flat list, from the lowest up, called cell_0_h, cell_0_c, cell_1_h, ...
+    It computes the same as stacked layers, in a single loop. Its states are those of all cells in
+    one flat list, from the bottom up, named cell_0_h, cell_0_c, cell_1_h, ...
 
     Args:
-        cells: recurrent cells, of any kinds and sizes, wrapped ones too.
+        cells: recurrent cells of any kinds and sizes, including wrapped ones.
+        **kwargs: arguments of `keras.layers.Layer`; `dtype` defaults to that of the first cell.
 
     Call arguments:
         inputs: (batch, features).
-        states: the states of all cells, each (batch, its width).
-        training: passed on to the cells.
+        states: the states of all cells, each (batch, size).
+        training: passed to the cells.
 
     Returns:
         `(output of the last cell, new states)`.
 
     Raises:
-        ValueError, TypeError: `cells` is empty or holds something else.
+        ValueError, TypeError: `cells` is empty or holds something other than cells.
 
     Example:
         >>> layer = RNN(StackedCells([LSTMCell(5), GRUCell(4)]), return_state=True)
@@ -39,82 +44,85 @@ class StackedCells(RecurrentCell):
         ((2, 4), [(2, 5), (2, 5), (2, 4)])
     """
 
-    def __init__(self, cells, **kwargs):
+    def __init__(self, cells: Iterable[keras.layers.Layer], **kwargs: Unpack[LayerOptions]) -> None:
         cells = list(cells)
         if not cells:
             raise ValueError("`cells` must hold at least one cell, got none.")
-        # A plain wrapper gives a cell of another library the names that ours have.
-        cells = [cell if isinstance(cell, RecurrentCell) else CellWrapper(cell) for cell in cells]
-        kwargs.setdefault("dtype", cells[0].dtype_policy)
+        # `CellWrapper` gives the cells of other libraries the attributes of a `RecurrentCell`.
+        wrapped = [cell if isinstance(cell, RecurrentCell) else CellWrapper(cell) for cell in cells]
+        kwargs.setdefault("dtype", wrapped[0].dtype_policy)
         super().__init__(**kwargs)
-        self.cells = cells
+        self.cells = wrapped
         self.state_names = tuple(
             f"cell_{number}_{name}"
-            for number, cell in enumerate(cells)
+            for number, cell in enumerate(wrapped)
             for name in cell.state_names
         )
-        self.state_size = [size for cell in cells for size in cell.state_sizes]
-        self.output_size = cells[-1].output_size
-        self.output_name = f"cell_{len(cells) - 1}_{cells[-1].output_name}"
-        self.noise_size = sum(cell.noise_size for cell in cells)
-        self.top_state = len(self.state_size) - len(cells[-1].state_sizes) + cells[-1].top_state
+        self.state_size = [size for cell in wrapped for size in cell.state_sizes]
+        self.output_size = wrapped[-1].output_size
+        self.output_name = f"cell_{len(wrapped) - 1}_{wrapped[-1].output_name}"
+        self.noise_size = sum(cell.noise_size for cell in wrapped)
+        self.top_state = len(self.state_size) - len(wrapped[-1].state_sizes) + wrapped[-1].top_state
 
-    def build(self, input_shape):
-        self.features, width = input_shape[-1], input_shape[-1]
+    def build(self, input_shape: Shape) -> None:
+        self.features = features = cast(int, input_shape[-1])
         for cell in self.cells:
             if not cell.built:
-                cell.build((input_shape[0], width))
+                cell.build((input_shape[0], features))
                 cell.built = True
-            width = cell.output_size
+            features = cell.output_size
         self.built = True
 
-    def noise(self, shape):
+    def noise(self, shape: Shape) -> Tensor:
         return ops.concatenate([c.noise(shape) for c in self.cells if c.noise_size], axis=-1)
 
-    def _groups(self, states):
-        """Returns the states of each cell."""
-        states, groups = self.unpack(states), []
+    def _states_by_cell(self, states: States) -> list[list[Tensor]]:
+        """Splits the flat list of states into one list per cell."""
+        states, by_cell = self.unpack(states), []
         for cell in self.cells:
             count = len(cell.state_sizes)
-            groups.append(list(states[:count]))
+            by_cell.append(list(states[:count]))
             states = states[count:]
-        return groups
+        return by_cell
 
     @contextlib.contextmanager
-    def sequence(self, inputs, states, training):
+    def sequence(self, inputs: Tensor, states: States, training: bool) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            for cell, group in zip(self.cells, self._groups(states), strict=True):
-                stack.enter_context(cell.sequence(inputs, group, training))
-                # The next cell reads something as wide as this one's output.
-                inputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=inputs.dtype)
+            for cell, own_states in zip(self.cells, self._states_by_cell(states), strict=True):
+                stack.enter_context(cell.sequence(inputs, own_states, training))
+                # The next cell reads inputs of the size of this cell's output.
+                batch, *_ = cast(tuple, ops.shape(inputs))
+                inputs = ops.zeros((batch, cell.output_size), dtype=inputs.dtype)
             yield
 
-    def values(self, inputs, states, training=False):
-        noisy = self.noise_size if training else 0
+    def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
+        noise_size = self.noise_size if training else 0
         self.check_noise(inputs, training)
-        x, noise = inputs[:, : inputs.shape[-1] - noisy], inputs[:, inputs.shape[-1] - noisy :]
-        found = {}
-        for number, (cell, group) in enumerate(zip(self.cells, self._groups(states), strict=True)):
+        features = inputs.shape[-1] - noise_size
+        x, noise = inputs[:, :features], inputs[:, features:]
+        all_values = {}
+        pairs = zip(self.cells, self._states_by_cell(states), strict=True)
+        for number, (cell, own_states) in enumerate(pairs):
             if training and cell.noise_size:
-                own, noise = noise[:, : cell.noise_size], noise[:, cell.noise_size :]
-                x = ops.concatenate([x, own], axis=-1)
-            values = cell.values(x, group, training)
+                own_noise, noise = noise[:, : cell.noise_size], noise[:, cell.noise_size :]
+                x = ops.concatenate([x, own_noise], axis=-1)
+            values = cell.values(x, own_states, training)
             x = values[cell.output_name]
-            found |= {f"cell_{number}_{name}": value for name, value in values.items()}
-        return found
+            all_values |= {f"cell_{number}_{name}": value for name, value in values.items()}
+        return all_values
 
-    def get_initial_state(self, batch_size=None):
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         return [
             state for cell in self.cells for state in cell.get_initial_state(batch_size=batch_size)
         ]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         cells = [cell.cell if type(cell) is CellWrapper else cell for cell in self.cells]
         serialize = keras.saving.serialize_keras_object
         return {**super().get_config(), "cells": [serialize(cell) for cell in cells]}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
         return cls([deserialize(cell) for cell in config.pop("cells")], **config)

@@ -1,27 +1,32 @@
-"""One step at a time, compiled: for input that arrives while it is answered."""
+"""Streaming: one compiled time step at a time, for input that must be answered as it arrives."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops, tree
 
+from .typing import States, Tensor
 
-def compiled_step(cell):
+
+def compiled_step(cell: Any) -> Callable[[Tensor, States], tuple[Tensor, list[Tensor]]]:
     """Returns `(inputs, states) -> (output, new states)` of a built cell, compiled once.
 
-    On TensorFlow a `tf.function` in XLA, on JAX `jax.jit`, on PyTorch the cell without gradients.
-    New weights are seen by it.
+    On TensorFlow it is a `tf.function` compiled by XLA, on JAX `jax.jit`, and on PyTorch the cell
+    without gradients. It uses the current weights of the cell, also after they have changed.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # XLA makes one kernel of a step's many small operations: four times as fast.
+        # XLA fuses the many small operations of a step into one: four times as fast.
         return tf.function(lambda inputs, states: cell(inputs, states), jit_compile=True)
     if backend == "jax":
         import jax
 
-        def step(weights, rest, inputs, states):
-            (output, new), _ = cell.stateless_call(weights, rest, inputs, states)
-            return output, new
+        def step(trainable, non_trainable, inputs, states):
+            (output, new_states), _ = cell.stateless_call(trainable, non_trainable, inputs, states)
+            return output, new_states
 
         step = jax.jit(step)
         return lambda inputs, states: step(
@@ -32,55 +37,65 @@ def compiled_step(cell):
         )
     import torch
 
-    def without_gradients(inputs, states):
+    def step_without_gradients(inputs, states):
         with torch.inference_mode():
             return cell(inputs, states)
 
-    return without_gradients
+    return step_without_gradients
 
 
 class Stream:
-    """A sequence that is read while it arrives: a layer, and the states after the last step.
+    """Runs a layer on a sequence as it arrives: keeps the states between steps.
 
-    Outputs are those of the layer over the whole sequence. Made by `layer.stream()`.
+    The outputs are those of the layer on the whole sequence. Create it with `layer.stream()`.
 
     Args:
-        layer: a built `RNN` that reads forwards.
-        batch_size: number of sequences that are read side by side.
+        layer: a built `RNN` that does not run backwards.
+        batch_size: number of sequences that arrive in parallel.
 
     Attributes:
-        states: the states after the last step, each (batch_size, its width); can be set.
+        states: the current states, each (batch_size, size); may be set.
 
     Example:
         >>> layer = GRU(4, return_sequences=True)
         >>> x = np.random.default_rng(0).normal(size=(1, 6, 3)).astype("float32")
-        >>> whole = np.array(layer(x))
-        >>> live = layer.stream()
-        >>> steps = [np.array(live(x[:, t])) for t in range(6)]
-        >>> bool(np.allclose(np.stack(steps, axis=1), whole, atol=1e-6))
+        >>> outputs = np.array(layer(x))
+        >>> stream = layer.stream()
+        >>> steps = [np.array(stream(x[:, t])) for t in range(6)]
+        >>> bool(np.allclose(np.stack(steps, axis=1), outputs, atol=1e-6))
         True
     """
 
-    def __init__(self, layer, batch_size=1):
+    layer: Any
+    batch_size: int
+    states: list[Tensor]
+
+    def __init__(self, layer: keras.layers.RNN, batch_size: int = 1) -> None:
         self.layer = layer
         self.batch_size = batch_size
-        self.states = None
         self.reset()
 
-    def __call__(self, inputs):
-        """Reads one step, (batch_size, features), and returns the output, (batch_size, width)."""
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Runs one step.
+
+        Args:
+            inputs: (batch_size, features).
+
+        Returns:
+            The output of the step, (batch_size, units).
+        """
         output, self.states = self.layer.step(inputs, self.states)
         return output
 
-    def reset(self, rows=None):
-        """Begins anew.
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Resets to the initial states, to start a new sequence.
 
         Args:
-            rows: (batch_size,), true where; everywhere if None.
+            rows: (batch_size,), true for the sequences to reset; all if None.
         """
-        first = self.layer.get_initial_state(self.batch_size)
+        initial_states = tree.flatten(self.layer.get_initial_state(self.batch_size))
         if rows is not None:
-            rows = ops.expand_dims(ops.cast(rows, "bool"), -1)
-            pairs = zip(first, self.states, strict=True)
-            first = [ops.where(rows, new, old) for new, old in pairs]
-        self.states = tree.flatten(first)
+            reset = ops.expand_dims(ops.cast(rows, "bool"), -1)
+            pairs = zip(initial_states, self.states, strict=True)
+            initial_states = [ops.where(reset, initial, old) for initial, old in pairs]
+        self.states = initial_states

@@ -169,7 +169,7 @@ class Cell(RecurrentCell):
     equations: ClassVar[str | None] = None
     kernel: keras.Variable
     recurrent_kernel: keras.Variable
-    bias: keras.Variable | None
+    bias: Any  # None without `use_bias`
     activation: Any
     recurrent_activation: Any
     use_bias: bool
@@ -286,7 +286,7 @@ class Cell(RecurrentCell):
         finally:
             self._dropout_masks = None
 
-    def _masks(self, name, training):
+    def _masks(self, name, training) -> Any:
         if not training or not getattr(self, name, 0.0):
             return None
         if self._dropout_masks is None:
@@ -315,8 +315,8 @@ class Cell(RecurrentCell):
         """Returns whole sequences with dropout applied, if all gates share one mask."""
         if not training or not self.dropout:
             return sequences
-        (mask,) = self._masks("dropout", training)
-        return sequences * ops.expand_dims(mask, 1)
+        masks = self._masks("dropout", training)
+        return sequences * ops.expand_dims(masks[0], 1)
 
     def state_product(self, h: Tensor, training: bool = False) -> Tensor:
         """Returns h U for all gates, (batch, G * units), with dropout on h and without the bias."""

@@ -1,82 +1,111 @@
-"""Attention: a look back at every step of a memory, weighted by how well it fits a query."""
+"""Attention: a weighted sum over an encoded sequence, with weights computed from a query."""
+
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportOptionalOperand=false
+
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
-from ..arguments import positive_integer
+from ..arguments import LayerOptions, positive_integer
+from ..typing import Shape, Tensor
 
 
 class Attention(keras.layers.Layer):
-    """The base of the attentions: scores differ, weights and context do not.
+    """The base class of the attention layers: subclasses differ in their score function.
 
-        w = softmax over source of score(query, memory)      padded steps get weight 0
-        context = sum over source of w * memory
+        weights = softmax over source of score(query, memory)      padded steps get weight 0
+        context = sum over source of weights * memory
 
-    A subclass gives `keys(memory)`, what can be computed once for a whole sequence, and
-    `score(query, keys)`. Where a row has no valid step, weights and context are zero.
+    A subclass implements `keys(memory)`, the part of the score that is computed once per sequence,
+    and `score(query, keys)`. A row without valid steps gets zero weights and a zero context.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
-        # A mask that the query carries says nothing about the context: take it in, pass none on.
+        # Accept a query that carries a mask, but do not propagate it: it does not apply to context.
         self.supports_masking = True
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         return None
 
-    def call(self, query, memory, mask=None, keys=None):
-        single = len(query.shape) == 2
-        if single:
+    def build(self, query_shape: Shape, memory_shape: Shape) -> None:
+        self.built = True
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """Returns the attention keys of a memory, (batch, source, key features)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `keys`.")
+
+    def score(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Returns the scores of queries (batch, steps, features): (batch, steps, source)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `score`.")
+
+    def call(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        keys: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        is_single_step = len(query.shape) == 2
+        if is_single_step:
             query = ops.expand_dims(query, 1)
         scores = self.score(query, self.keys(memory) if keys is None else keys)
-        # Softmax in float32 whatever the policy: sums over long memories lose too much in 16 bits.
-        scores = ops.cast(scores, "float32")
-        valid = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), 1)
-        if valid is not None:
-            # Mask before softmax: a padded step must not take probability.
-            scores = ops.where(valid, scores, -1e9)
-        powers = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
-        if valid is not None:
-            powers = ops.where(valid, powers, 0.0)
-        # At least one power is 1, unless no step is valid: then all are 0 and stay so.
-        weights = powers / ops.maximum(ops.sum(powers, axis=-1, keepdims=True), 0.5)
+        weights = _masked_softmax(scores, mask)
         context = ops.matmul(ops.cast(weights, memory.dtype), memory)
-        if single:
+        if is_single_step:
             return ops.squeeze(context, 1), ops.squeeze(weights, 1)
         return context, weights
 
-    def compute_output_shape(self, query_shape, memory_shape):
+    def compute_output_shape(self, query_shape: Shape, memory_shape: Shape) -> tuple[Shape, Shape]:
         *leading, _ = query_shape
         return (*leading, memory_shape[-1]), (*leading, memory_shape[1])
 
 
+def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns the softmax over valid steps; zeros for rows without valid steps."""
+    # Softmax in float32 whatever the dtype policy: sums over long memories lose too much precision
+    # in 16 bits.
+    scores = ops.cast(scores, "float32")
+    valid = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), 1)
+    if valid is not None:
+        # Mask before softmax: a padded step must not take probability.
+        scores = ops.where(valid, scores, -1e9)
+    exponentials = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    if valid is not None:
+        exponentials = ops.where(valid, exponentials, 0.0)
+    # The largest exponential is 1, unless no step is valid: then all are 0 and stay 0.
+    return exponentials / ops.maximum(ops.sum(exponentials, axis=-1, keepdims=True), 0.5)
+
+
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class DotAttention(Attention):
-    """Attention that scores by a dot product.
+    """Dot-product attention.
 
-        score(q, m) = q . m            query and memory are equally wide
+        score(q, m) = q . m            query and memory have the same number of features
         score(q, m) = q . (m W)        bilinear=True ("general")
 
     Weights:
         kernel W (memory features, query features), with `bilinear` only.
 
     Args:
-        bilinear: whether a weight matrix stands between query and memory; then they may
-            differ in width.
-        scale: multiply scores by 1 / sqrt(query features).
+        bilinear: whether to learn a matrix between query and memory, which may then differ in
+            their number of features.
+        scale: whether to multiply scores by 1 / sqrt(query features).
 
     Call arguments:
         query: (batch, features) or (batch, steps, features).
         memory: (batch, source, memory features).
-        mask: (batch, source), true at valid steps of the memory; None if all are.
-        keys: what `keys(memory)` returned, to spare computing it again for every query.
+        mask: (batch, source), true at valid steps of the memory; None if all are valid.
+        keys: the result of `keys(memory)`, to avoid recomputing it for every query.
 
     Returns:
         `(context, weights)`: context (batch, [steps,] memory features), weights
         (batch, [steps,] source), which sum to 1 over the valid steps of the memory.
 
     Raises:
-        ValueError: query and memory differ in width and `bilinear` is off.
+        ValueError: query and memory have different numbers of features and `bilinear` is False.
 
     Example:
         >>> attention = DotAttention()
@@ -85,40 +114,45 @@ class DotAttention(Attention):
         >>> [float(w) for w in weights[0]]
         [0.5, 0.5, 0.0]
 
-    Reference: Luong, Pham and Manning, 2015, "Effective approaches to attention-based neural
-    machine translation". The scale: Vaswani et al., 2017.
+    References: Luong, Pham and Manning, 2015, "Effective approaches to attention-based neural
+    machine translation"; Vaswani et al., 2017, "Attention is all you need" (the scale).
     """
 
-    def __init__(self, *, bilinear=False, scale=False, **kwargs):
+    kernel: keras.Variable
+
+    def __init__(
+        self, *, bilinear: bool = False, scale: bool = False, **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self.bilinear = bilinear
         self.scale = scale
 
-    def build(self, query_shape, memory_shape):
+    def build(self, query_shape: Shape, memory_shape: Shape) -> None:
         if self.bilinear:
             shape = (memory_shape[-1], query_shape[-1])
             self.kernel = self.add_weight(name="kernel", shape=shape)
         elif query_shape[-1] != memory_shape[-1]:
             raise ValueError(
-                f"DotAttention needs query and memory of one width, got {query_shape[-1]} and "
-                f"{memory_shape[-1]}. Pass `bilinear=True` to learn a matrix between them."
+                "DotAttention needs a query and a memory with the same number of features, got "
+                f"{query_shape[-1]} and {memory_shape[-1]}. Pass `bilinear=True` to learn a matrix "
+                "between them."
             )
-        self.built = True
+        super().build(query_shape, memory_shape)
 
-    def keys(self, memory):
+    def keys(self, memory: Tensor) -> Tensor:
         return ops.matmul(memory, self.kernel) if self.bilinear else memory
 
-    def score(self, query, keys):
+    def score(self, query: Tensor, keys: Tensor) -> Tensor:
         scores = ops.matmul(query, ops.swapaxes(keys, 1, 2))
         return scores / query.shape[-1] ** 0.5 if self.scale else scores
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bilinear": self.bilinear, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class AdditiveAttention(Attention):
-    """Attention that scores by a small feed-forward net.
+    """Additive attention: a small feed-forward network computes the scores.
 
         score(q, m) = v . tanh(q W_q + m W_m)
 
@@ -127,13 +161,13 @@ class AdditiveAttention(Attention):
         scale v (units,).
 
     Args:
-        units: width of the hidden layer.
+        units: size of the hidden layer.
 
     Call arguments:
         query: (batch, features) or (batch, steps, features).
         memory: (batch, source, memory features).
-        mask: (batch, source), true at valid steps of the memory; None if all are.
-        keys: what `keys(memory)` returned, to spare computing it again for every query.
+        mask: (batch, source), true at valid steps of the memory; None if all are valid.
+        keys: the result of `keys(memory)`, to avoid recomputing it for every query.
 
     Returns:
         `(context, weights)`: context (batch, [steps,] memory features), weights
@@ -151,25 +185,29 @@ class AdditiveAttention(Attention):
     to align and translate".
     """
 
-    def __init__(self, units, **kwargs):
+    query_kernel: keras.Variable
+    memory_kernel: keras.Variable
+    scale: keras.Variable
+
+    def __init__(self, units: int, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.units = positive_integer("units", units)
 
-    def build(self, query_shape, memory_shape):
-        for name, rows in (("query", query_shape[-1]), ("memory", memory_shape[-1])):
-            weight = self.add_weight(name=f"{name}_kernel", shape=(rows, self.units))
+    def build(self, query_shape: Shape, memory_shape: Shape) -> None:
+        for name, features in (("query", query_shape[-1]), ("memory", memory_shape[-1])):
+            weight = self.add_weight(name=f"{name}_kernel", shape=(features, self.units))
             setattr(self, f"{name}_kernel", weight)
         self.scale = self.add_weight(name="scale", shape=(self.units,), initializer="uniform")
-        self.built = True
+        super().build(query_shape, memory_shape)
 
-    def keys(self, memory):
+    def keys(self, memory: Tensor) -> Tensor:
         return ops.matmul(memory, self.memory_kernel)
 
-    def score(self, query, keys):
+    def score(self, query: Tensor, keys: Tensor) -> Tensor:
         query = ops.matmul(query, self.query_kernel)
         # (batch, steps, 1, units) + (batch, 1, source, units)
         hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
         return ops.sum(self.scale * hidden, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}

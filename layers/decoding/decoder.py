@@ -1,32 +1,39 @@
-"""The decoder of one-to-many and many-to-many models, with every way to run it."""
+"""The autoregressive decoder: training by teacher forcing, stepping and decoding."""
 
-from typing import NamedTuple
+# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
+# pyright: reportOptionalOperand=false, reportOptionalSubscript=false, reportOperatorIssue=false
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self, Unpack
 
 import keras
 from keras import ops
 
-from ..arguments import positive_integer, rate
+from ..arguments import LayerOptions, positive_integer, rate
 from ..rnn import RNN
+from ..typing import Shape, States, Tensor
 from . import search
+from .attention import Attention
 
 
 class Memory(NamedTuple):
-    """What a decoder looks back at: an encoded sequence, its mask, its attention keys."""
+    """What a decoder attends to: an encoded sequence, its mask and its attention keys."""
 
-    values: object
-    mask: object
-    keys: object
+    values: Tensor
+    mask: Tensor | None
+    keys: Tensor
 
 
-class _Look:
-    """Joins to the outputs of the first cell, and of each further one, what the first looked at."""
+class _ContextJoiner:
+    """Appends one attention context, computed from the first cell's output, to every output."""
 
-    def __init__(self, attention, memory):
+    def __init__(self, attention: Attention | None, memory: Memory | None) -> None:
         self.attention, self.memory = attention, memory
-        self.context = self.weights = None
+        self.context: Tensor | None = None
+        self.weights: Tensor | None = None
 
-    def __call__(self, hidden):
-        if self.memory is None:
+    def __call__(self, hidden: Tensor) -> Tensor:
+        if self.attention is None or self.memory is None:
             return hidden
         if self.context is None:
             self.context, self.weights = self.attention(
@@ -37,55 +44,55 @@ class _Look:
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class Decoder(keras.layers.Layer):
-    """A recurrent language model that goes on from a given state, token by token.
+    """A recurrent language model, conditioned on its initial state and optionally on a memory.
 
         h_t, states_t = cell(embedding(token_t), states_{t-1})
-        context_t, w_t = attention(h_t, memory)                 with attention only
+        context_t, w_t = attention(h_t, memory)                 only with attention
         r_t = tanh([h_t, context_t] W_r + b_r)
         logits_t = r_t W_o + b_o                                scores of token_{t+1}
 
-    With several cells, attention looks back after the first of them, and every further cell
-    reads [h_t, context_t] of what is below it: what was looked at can enter the states, and yet
-    each cell is one loop over the whole sequence.
+    With several cells, attention is computed from the output of the first one, and every further
+    cell reads [h_t, context_t] of the cell below. The context thus enters the states, and yet each
+    cell is a single loop over the whole sequence.
 
-    One object, the same weights, every use: called on whole target sequences it trains by
-    teacher forcing; `step` takes one token at a time; `greedy`, `sample` and `beam_search`
-    write a whole batch of sequences at once and stop when all have ended. Each of these can
-    run eagerly, in `tf.function`, under `jax.jit`, or as the body of a `keras.Model`.
+    One set of weights serves every use. Called on whole target sequences, the decoder trains by
+    teacher forcing; `step` reads one token at a time; `greedy`, `sample` and `beam_search` decode
+    a whole batch at once and stop when all its sequences have ended. Each of these runs eagerly,
+    in `tf.function`, under `jax.jit`, or inside a `keras.Model`.
 
     Weights:
         embedding (vocabulary_size, embedding_size), those of the cells and of the attention,
         readout W_r (units + memory features, readout_size), output W_o
-        (readout_size, vocabulary_size), or with `tie_embeddings` the embedding transposed.
+        (readout_size, vocabulary_size), or with `tie_embeddings` the transposed embedding.
 
     Args:
-        cells: a cell, or a list of cells where each reads the outputs of the one before.
-        vocabulary_size: number of tokens, the special ones included.
-        embedding_size: width of a token's vector.
-        start_id, end_id: tokens that begin and end every sequence.
-        pad_id: token that fills a sequence up after its end.
+        cells: a cell, or a list of cells, each reading the outputs of the one before.
+        vocabulary_size: number of tokens, including the special ones.
+        embedding_size: dimension of the token embeddings.
+        start_id, end_id: tokens that start and end every sequence.
+        pad_id: token that pads a sequence after its end.
         attention: `DotAttention`, `AdditiveAttention`, a layer with the same methods, or None.
-        readout_size: width of r; that of the last cell's output if None.
-        dropout: fraction to drop of the embedded tokens, between cells, and of r.
+        readout_size: dimension of r; that of the last cell's output if None.
+        dropout: dropout rate of the embedded tokens, between cells, and of r.
         tie_embeddings: whether W_o is the transposed embedding; `readout_size` is then
             `embedding_size`.
 
     Call arguments:
-        tokens: (batch, time), beginning with `start_id`.
-        initial_state: the states to start from, those of each cell in turn, each
-            (batch, units); zeros if None. `state_sizes` lists their widths.
-        memory: (batch, source, features), what attention looks at.
-        memory_mask: (batch, source), true at valid steps; None if all are.
+        tokens: (batch, time), starting with `start_id`.
+        initial_state: list of the initial states of all cells, in order, each (batch, units);
+            zeros if None. `state_sizes` lists their sizes.
+        memory: (batch, source, features), the encoded sequence to attend to.
+        memory_mask: (batch, source), true at valid steps; None if all are valid.
         return_weights: whether to return the attention weights as well.
-        training: whether dropout is applied.
+        training: whether to apply dropout.
 
     Returns:
-        logits (batch, time, vocabulary_size); with `return_weights` a tuple of it and the
-        attention weights (batch, time, source). Tokens after a position do not change it, so
-        that padding at the end needs no mask here, only in the loss.
+        Logits (batch, time, vocabulary_size); with `return_weights`, a tuple of the logits and the
+        attention weights (batch, time, source). The logits at a position do not depend on later
+        tokens, so that padding at the end needs no mask here, only in the loss.
 
     Raises:
-        ValueError: sizes or special tokens do not fit; attention without memory or memory
+        ValueError: sizes or special tokens are inconsistent; attention without memory, or memory
             without attention.
 
     Example:
@@ -103,43 +110,47 @@ class Decoder(keras.layers.Layer):
     Wolf, 2017, "Using the output embedding to improve language models" (tied weights).
     """
 
+    output_kernel: keras.Variable
+    output_bias: keras.Variable
+
     def __init__(
         self,
-        cells,
+        cells: keras.layers.Layer | Sequence[keras.layers.Layer],
         *,
-        vocabulary_size,
-        embedding_size,
-        start_id,
-        end_id,
-        pad_id=0,
-        attention=None,
-        readout_size=None,
-        dropout=0.0,
-        tie_embeddings=False,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        embedding_size: int,
+        start_id: int,
+        end_id: int,
+        pad_id: int = 0,
+        attention: Attention | None = None,
+        readout_size: int | None = None,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
-        self.cells = list(cells) if isinstance(cells, list | tuple) else [cells]
+        self.cells: list[Any] = list(cells) if isinstance(cells, list | tuple) else [cells]
         if not self.cells:
             raise ValueError("`cells` must hold at least one cell, got an empty list.")
         self.vocabulary_size = positive_integer("vocabulary_size", vocabulary_size)
         self.embedding_size = positive_integer("embedding_size", embedding_size)
         self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
-        self._check_ids()
+        self._check_special_tokens()
         self.tie_embeddings = tie_embeddings
         if tie_embeddings and readout_size not in (None, embedding_size):
             raise ValueError(
                 f"With `tie_embeddings`, `readout_size` is `embedding_size` ({embedding_size}), "
                 f"got {readout_size!r}."
             )
-        default = embedding_size if tie_embeddings else self.cells[-1].output_size
-        self.readout_size = positive_integer("readout_size", readout_size or default)
+        default_size = embedding_size if tie_embeddings else self.cells[-1].output_size
+        self.readout_size = positive_integer("readout_size", readout_size or default_size)
         self.dropout = rate("dropout", dropout)
         self.attention = attention
+        initializer: Any = embedding_initializer(embedding_size, tie_embeddings)
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding_size,
-            embeddings_initializer=embedding_initializer(embedding_size, tie_embeddings),
+            embeddings_initializer=initializer,
             dtype=self.dtype_policy,
             name="embedding",
         )
@@ -158,7 +169,7 @@ class Decoder(keras.layers.Layer):
         )
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def _check_ids(self):
+    def _check_special_tokens(self) -> None:
         ids = {"start_id": self.start_id, "end_id": self.end_id, "pad_id": self.pad_id}
         for name, value in ids.items():
             if value not in range(self.vocabulary_size):
@@ -171,26 +182,26 @@ class Decoder(keras.layers.Layer):
 
     @property
     def state_sizes(self) -> list[int]:
-        """Widths of the states, those of each cell in turn."""
+        """Sizes of the states of all cells, in order."""
         return [size for layer in self.recurrent for size in layer.state_size]
 
     def build(
         self,
-        tokens_shape,
-        initial_state_shape=None,
-        memory_shape=None,
-        memory_mask_shape=None,
-    ):
+        tokens_shape: Shape,
+        initial_state_shape: Any = None,
+        memory_shape: Shape | None = None,
+        memory_mask_shape: Shape | None = None,
+    ) -> None:
         self.embedding.build(tokens_shape)
-        shape, context = (*tokens_shape, self.embedding_size), 0
+        shape, context_size = (*tokens_shape, self.embedding_size), 0
         for index, layer in enumerate(self.recurrent):
             layer.build(shape)
             shape = (*tokens_shape, layer.cell.output_size)
             if index == 0 and self.attention is not None and memory_shape is not None:
-                if not self.attention.built:  # loading a model has built it already
+                if not self.attention.built:  # already built when a model is being loaded
                     self.attention.build(shape, memory_shape)
-                context = memory_shape[-1]
-            shape = (*tokens_shape, shape[-1] + context)
+                context_size = memory_shape[-1]
+            shape = (*tokens_shape, shape[-1] + context_size)
         self.readout.build(shape)
         if not self.tie_embeddings:
             self.output_kernel = self.add_weight(
@@ -203,121 +214,134 @@ class Decoder(keras.layers.Layer):
 
     def call(
         self,
-        tokens,
-        initial_state=None,
-        memory=None,
-        memory_mask=None,
-        return_weights=False,
-        training=False,
-    ):
-        memory = self._memory(memory, memory_mask)
-        groups = self._group(initial_state) if initial_state is not None else None
+        tokens: Tensor,
+        initial_state: States | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        prepared = self._prepare_memory(memory, memory_mask)
+        states = self._split_states(initial_state) if initial_state is not None else None
         hidden = self.drop(self.embedding(tokens), training=training)
-        look = _Look(self.attention, memory)
+        join_context = _ContextJoiner(self.attention, prepared)
         for index, layer in enumerate(self.recurrent):
             if index:
                 hidden = self.drop(hidden, training=training)
-            state = groups[index] if groups else None
+            state = states[index] if states else None
             hidden, *_ = layer(hidden, initial_state=state, training=training)
-            hidden = look(hidden)
+            hidden = join_context(hidden)
         logits = self._logits(hidden, training)
-        return (logits, look.weights) if return_weights else logits
+        return (logits, join_context.weights) if return_weights else logits
 
-    def compute_output_shape(self, tokens_shape, **shapes):
+    def compute_output_shape(self, tokens_shape: Shape, **shapes: Any) -> Shape:
         return (*tokens_shape, self.vocabulary_size)
 
-    def _memory(self, values, mask):
-        if (values is None) != (self.attention is None):
+    def _prepare_memory(self, values: Tensor | None, mask: Tensor | None) -> Memory | None:
+        if values is None and self.attention is not None:
             raise ValueError(
                 "Decoder has attention and needs `memory`, an encoded sequence of shape "
                 "(batch, source, features)."
-                if values is None
-                else "Decoder got `memory` but has no attention: pass `attention=DotAttention()`, "
-                "or give what it shall know as `initial_state`."
             )
         if values is None:
             return None
+        if self.attention is None:
+            raise ValueError(
+                "Decoder got `memory` but has no attention: pass `attention=DotAttention()`, or "
+                "condition the decoder through `initial_state`."
+            )
         values = ops.cast(ops.convert_to_tensor(values), self.compute_dtype)
         return Memory(values, mask, self.attention.keys(values))
 
-    def _group(self, states):
-        """Splits the flat list of states into one list for each cell."""
+    def _split_states(self, states: States | Tensor) -> list[list[Tensor]]:
+        """Splits the flat list of states into one list per cell."""
         states = list(states) if isinstance(states, list | tuple) else [states]
         if len(states) != len(self.state_sizes):
             raise ValueError(
-                f"`initial_state` of Decoder must hold {len(self.state_sizes)} states of widths "
+                f"`initial_state` of Decoder must hold {len(self.state_sizes)} states of sizes "
                 f"{self.state_sizes}, got {len(states)}."
             )
-        groups = []
+        by_cell = []
         for layer in self.recurrent:
             count = len(layer.state_size)
-            groups.append(states[:count])
+            by_cell.append(states[:count])
             states = states[count:]
-        return groups
+        return by_cell
 
-    def _logits(self, hidden, training=False):
-        """From cell outputs to logits, for one step (batch, width) or all (batch, time, width)."""
-        read = self.drop(self.readout(hidden), training=training)
+    def _logits(self, hidden: Tensor, training: bool = False) -> Tensor:
+        """Returns the logits of one step (batch, features) or of all (batch, time, features)."""
+        readout = self.drop(self.readout(hidden), training=training)
         kernel = self.embedding.embeddings if self.tie_embeddings else self.output_kernel
-        kernel = ops.cast(kernel, read.dtype)
+        kernel = ops.cast(kernel, readout.dtype)
         kernel = ops.transpose(kernel) if self.tie_embeddings else kernel
-        return ops.matmul(read, kernel) + ops.cast(self.output_bias, read.dtype)
+        return ops.matmul(readout, kernel) + ops.cast(self.output_bias, readout.dtype)
 
-    def step(self, token, states, memory=None, memory_mask=None):
-        """Takes one token: the same numbers as one position of a call on the whole sequence.
+    def step(
+        self,
+        token: Tensor,
+        states: States,
+        memory: Tensor | Memory | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Reads one token: computes the same as one position of a call on the whole sequence.
 
         Args:
             token: (batch,).
-            states: what the last step returned, or the initial states.
-            memory, memory_mask: as in a call; or a `Memory` from `prepare`, whose attention
-                keys are then not computed anew.
+            states: the states that the previous step returned, or the initial states.
+            memory, memory_mask: see `Decoder`; or a `Memory` from `prepare`, whose attention keys
+                are reused.
 
         Returns:
             `(logits, states, weights)`: logits (batch, vocabulary_size), the new states, and
             the attention weights (batch, source) or None.
         """
         if not isinstance(memory, Memory):
-            memory = self._memory(memory, memory_mask)
+            memory = self._prepare_memory(memory, memory_mask)
         return self._step(token, states, memory)
 
-    def _step(self, token, states, memory):
+    def _step(
+        self, token: Tensor, states: States, memory: Memory | None
+    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
         hidden, new_states = self.embedding(token), []
-        look = _Look(self.attention, memory)
-        for layer, state in zip(self.recurrent, self._group(states), strict=True):
-            hidden, state = layer.cell(hidden, state)
-            new_states += list(state)
-            hidden = look(hidden)
-        return self._logits(hidden), new_states, look.weights
+        join_context = _ContextJoiner(self.attention, memory)
+        for layer, cell_states in zip(self.recurrent, self._split_states(states), strict=True):
+            hidden, cell_states = layer.cell(hidden, cell_states)
+            new_states += list(cell_states)
+            hidden = join_context(hidden)
+        return self._logits(hidden), new_states, join_context.weights
 
-    def prepare(self, memory, memory_mask=None):
-        """Returns the memory with its attention keys, for many calls of `step`."""
-        return self._memory(memory, memory_mask)
+    def prepare(self, memory: Tensor | None, memory_mask: Tensor | None = None) -> Memory | None:
+        """Returns the memory with its attention keys, to be reused by many calls of `step`."""
+        return self._prepare_memory(memory, memory_mask)
 
-    def _start(self, initial_state, memory, memory_mask):
-        """Returns (prepared memory, initial states) for writing a batch of sequences."""
+    def _prepare_decoding(
+        self, initial_state: States | None, memory: Tensor | None, memory_mask: Tensor | None
+    ) -> tuple[Memory | None, list[Tensor]]:
+        """Returns (prepared memory, initial states) for decoding a batch of sequences."""
         if not self.built:
             raise ValueError(
-                "Decoder has no weights yet. Call it on a batch of tokens, or train it, first."
+                "Decoder has no weights yet. Train it, or call it on a batch of tokens first."
             )
-        memory = self._memory(memory, memory_mask)
+        prepared = self._prepare_memory(memory, memory_mask)
         if initial_state is not None:
-            return memory, [state for group in self._group(initial_state) for state in group]
-        if memory is None:
+            by_cell = self._split_states(initial_state)
+            return prepared, [state for cell_states in by_cell for state in cell_states]
+        if prepared is None:
             raise ValueError(
-                "A decoder without attention needs an `initial_state` to start from: it says how "
-                "many sequences there are, and is all that they can differ by."
+                "A decoder without attention needs an `initial_state` to start from: it determines "
+                "the batch size and is all that its sequences can differ in."
             )
-        batch = ops.shape(memory.values)[0]
+        batch = ops.shape(prepared.values)[0]
         states = [s for layer in self.recurrent for s in layer.get_initial_state(batch)]
-        return memory, states
+        return prepared, states
 
-    def _writing_step(self, memory):
-        """Returns `(token, states) -> (logits, states)` for writing.
+    def _decoding_step(self, memory: Memory | None) -> search.Step:
+        """Returns `(token, states) -> (logits, states)` for decoding.
 
-        Start and pad never follow another token: their logits leave them no chance.
+        Start and pad never follow another token: their logits are lowered to exclude them.
         """
-        never = ops.one_hot([self.start_id, self.pad_id], self.vocabulary_size)
-        penalty = search.NEVER * ops.sum(never, axis=0)
+        excluded = ops.one_hot([self.start_id, self.pad_id], self.vocabulary_size)
+        penalty = search.NEVER * ops.sum(excluded, axis=0)
 
         def step(token, states):
             logits, states, _ = self._step(token, states, memory)
@@ -325,71 +349,85 @@ class Decoder(keras.layers.Layer):
 
         return step
 
-    def greedy(self, *, max_length, initial_state=None, memory=None, memory_mask=None):
-        """Writes the most probable next token at every step.
+    def greedy(
+        self,
+        *,
+        max_length: int,
+        initial_state: States | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> search.Sequences:
+        """Decodes greedily: takes the most probable token at every step.
 
         Args:
-            max_length: number of tokens to write at most, the end included.
-            initial_state, memory, memory_mask: as in a call.
+            max_length: maximum number of tokens, including the end token.
+            initial_state, memory, memory_mask: see `Decoder`.
 
         Returns:
-            `Sequences(tokens, scores)`: tokens (batch, max_length), filled up with `pad_id`
-            after `end_id`, and scores (batch,), the log probability of each sequence.
+            `Sequences(tokens, scores)`: tokens (batch, max_length), padded with `pad_id` after
+            `end_id`, and scores (batch,), the log probability of each sequence.
         """
-        return self._write(
+        return self._generate(
             max_length, initial_state, memory, memory_mask, lambda logits, _: ops.argmax(logits, -1)
         )
 
     def sample(
         self,
         *,
-        max_length,
-        initial_state=None,
-        memory=None,
-        memory_mask=None,
-        temperature=1.0,
-        top_k=None,
-        seed=None,
-    ):
-        """Draws every token from the model's distribution over the next one.
+        max_length: int,
+        initial_state: States | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        seed: int | keras.random.SeedGenerator | None = None,
+    ) -> search.Sequences:
+        """Samples every token from the model's distribution over the next token.
 
         Args:
-            max_length: number of tokens to write at most, the end included.
-            initial_state, memory, memory_mask: as in a call.
-            temperature: logits are divided by it; below 1 bolder tokens become rarer.
-            top_k: draw among the `top_k` most probable tokens only.
-            seed: an integer, or a `keras.random.SeedGenerator` to go on drawing from.
+            max_length: maximum number of tokens, including the end token.
+            initial_state, memory, memory_mask: see `Decoder`.
+            temperature: divides the logits; below 1, improbable tokens become rarer.
+            top_k: sample from the `top_k` most probable tokens only.
+            seed: an integer, or a `keras.random.SeedGenerator` for a new sample in every call.
 
         Returns:
-            As `greedy`; scores are under the model itself, without temperature and top_k.
+            See `greedy`. The scores are those of the model, without temperature and `top_k`.
 
         Raises:
-            ValueError: `temperature` is not positive, or `top_k` not a positive integer.
+            ValueError: `temperature` is not positive, or `top_k` is not a positive integer.
         """
         if not temperature > 0:
             raise ValueError(
-                f"`temperature` must be positive, got {temperature!r}. For the most probable "
-                "token at every step call `greedy`."
+                f"`temperature` must be positive, got {temperature!r}. To take the most probable "
+                "token at every step, call `greedy`."
             )
         if top_k is not None:
             top_k = min(positive_integer("top_k", top_k), self.vocabulary_size)
-        source = memory if memory is not None else _first(initial_state)
+        source = memory if memory is not None else _first_state(initial_state)
         if source is None:
             raise ValueError("`sample` needs `initial_state` or `memory` to start from.")
-        # Drawn before the loop, one number a token: a loop must not change a generator's state.
-        shape = (max_length, ops.shape(source)[0])
-        uniform = keras.random.uniform(shape, dtype="float32", seed=seed)
+        # Draw all random numbers before the loop, one per token: a loop must not change the state
+        # of a generator.
+        batch = ops.shape(source)[0]
+        uniform = keras.random.uniform((max_length, batch), dtype="float32", seed=seed)
 
-        def choose(logits, step):
-            return search.draw(logits / temperature, uniform[step], top_k)
+        def choose(logits, t):
+            return search.sample_tokens(logits / temperature, uniform[t], top_k)
 
-        return self._write(max_length, initial_state, memory, memory_mask, choose)
+        return self._generate(max_length, initial_state, memory, memory_mask, choose)
 
-    def _write(self, max_length, initial_state, memory, memory_mask, choose):
-        memory, states = self._start(initial_state, memory, memory_mask)
-
-        return search.write(
-            self._writing_step(memory),
+    def _generate(
+        self,
+        max_length: int,
+        initial_state: States | None,
+        memory: Tensor | None,
+        memory_mask: Tensor | None,
+        choose: Callable[[Tensor, Tensor], Tensor],
+    ) -> search.Sequences:
+        prepared, states = self._prepare_decoding(initial_state, memory, memory_mask)
+        return search.generate(
+            self._decoding_step(prepared),
             states,
             choose,
             max_length=positive_integer("max_length", max_length),
@@ -401,27 +439,27 @@ class Decoder(keras.layers.Layer):
     def beam_search(
         self,
         *,
-        max_length,
-        initial_state=None,
-        memory=None,
-        memory_mask=None,
-        beam_size=5,
-        length_penalty=1.0,
-    ):
-        """Looks for the sequences of highest score, `beam_size` at a time.
+        max_length: int,
+        initial_state: States | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        beam_size: int = 5,
+        length_penalty: float = 1.0,
+    ) -> search.Sequences:
+        """Searches for the sequences with the highest score, keeping `beam_size` hypotheses.
 
             score = log p(tokens) / ((5 + length) / 6) ** length_penalty
 
         Args:
-            max_length: number of tokens to write at most, the end included.
-            initial_state, memory, memory_mask: as in a call.
-            beam_size: number of open hypotheses, and of finished ones kept.
-            length_penalty: 0 ranks by probability alone, which favours short sequences.
+            max_length: maximum number of tokens, including the end token.
+            initial_state, memory, memory_mask: see `Decoder`.
+            beam_size: number of open hypotheses, and of finished ones to keep.
+            length_penalty: exponent of the length norm; 0 ranks by probability alone, which
+                favours short sequences.
 
         Returns:
             `Sequences(tokens, scores)`: tokens (batch, beam_size, max_length), best first, and
-            their scores (batch, beam_size). A sequence that did not end in time stands behind
-            all that did.
+            their scores (batch, beam_size). Sequences without an end token rank below all others.
 
         Raises:
             ValueError: `beam_size` is not a positive integer or `length_penalty` is negative.
@@ -431,14 +469,13 @@ class Decoder(keras.layers.Layer):
         beam_size = positive_integer("beam_size", beam_size)
         if length_penalty < 0:
             raise ValueError(f"`length_penalty` must be at least 0, got {length_penalty!r}.")
-        memory, states = self._start(initial_state, memory, memory_mask)
-        if memory is not None:
-            memory = Memory(
-                *(None if x is None else ops.repeat(x, beam_size, axis=0) for x in memory)
+        prepared, states = self._prepare_decoding(initial_state, memory, memory_mask)
+        if prepared is not None:
+            prepared = Memory(
+                *(None if x is None else ops.repeat(x, beam_size, axis=0) for x in prepared)
             )
-
         return search.beam_search(
-            self._writing_step(memory),
+            self._decoding_step(prepared),
             states,
             max_length=positive_integer("max_length", max_length),
             beam_size=beam_size,
@@ -448,7 +485,7 @@ class Decoder(keras.layers.Layer):
             pad_id=self.pad_id,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -465,7 +502,7 @@ class Decoder(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
         config["cells"] = [deserialize(cell) for cell in config["cells"]]
@@ -473,15 +510,19 @@ class Decoder(keras.layers.Layer):
         return cls(**config)
 
 
-def embedding_initializer(size, tied=False):
-    """Returns an initializer for the vectors of tokens.
+def embedding_initializer(size: int, tied: bool = False) -> keras.initializers.Initializer:
+    """Returns an initializer for token embeddings.
 
-    Components of size 1 drive the gates from the first step on; Keras's default, within 0.05,
-    starts them all at one half and costs a plateau. Tied vectors also weigh the output: there
-    the vectors themselves have length 1.
+    With components of standard deviation 1, the gates respond to the tokens from the first
+    training step on. Keras's default, uniform within 0.05, leaves all gates at one half and costs
+    a plateau. Tied embeddings are also the output kernel, for which the vectors have length 1.
+
+    Args:
+        size: dimension of the embeddings.
+        tied: whether the embeddings are also the output kernel.
     """
     return keras.initializers.RandomNormal(stddev=size**-0.5 if tied else 1.0)
 
 
-def _first(states):
+def _first_state(states: States | Tensor | None) -> Tensor | None:
     return states[0] if isinstance(states, list | tuple) else states

@@ -1,20 +1,23 @@
-"""Where a decoder starts: the first states, made from one vector."""
+"""The initial states of a decoder, computed from one vector."""
 
 import itertools
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 import keras
 
-from ..arguments import positive_integer
+from ..arguments import LayerOptions, positive_integer
+from ..typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class InitialState(keras.layers.Layer):
-    """Turns one vector, of an image or of a whole sentence, into a decoder's first states.
+    """Maps one vector, which encodes an image or a sentence, to the initial states of a decoder.
 
-        states = tanh(vector W + b), cut into the sizes asked for
+        states = tanh(vector W + b), split into the given sizes
 
     Args:
-        sizes: widths of the states, such as `decoder.state_sizes`.
+        sizes: sizes of the states, such as `decoder.state_sizes`.
 
     Call arguments:
         vector: (batch, features).
@@ -31,23 +34,23 @@ class InitialState(keras.layers.Layer):
         (2, 4)
     """
 
-    def __init__(self, sizes, **kwargs):
+    def __init__(self, sizes: Iterable[int], **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.sizes = [positive_integer("sizes", size) for size in sizes]
         self.dense = keras.layers.Dense(
             sum(self.sizes), activation="tanh", dtype=self.dtype_policy, name="dense"
         )
 
-    def build(self, vector_shape):
+    def build(self, vector_shape: Shape) -> None:
         self.dense.build(vector_shape)
         self.built = True
 
-    def call(self, vector):
+    def call(self, vector: Tensor) -> list[Tensor]:
         joined, ends = self.dense(vector), itertools.accumulate(self.sizes)
         return [joined[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
 
-    def compute_output_shape(self, vector_shape):
+    def compute_output_shape(self, vector_shape: Shape) -> list[Shape]:
         return [(vector_shape[0], size) for size in self.sizes]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "sizes": self.sizes}

@@ -12,8 +12,10 @@ def run_native(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Runs the kernel, which reads in either direction and holds outputs at padded steps."""
     cell = layer.cell
+    name = native_name(cell)
+    assert name is not None  # the plan is made for cells that the kernel supports
     outputs, states = native.run(
-        native_name(cell),
+        name,
         cell.drop_inputs(sequences, training),
         states,
         (cell.kernel, cell.recurrent_kernel, cell.bias),

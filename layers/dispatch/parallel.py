@@ -90,7 +90,8 @@ def _prefixes(keep, add, level=0):
     blocks = (length + BLOCK - 1) // BLOCK
     keep, add = _split_into_blocks(keep, 1, blocks), _split_into_blocks(add, 0, blocks)
     inner = _sequential_prefixes(keep, add)
-    block_keep, block_add = _prefixes(*inner[-1], level + 1)
+    last_keep, last_add = inner[-1]
+    block_keep, block_add = _prefixes(last_keep, last_add, level + 1)
     previous = _shift(block_keep, 1), _shift(block_add, 0)
     combined = zip(*(_combine(previous, step) for step in inner), strict=True)
     stacked = [ops.stack(parts, axis=2) for parts in combined]

@@ -1,1 +1,1 @@
-"""Wrappers around any cell: zoneout, residual connections, recurrent dropout and more."""
+"""Wrappers for any cell: zoneout, residual connections, recurrent dropout and more."""

@@ -1,11 +1,15 @@
-"""Dropout of the state that a cell reads, one mask for all steps."""
+"""Recurrent dropout: one mask on the hidden state for all steps of a sequence."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from .. import arguments
+from ..arguments import LayerOptions
+from ..typing import States, Tensor
 from .base import CellWrapper
 
 
@@ -13,26 +17,27 @@ from .base import CellWrapper
 class RecurrentDropout(CellWrapper):
     """Drops the same units of h at every step of a sequence, before the cell reads it.
 
-        m  = 0 with probability rate, else 1 / (1 - rate)     drawn once for each sequence
+        m  = 0 with probability rate, else 1 / (1 - rate)     drawn once per sequence
         h' = cell(x, m * h)
 
-    The other states, such as the c of an LSTM, are left alone. Where a cell carries h over
-    itself (GRU, minGRU) a dropped unit is forgotten as well: there the argument
-    `recurrent_dropout` of the cell drops h on its way into the gates only.
+    Other states, such as the c of an LSTM, are not dropped. In a cell that carries h over to the
+    next step (GRU, minGRU), a dropped unit also loses its memory; there, the cell's own argument
+    `recurrent_dropout` drops h on its way into the gates only.
 
     Args:
         cell: a recurrent cell.
-        rate: the fraction to drop, in [0, 1).
-        seed: seed of what is drawn.
+        rate: the fraction of units to drop, in [0, 1).
+        seed: seed of the dropout masks.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
-        states: as of the inner cell.
-        training: whether units are dropped.
+        states: as for the inner cell.
+        training: whether to drop units.
 
     Raises:
-        ValueError, TypeError: `rate` is out of range; in training, nothing drew a mask for the
-            sequence, since the cell runs in another loop than `RNN`.
+        ValueError, TypeError: `rate` is out of range; in training, no mask was drawn for the
+            sequence because the loop is not an `RNN` of this library.
 
     Example:
         >>> layer = RNN(RecurrentDropout(LSTMCell(4), 0.2))
@@ -43,15 +48,21 @@ class RecurrentDropout(CellWrapper):
     recurrent neural networks".
     """
 
-    def __init__(self, cell, rate=0.1, seed=None, **kwargs):
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        rate: float = 0.1,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(cell, **kwargs)
         self.rate = arguments.rate("rate", rate)
         self.seed = arguments.optional_integer("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self._mask = None
+        self._mask: Tensor | None = None
 
     @contextlib.contextmanager
-    def sequence(self, inputs, states, training):
+    def sequence(self, inputs: Tensor, states: States, training: bool) -> Iterator[None]:
         with super().sequence(inputs, states, training):
             if training and self.rate:
                 ones = ops.ones_like(self.unpack(states)[0])
@@ -61,16 +72,16 @@ class RecurrentDropout(CellWrapper):
             finally:
                 self._mask = None
 
-    def enter(self, states, training):
+    def transform_states(self, states: States, training: bool) -> States:
         if not training or not self.rate:
             return states
         if self._mask is None:
             raise ValueError(
-                "RecurrentDropout drops the same units at every step, and nothing drew them for "
+                "RecurrentDropout drops the same units at every step, but no mask was drawn for "
                 "this sequence. Run the cell in `rnn_topologies.layers.RNN`, or call it within "
                 "`with cell.sequence(inputs, states, training=True):`."
             )
         return (states[0] * self._mask, *states[1:])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,48 +1,53 @@
-"""What lets the input of a cell pass beside it: residual and highway connections."""
+"""Connections from a cell's input to its output: residual and highway."""
+
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions
+from ..typing import Initializer, Shape, States, Tensor
 from .base import CellWrapper
 
 
-class _AroundTheOutput(CellWrapper):
-    """A wrapper that leaves the states alone and makes another output, `y`, of the same width."""
+class _SkipConnection(CellWrapper):
+    """A wrapper that keeps the states and replaces the output with `y`, of the same size."""
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(cell, **kwargs)
         self.inner_output_name, self.output_name = self.output_name, "y"
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if input_shape[-1] != self.output_size:
             raise ValueError(
-                f"{type(self).__name__} adds inputs and outputs, which must be of one width; the "
-                f"inputs have {input_shape[-1]} features, {type(self.cell).__name__} gives "
-                f"{self.output_size}. Put a `Dense({self.output_size})` before the layer, or give "
-                f"the cell {input_shape[-1]} units."
+                f"{type(self).__name__} adds inputs and outputs, which must have the same size; "
+                f"the inputs have {input_shape[-1]} features, {type(self.cell).__name__} has "
+                f"{self.output_size} units. Put a `Dense({self.output_size})` before the layer, or "
+                f"use a cell with {input_shape[-1]} units."
             )
         super().build(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
-class Residual(_AroundTheOutput):
-    """Adds the input to the output of a cell, so that deep stacks of cells learn from the start.
+class Residual(_SkipConnection):
+    """Adds the input of a cell to its output, which makes deep stacks of cells easier to train.
 
         y = x + h'
 
-    The states stay those of the cell; the next cell of a stack reads y. At padded steps y is
-    held, and zero before the first valid one.
+    The states are those of the cell; the next cell of a stack reads y. At padded steps y repeats
+    its last valid value, and is zero before the first valid step.
 
     Args:
-        cell: a recurrent cell as wide as its inputs.
+        cell: a recurrent cell with as many units as the inputs have features.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, units).
-        states: as of the inner cell.
-        training: passed on to the cell.
+        states: as for the inner cell.
+        training: passed to the cell.
 
     Raises:
-        ValueError: inputs and output differ in width.
+        ValueError: inputs and output differ in size.
 
     Example:
         >>> stack = RNN(StackedCells([GRUCell(4), Residual(GRUCell(4)), Residual(GRUCell(4))]))
@@ -53,36 +58,39 @@ class Residual(_AroundTheOutput):
     "Google's neural machine translation system" (between recurrent layers).
     """
 
-    def change(self, values, inputs, states, noise):
+    def transform_values(
+        self, values: dict[str, Tensor], inputs: Tensor, states: States, noise: Tensor | None
+    ) -> dict[str, Tensor]:
         return {"y": inputs + values[self.inner_output_name]}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
-class Highway(_AroundTheOutput):
-    """Lets a gate choose, unit by unit, between the output of a cell and its input.
+class Highway(_SkipConnection):
+    """Mixes the output of a cell with its input, weighted by a learned gate for every unit.
 
         t = sigmoid(x W + b)          transform gate
         y = t * h' + (1 - t) * x
 
-    The states stay those of the cell. At padded steps y is held, and zero before the first valid
-    one.
+    The states are those of the cell. At padded steps y repeats its last valid value, and is zero
+    before the first valid step.
 
     Weights:
         kernel W (units, units), bias b (units,).
 
     Args:
-        cell: a recurrent cell as wide as its inputs.
-        bias_initializer: first value of b; below 0 the input passes at first, as the paper
-            proposes.
-        kernel_initializer: first values of W.
+        cell: a recurrent cell with as many units as the inputs have features.
+        bias_initializer: initializer of b; -1 if None. A negative bias lets the input pass at the
+            start of training, as the paper recommends.
+        kernel_initializer: initializer of W.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, units).
-        states: as of the inner cell.
-        training: passed on to the cell.
+        states: as for the inner cell.
+        training: passed to the cell.
 
     Raises:
-        ValueError: inputs and output differ in width.
+        ValueError: inputs and output differ in size.
 
     Example:
         >>> layer = RNN(Highway(GRUCell(3)), return_sequences=True)
@@ -92,7 +100,16 @@ class Highway(_AroundTheOutput):
     Reference: Srivastava, Greff and Schmidhuber, 2015, "Highway networks".
     """
 
-    def __init__(self, cell, bias_initializer=None, kernel_initializer="glorot_uniform", **kwargs):
+    kernel: keras.Variable
+    bias: keras.Variable
+
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        bias_initializer: Initializer | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(cell, **kwargs)
         bias_initializer = (
             keras.initializers.Constant(-1.0) if bias_initializer is None else bias_initializer
@@ -100,7 +117,7 @@ class Highway(_AroundTheOutput):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         shape = (self.features, self.output_size)
         self.kernel = self.add_weight(
@@ -108,11 +125,14 @@ class Highway(_AroundTheOutput):
         )
         self.bias = self.add_weight(name="bias", shape=shape[1:], initializer=self.bias_initializer)
 
-    def change(self, values, inputs, states, noise):
+    def transform_values(
+        self, values: dict[str, Tensor], inputs: Tensor, states: States, noise: Tensor | None
+    ) -> dict[str, Tensor]:
         t = ops.sigmoid(ops.matmul(inputs, self.kernel) + self.bias)
-        return {"t": t, "y": t * values[self.inner_output_name] + (1 - t) * inputs}
+        carry = 1 - t  # pyright: ignore[reportOperatorIssue]  # `keras.ops` has no annotations
+        return {"t": t, "y": t * values[self.inner_output_name] + carry * inputs}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.initializers.serialize
         return {
             **super().get_config(),

@@ -1,30 +1,35 @@
-"""States to start from that are learnt."""
+"""Learnable initial states."""
+
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
+from ..arguments import LayerOptions
+from ..typing import Initializer, Shape, Tensor
 from .base import CellWrapper
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
 class TrainableInitialState(CellWrapper):
-    """Learns the states that a cell starts from, in place of zeros.
+    """Learns the initial states of a cell instead of starting from zeros.
 
         s_0 = a weight, the same for every sequence, for every state s
 
-    It is used where no `initial_state` is given, by a stateful layer after `reset_state` too.
+    It is used whenever no `initial_state` is passed, and by a stateful layer after `reset_state`.
 
     Weights:
-        initial_h, ...: (width,), one for each state, named after it.
+        initial_h, ...: (size,), one for each state, named after it.
 
     Args:
         cell: a recurrent cell.
-        initializer: first values of the weights.
+        initializer: initializer of the weights.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: (batch, features).
-        states: as of the inner cell.
-        training: passed on to the cell.
+        states: as for the inner cell.
+        training: passed to the cell.
 
     Example:
         >>> layer = RNN(TrainableInitialState(LSTMCell(4)))
@@ -32,22 +37,29 @@ class TrainableInitialState(CellWrapper):
         ((2, 4), 5)
     """
 
-    def __init__(self, cell, initializer="zeros", **kwargs):
+    initial_states: list[keras.Variable]
+
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        initializer: Initializer = "zeros",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(cell, **kwargs)
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        self.first_states = [
+        self.initial_states = [
             self.add_weight(name=f"initial_{name}", shape=(size,), initializer=self.initializer)
             for name, size in zip(self.state_names, self.state_sizes, strict=True)
         ]
 
-    def get_initial_state(self, batch_size=None):
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         zeros = super().get_initial_state(batch_size)
-        pairs = zip(zeros, self.first_states, strict=True)
-        return [zero + ops.cast(first, zero.dtype) for zero, first in pairs]
+        pairs = zip(zeros, self.initial_states, strict=True)
+        return [zero + ops.cast(initial, zero.dtype) for zero, initial in pairs]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialized = keras.initializers.serialize(self.initializer)
         return {**super().get_config(), "initializer": serialized}

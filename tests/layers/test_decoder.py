@@ -391,7 +391,7 @@ def test_bad_calls_are_named():
         with_attention(tokens(), initial_state=start["initial_state"])
     with pytest.raises(ValueError, match="has no attention"):
         without(tokens(), memory=MEMORY, **start_without)
-    with pytest.raises(ValueError, match="must hold 1 states of widths"):
+    with pytest.raises(ValueError, match="must hold 1 states of sizes"):
         without(tokens(), initial_state=[MEMORY[:, 0]] * 2)
     with pytest.raises(ValueError, match="needs an `initial_state` to start from"):
         without.greedy(max_length=3)

@@ -16,7 +16,7 @@ from . import cases
 def test_unknown_sizes_are_refused_where_they_would_be_fixed(shape, suffix, tmp_path):
     inputs = keras.Input(batch_shape=shape, name="x")
     model = keras.Model(inputs, layers.GRU(2)(inputs))
-    with pytest.raises(ValueError, match="takes fixed sizes only, and input 'x' has the shape"):
+    with pytest.raises(ValueError, match="supports fixed sizes only, but input 'x' has shape"):
         layers.export(model, tmp_path / f"model.{suffix}")
 
 

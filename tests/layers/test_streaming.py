@@ -79,9 +79,9 @@ def test_a_step_is_compiled_once(monkeypatch):
 
 
 def test_what_cannot_be_read_step_by_step_is_refused():
-    with pytest.raises(ValueError, match="reads backwards"):
+    with pytest.raises(ValueError, match="starts from the last step"):
         layers.GRU(3, go_backwards=True).step(X[:, 0])
-    with pytest.raises(ValueError, match=r"one step, \(batch, features\)"):
+    with pytest.raises(ValueError, match=r"one time step, \(batch, features\)"):
         layers.GRU(3).step(X)
-    with pytest.raises(ValueError, match="reads both ways"):
+    with pytest.raises(ValueError, match="cannot run step by step"):
         layers.Bidirectional(layers.GRU(3)).step(X[:, 0])

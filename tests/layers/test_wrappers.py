@@ -180,7 +180,7 @@ def test_the_first_state_is_learnt(name):
     cell = layers.TrainableInitialState(cell_of(name), initializer="ones")
     layer = run(cell, X)
     weights = values(cell.cell.weights)
-    first = [np.repeat(value[None], cases.BATCH, 0) for value in values(cell.first_states)]
+    first = [np.repeat(value[None], cases.BATCH, 0) for value in values(cell.initial_states)]
     outputs, *_ = cases.numpy(layer(X))
     wanted, _ = reference.sequence(reference.STEPS[name], X, first, weights)
     np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
@@ -312,8 +312,8 @@ def test_traces_name_the_cells_of_a_stack():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: layers.Zoneout("lstm"), TypeError, "goes around a recurrent cell"),
-        (lambda: layers.Zoneout(layers.GRU(3)), TypeError, "goes around a recurrent cell"),
+        (lambda: layers.Zoneout("lstm"), TypeError, "wraps a recurrent cell"),
+        (lambda: layers.Zoneout(layers.GRU(3)), TypeError, "wraps a recurrent cell"),
         (
             lambda: layers.Zoneout(layers.GRUCell(3), 1.0),
             ValueError,
@@ -326,11 +326,11 @@ def test_traces_name_the_cells_of_a_stack():
         ),
         (lambda: layers.RecurrentDropout(layers.GRUCell(3), -1), ValueError, "`rate` must be in"),
         (lambda: layers.StackedCells([]), ValueError, "at least one cell"),
-        (lambda: layers.StackedCells(["gru"]), TypeError, "goes around a recurrent cell"),
+        (lambda: layers.StackedCells(["gru"]), TypeError, "wraps a recurrent cell"),
         (
             lambda: layers.RNN(layers.Residual(layers.GRUCell(4)))(X),
             ValueError,
-            r"the inputs have 3 features, GRUCell gives 4. Put a `Dense\(4\)`",
+            r"the inputs have 3 features, GRUCell has 4 units. Put a `Dense\(4\)`",
         ),
     ],
 )
@@ -341,7 +341,7 @@ def test_what_cannot_be_wrapped_is_named(make, error, message):
 
 def test_what_needs_our_loop_says_so():
     x = X.astype("float32")
-    with pytest.raises(ValueError, match="needs 4 random numbers a step"):
+    with pytest.raises(ValueError, match="needs 4 random numbers per step"):
         keras.layers.RNN(layers.Zoneout(layers.GRUCell(4)))(x, training=True)
     with pytest.raises(ValueError, match=r"Run the cell in `rnn_topologies.layers.RNN`"):
         keras.layers.RNN(layers.RecurrentDropout(layers.GRUCell(4)))(x, training=True)

@@ -1,32 +1,35 @@
-"""A conformance kit for recurrent cells: is a cell of your own one that every loop can run?
+"""A conformance kit for recurrent cells: does your own cell run correctly in every loop?
 
     from rnn_topologies.testing import cell_tests
 
-    test_my_cell = cell_tests(MyCell, units=8)      # in a file of yours that pytest collects
+    test_my_cell = cell_tests(MyCell, units=8)      # in one of your pytest files
 
 or, without pytest, `check_cell(MyCell, units=8)`, which raises a `CellError` that says what is
-wrong and how to mend it. A cell follows the contract of Keras: `state_size`, `build(input_shape)`,
+wrong and how to fix it. A cell follows Keras's contract: `state_size`, `build(input_shape)`,
 `call(inputs, states, training=False) -> output, new states`, `get_config`.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from rnn_topologies import layers  # noqa: F401, for the examples
+import numpy as np
+
+from rnn_topologies import layers  # noqa: F401, for the docstring examples
 
 from .checks import CHECKS
-from .subject import CellError, Skipped, Subject, says
+from .subject import CellError, Skipped, Subject, failing_with
 
 __all__ = ["CHECKS", "CellError", "Report", "cell_tests", "check_cell"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was checked.
+    """The result of checking a cell.
 
     Attributes:
-        passed: names of the checks that the cell passed.
-        skipped: `{name: reason}` of those that could not be made here.
+        passed: names of the checks that passed.
+        skipped: `{name: reason}` of the checks that could not run here.
     """
 
     passed: tuple[str, ...]
@@ -35,27 +38,29 @@ class Report:
 
 def check_cell(
     cell_class: type,
-    *args,
+    *args: Any,
     features: int = 4,
-    reference: Callable | None = None,
+    reference: Callable[..., Sequence[np.ndarray]] | None = None,
     checks: Sequence[str] = (),
-    **settings,
+    **kwargs: Any,
 ) -> Report:
     """Checks a cell against the contract that recurrent layers rely on.
 
     Args:
         cell_class: the class of the cell.
-        args, settings: what to make it with, such as `units=8`.
-        features: width of its inputs; of a residual cell its units.
-        reference: `(x, states, weights) -> new states` in NumPy, one step from the paper's
-            equations, the output first; compared if given.
-        checks: names of `CHECKS` to make; all if empty.
+        *args: positional arguments of its constructor.
+        features: number of input features; for a residual cell, its units.
+        reference: `(x, states, weights) -> new states`, one step in NumPy written from the
+            paper's equations, the output first; compared with the cell if passed.
+        checks: names of the `CHECKS` to run; all if empty.
+        **kwargs: keyword arguments of its constructor, such as `units=8`.
 
     Returns:
         A `Report`.
 
     Raises:
-        CellError: something is wrong; the message says what, and how to mend it.
+        CellError: a check failed; the message says what is wrong and how to fix it.
+        ValueError: `checks` holds an unknown name.
 
     Example:
         >>> report = check_cell(layers.GRUCell, units=5, checks=["contract", "chunks"])
@@ -63,40 +68,42 @@ def check_cell(
         ('contract', 'chunks')
     """
     subject = Subject(
-        lambda **more: cell_class(*args, **{**settings, **more}), features, reference, cell_class
+        lambda **more: cell_class(*args, **{**kwargs, **more}), features, reference, cell_class
     )
     unknown = set(checks) - set(CHECKS)
     if unknown:
-        raise ValueError(f"Unknown checks: {sorted(unknown)}. There are {', '.join(CHECKS)}.")
-    passed, skipped, wrong = [], {}, []
+        raise ValueError(f"Unknown checks: {sorted(unknown)}. Available: {', '.join(CHECKS)}.")
+    passed, skipped, failures = [], {}, []
     for name in checks or CHECKS:
         try:
-            with says("The cell raises"):
+            with failing_with("The cell raises an exception."):
                 CHECKS[name](subject)
         except Skipped as reason:
             skipped[name] = str(reason)
         except CellError as error:
-            wrong.append(f"{name}: {error}")
-            if name == "contract":  # the others would stumble over the same
+            failures.append(f"{name}: {error}")
+            if name == "contract":  # the other checks would fail for the same reason
                 break
         else:
             passed.append(name)
-    if wrong:
-        raise CellError(f"{cell_class.__name__} fails\n  " + "\n  ".join(wrong))
+    if failures:
+        raise CellError(f"{cell_class.__name__} fails\n  " + "\n  ".join(failures))
     return Report(tuple(passed), skipped)
 
 
-def cell_tests(cell_class: type, *args, **settings):
-    """Returns a pytest test that makes every check on its own; takes what `check_cell` takes.
+def cell_tests(
+    cell_class: type, *args: Any, checks: Sequence[str] = (), **kwargs: Any
+) -> Callable[[str], None]:
+    """Returns a pytest test, parametrized by check; takes the arguments of `check_cell`.
 
     Example:
         >>> test_gru = cell_tests(layers.GRUCell, units=5)
     """
     import pytest
 
-    @pytest.mark.parametrize("check", settings.pop("checks", None) or list(CHECKS))
-    def test(check):
-        report = check_cell(cell_class, *args, checks=[check], **settings)
+    @pytest.mark.parametrize("check", checks or list(CHECKS))
+    def test(check: str) -> None:
+        report = check_cell(cell_class, *args, checks=[check], **kwargs)
         if report.skipped:
             pytest.skip(report.skipped[check])
 

@@ -43,7 +43,7 @@ def test_every_public_class_has_a_docstring_with_an_example():
 
 def test_two_lines_are_all_there_is_to_set_up():
     assert code_blocks("README.md", "sh")[0].splitlines() == [
-        "pip install -e . && python runner.py --task translation",
+        'pip install -e ".[suite]" && python runner.py --task translation',
         'pip install -e ".[dev]" && pytest',
     ]
 

@@ -1,6 +1,7 @@
 """What a wheel holds, and that it works without the checkout."""
 
 import importlib
+import json
 import os
 import pathlib
 import shutil
@@ -43,15 +44,22 @@ def names_in(wheel: pathlib.Path) -> list[str]:
         return archive.namelist()
 
 
-@pytest.mark.slow
-def test_the_layers_work_from_a_wheel_next_to_modules_of_the_same_names(wheel, tmp_path):
-    """Runs the README's lines in a project that has its own layers.py and tasks.py."""
-    site, project = tmp_path / "site", tmp_path / "project"
+@pytest.fixture(scope="session")
+def site(wheel, tmp_path_factory):
+    """Returns a folder with the installed wheel, without its dependencies."""
+    site = tmp_path_factory.mktemp("site")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", site, wheel],
         check=True,
         timeout=300,
     )
+    return site
+
+
+@pytest.mark.slow
+def test_the_layers_work_from_a_wheel_next_to_modules_of_the_same_names(site, tmp_path):
+    """Runs the README's lines in a project that has its own layers.py and tasks.py."""
+    project = tmp_path / "project"
     project.mkdir()
     for name in ("layers", "tasks"):
         (project / f"{name}.py").write_text(f"MINE = {name!r}\n", "utf-8")
@@ -123,3 +131,41 @@ def test_the_checkout_exports_the_same_classes_to_a_new_process():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+USER_CODE = """from rnn_topologies.layers import LSTM, Bidirectional, Decoder, GRUCell
+
+LSTM("sixty-four")
+LSTM(64, retrun_sequences=True)
+LSTM("sixty-four", retrun_sequences=True)
+Bidirectional(LSTM(64, return_sequences="yes"))
+GRUCell()
+Decoder(GRUCell(8), vocabulary_size=5)
+LSTM(64, "tanh", recurrent_dropout=0.1, return_sequences=True, name="lstm", dtype="float32")
+"""
+# Of a call with a wrong name, pyright checks the types only once the name is right.
+USER_ERRORS = {
+    3: "reportArgumentType",
+    4: "reportCallIssue",
+    5: "reportCallIssue",
+    6: "reportArgumentType",
+    7: "reportCallIssue",
+    8: "reportCallIssue",
+}
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_mistakes_in_a_users_project(site, tmp_path):
+    (tmp_path / "train.py").write_text(USER_CODE, "utf-8")
+    settings = {"typeCheckingMode": "basic", "extraPaths": [str(site)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
+    done = subprocess.run(
+        ["pyright", "--outputjson", "--pythonpath", sys.executable, "train.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    errors = {e["range"]["start"]["line"] + 1: e["rule"] for e in found if e["severity"] == "error"}
+    assert errors == USER_ERRORS, found

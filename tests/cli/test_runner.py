@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -6,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import requests
@@ -20,7 +22,9 @@ from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_buil
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.training import callbacks, experiment
 
-ROOT = pathlib.Path(__file__).parents[2]
+from ..support.paths import ROOT, RUNNER, code_blocks
+from ..support.runs import run_main, silent_display
+
 SMALL = {"units": 8, "embedding_size": 4, "epochs": 2, "batch_size": 16}
 FIELDS = {
     *("schema", "run_id", "started_at", "status", "task", "topology", "cell", "dataset"),
@@ -34,23 +38,35 @@ def data_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
-def run(tmp_path, data_dir, monkeypatch):
-    """Returns a function that runs a small translation and returns (record, folder, output)."""
-    monkeypatch.setattr(cldr_dates, "SPLIT_SIZES", {"train": 64, "validation": 16, "test": 16})
-
-    def ran(**settings):
-        shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
+def translate(results_dir, **settings):
+    """Trains a small translation and returns (record, folder, output)."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cldr_dates, "SPLIT_SIZES", {"train": 64, "validation": 16, "test": 16})
         record, folder = experiment.run_experiment(
             "translation",
-            {**SMALL, "data_dir": data_dir, **settings},
-            results_dir=tmp_path / "results",
-            display=shown,
+            {**SMALL, **settings},
+            results_dir=results_dir,
+            display=progress.Display(Console(file=output)),
         )
-        shown.console.file.flush()
-        return record, folder, (tmp_path / "output.txt").read_text("utf-8")
+    return record, folder, output.getvalue()
+
+
+@pytest.fixture
+def run(tmp_path, data_dir):
+    """Returns a function that trains a small translation and returns (record, folder, output)."""
+
+    def ran(**settings):
+        return translate(tmp_path / "results", data_dir=data_dir, **settings)
 
     return ran
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir):
+    """(record, folder, output) of a run that ended well."""
+    settings = {"cell": "lstm", "seed": 3, "attention": "additive", "layers": 2}
+    return translate(tmp_path_factory.mktemp("results"), data_dir=data_dir, **settings)
 
 
 def only_run(tmp_path):
@@ -58,8 +74,8 @@ def only_run(tmp_path):
     return folder
 
 
-def test_a_run_writes_everything_that_there_is_to_know(run):
-    record, folder, output = run(cell="lstm", seed=3)
+def test_a_run_writes_its_record_epochs_and_samples(finished):
+    record, folder, output = finished
     fields = json.loads((folder / "record.json").read_text("utf-8"))
     assert set(fields) >= FIELDS
     assert fields["status"] == "ok"
@@ -89,15 +105,16 @@ def test_a_run_writes_everything_that_there_is_to_know(run):
     assert output.count("expected") == 5  # nothing is right after two epochs
 
 
-def test_a_record_names_no_place_on_the_machine(run, data_dir, tmp_path):
-    _, folder, _ = run()
+def test_a_record_contains_no_paths_or_host_names(finished, data_dir):
+    _, folder, _ = finished
     text = (folder / "record.json").read_text("utf-8")
-    for private in (data_dir, str(tmp_path), os.uname().nodename, str(pathlib.Path.home())):
+    results_dir = str(folder.parents[1])
+    for private in (data_dir, results_dir, os.uname().nodename, str(pathlib.Path.home())):
         assert private not in text
 
 
-def test_a_run_is_rebuilt_from_its_folder_alone(run):
-    record, folder, _ = run(cell="gru", attention="additive", layers=2)
+def test_a_run_is_rebuilt_from_its_folder_alone(finished):
+    record, folder, _ = finished
     task, model, data = model_io.load_model(folder)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
     sources = [sample["source"] for sample in samples]
@@ -122,7 +139,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):
     assert "diverged" in output
 
 
-def test_ctrl_c_keeps_what_there_is(run, monkeypatch):
+def test_ctrl_c_keeps_the_finished_epochs(run, monkeypatch):
     original = callbacks.CheckpointSaver.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
@@ -137,7 +154,7 @@ def test_ctrl_c_keeps_what_there_is(run, monkeypatch):
     assert "interrupted" in output
 
 
-def test_a_run_that_breaks_is_recorded_and_still_breaks(run, tmp_path, monkeypatch):
+def test_a_crash_is_recorded_and_raised(run, tmp_path, monkeypatch):
     def broken(self, data):
         raise RuntimeError("no such thing")
 
@@ -152,13 +169,13 @@ def test_a_run_that_breaks_is_recorded_and_still_breaks(run, tmp_path, monkeypat
     "settings",
     [{"cell": "lstmm"}, {"units": 0}, {"dataset": "cldr_dates/en-xx"}, {"test_split": "no"}],
 )
-def test_a_mistake_of_the_user_leaves_no_folder(run, tmp_path, settings):
+def test_a_user_error_leaves_no_folder(run, tmp_path, settings):
     with pytest.raises(UserError):
         run(**settings)
     assert not (tmp_path / "results").exists()
 
 
-def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_dir):
+def test_an_unwritable_results_folder_is_reported_before_training(tmp_path, data_dir):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="Choose another folder with --results-dir"):
@@ -167,7 +184,7 @@ def test_results_that_cannot_be_written_are_told_before_the_work(tmp_path, data_
         )
 
 
-def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
+def test_a_run_folder_appears_complete_or_not_at_all(tmp_path):
     record = Record(
         run_id="r",
         started_at=utc_timestamp(),
@@ -207,9 +224,9 @@ def test_run_ids_differ_even_within_a_second():
     assert len({new_run_id("t", "c", 0) for _ in range(50)}) == 50
 
 
-def command(*arguments, **environment):
+def run_in_a_new_process(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, ROOT / "runner.py", *arguments],
+        [sys.executable, RUNNER, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -233,7 +250,7 @@ def test_help_imports_neither_keras_nor_a_backend():
 
 
 def test_the_help_of_a_task_names_every_setting():
-    done = command("--task", "translation", "--help")
+    done = run_in_a_new_process("--task", "translation", "--help")
     assert done.returncode == 0
     for field in dataclasses.fields(translation.TranslationConfig):
         assert f"--{field.name.replace('_', '-')}" in done.stdout
@@ -241,11 +258,11 @@ def test_the_help_of_a_task_names_every_setting():
         assert flag in done.stdout
 
 
-def test_list_shows_tasks_topologies_data_sets_and_cells():
-    done = command("list")
-    assert done.returncode == 0, done.stderr
+def test_list_shows_tasks_topologies_data_sets_and_cells(capfd):
+    assert run_main("list") == 0
+    output = capfd.readouterr().out
     for name in tasks.task_names():
-        assert name in done.stdout
+        assert name in output
     for word in (
         "many-to-many, unaligned",
         "cldr_dates/",
@@ -261,7 +278,7 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         "lstm",
         "gru",
     ):
-        assert word in done.stdout
+        assert word in output
 
 
 @pytest.mark.parametrize(
@@ -284,21 +301,30 @@ def test_list_shows_tasks_topologies_data_sets_and_cells():
         (("--epochs", "3"), "No such option: --epochs"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, message, tmp_path):
-    done = command(*arguments)
+def test_a_user_error_is_reported_in_one_line_with_status_2(arguments, message, capfd):
+    assert run_main(*arguments) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("error: ")
+    assert re.search(message, printed.err), printed.err
+
+
+def test_a_user_error_ends_a_process_with_status_2():
+    done = run_in_a_new_process("lst")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: ")
-    assert re.search(message, done.stderr), done.stderr
+    assert re.fullmatch("error: No such command 'lst'.*\n", done.stderr)
 
 
-def test_a_mistake_in_the_environment_is_one_line_and_status_2(tmp_path):
+def test_a_wrong_environment_variable_is_reported_with_status_2(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("RNN_TOPOLOGIES_CPU_KERNEL", "fast")
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())  # set by the command line
     run = ("--task", "classification", "--limit", "16", "--results-dir", str(tmp_path))
-    done = command(*run, RNN_TOPOLOGIES_CPU_KERNEL="fast")
-    assert done.returncode == 2
-    assert "RNN_TOPOLOGIES_CPU_KERNEL must be 'auto', 'off' or one of avx512" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert run_main(*run) == 2
+    error = capfd.readouterr().err
+    assert "RNN_TOPOLOGIES_CPU_KERNEL must be 'auto', 'off' or one of avx512" in error
+    assert "Traceback" not in error
 
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
@@ -307,7 +333,7 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch):
         app.train(["translation"], {}, backend="jax", strategy=None)
 
 
-def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
     def unreachable(address, **_):
         raise requests.ConnectionError("no network")
 
@@ -321,58 +347,57 @@ def test_a_data_set_without_network_is_named_and_leaves_nothing(tmp_path, monkey
         translation.TranslationTask({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
 
 
-def test_a_wrong_example_and_a_right_one_are_among_those_shown():
+def test_the_shown_examples_include_a_wrong_and_a_right_one():
     rows = [{"right": True, "number": number} for number in range(20)]
     assert progress.choose_examples(rows) == rows[:5]
     rows[17]["right"] = False
     assert progress.choose_examples(rows) == [*rows[:4], rows[17]]
 
 
-def test_the_whole_command_runs_from_cold_and_prints_plain_text_into_a_file(tmp_path):
-    done = command(
-        *("--task", "translation", "--limit", "64", "--epochs", "1", "--units", "8"),
+@pytest.mark.parametrize(
+    ("task", "baseline"),
+    [
+        ("classification", "majority class"),
+        pytest.param("translation", "copy the source", marks=pytest.mark.slow),
+    ],
+)
+def test_a_new_process_trains_and_prints_plain_text_into_a_file(tmp_path, task, baseline):
+    done = run_in_a_new_process(
+        *("--task", task, "--limit", "64", "--epochs", "1", "--units", "8"),
         *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     assert len(done.stdout.splitlines()) < 40
-    assert "baseline: copy the source" in done.stdout
+    assert f"baseline: {baseline}" in done.stdout
     record = store.read_record(only_run(tmp_path))
     assert record.data["examples"]["train"] == 64
 
 
-def test_all_tasks_run_one_after_the_other_and_end_in_one_table(tmp_path):
-    done = command(
+# Trained within a process and looked at in tests/runs/test_predict.py.
+@pytest.mark.slow
+def test_all_tasks_train_in_a_new_process(tmp_path):
+    done = run_in_a_new_process(
         *("--task", "all", "--limit", "40", "--epochs", "1", "--units", "4", "--cell", "lstm"),
         *("--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")),
-        COLUMNS="80",
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    lines = done.stdout.rpartition("all on the test split")[2].splitlines()
     records = [store.read_record(folder) for folder in (tmp_path / "results/runs").iterdir()]
     assert sorted(record.task for record in records) == tasks.task_names()
-    for record in records:
-        assert record.status == "ok"
-        assert record.cell == "lstm"
-        (number,) = (n for n, line in enumerate(lines) if line.startswith(record.task))
-        figures = record.headline["value"], max(record.baselines.values())
-        _, dataset, *rest = lines[number].split()
-        assert dataset == record.dataset
-        assert rest[:2] == [f"{figure:.3f}" for figure in figures]
-        assert lines[number + 1].split("  ")[0] == record.topology
-        assert lines[number + 1].split()[-1] == record.headline["name"]
 
 
-def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
+def test_a_run_on_own_files_is_recorded_without_their_path(tmp_path):
     rows = "".join(f"{'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(60))
     path = tmp_path / "films.csv"
     path.write_text("text,label\n" + rows, "utf-8")
-    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
-    settings = {"dataset": str(path), "units": 4, "epochs": 2}
+    settings = {"dataset": str(path), "units": 4, "epochs": 1}
     record, folder = experiment.run_experiment(
-        "text_classification", settings, results_dir=tmp_path / "results", display=shown
+        "text_classification",
+        settings,
+        results_dir=tmp_path / "results",
+        display=silent_display(),
     )
     assert record.dataset == record.config["dataset"] == "files/films.csv"
     assert str(tmp_path) not in (folder / "record.json").read_text("utf-8")
@@ -385,42 +410,15 @@ def test_a_run_on_own_files_is_recorded_without_their_place(tmp_path):
         task.load_data()
 
 
-@pytest.mark.parametrize("name", ["classification", "image_captioning", "video_labeling"])
-def test_the_other_tasks_are_rebuilt_from_their_folders_too(tmp_path, name):
-    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
-    settings = {"units": 4, "epochs": 1, "limit": 30}
-    _, folder = experiment.run_experiment(
-        name, settings, results_dir=tmp_path / "results", display=shown
-    )
-    task, model, data = model_io.load_model(folder)
-    again = tasks.get_task(name)(settings).load_data()
-    place = {"classification": 1, "image_captioning": 1, "video_labeling": 1}[name]
-    inputs = [example[place] for example in again.splits["test"][:5]]
-    samples = [json.loads(line) for line in (folder / "samples.jsonl").open(encoding="utf-8")]
-    outputs = task.predict(model, inputs, data)
-    if name == "video_labeling":
-        classes = data.notes["classes"]
-        expected = [[classes[label] for label in row["predicted"]] for row in samples[:5]]
-    else:
-        expected = [row["output"] for row in samples[:5]]
-    assert outputs == expected
-
-
-def contributing_example() -> str:
-    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
-
-
-def test_a_sixth_task_is_one_new_file(tmp_path, monkeypatch):
-    example = contributing_example()
+def test_a_new_task_is_one_file(tmp_path, monkeypatch):
+    example = code_blocks("CONTRIBUTING.md", "python")[0]
     assert len(example.splitlines()) <= 60
     (tmp_path / "parity.py").write_text(example, "utf-8")
-    # As if the file lay in tasks/: its relative imports are those of the package.
+    # As if the file were in tasks/: its relative imports are those of the package.
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     assert "parity" in tasks.task_names()
-    shown = progress.Display(Console(file=open(tmp_path / "output.txt", "w+")))  # noqa: SIM115
     record, folder = experiment.run_experiment(
-        "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=shown
+        "parity", {"cell": "lstm"}, results_dir=tmp_path / "results", display=silent_display()
     )
     assert record.status == "ok"
     assert record.topology == "many-to-many, aligned"

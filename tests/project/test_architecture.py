@@ -189,7 +189,7 @@ def test_every_data_file_is_installed():
         for package, names in settings["tool"]["setuptools"]["package-data"].items()
         for name in names
     }
-    data_files = {".tsv", ".css", ".html", ".js"}
+    data_files = {".tsv", ".css", ".html", ".js", ".typed"}
     on_disk = {
         ".".join([package, *path.parent.relative_to(ROOT / folder).parts]) + f"/{path.name}"
         for folder, package in modules.PACKAGES.items()

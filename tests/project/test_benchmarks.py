@@ -1,17 +1,13 @@
-"""The tables of the pages are those that the measurements make."""
-
-import importlib.util
+"""The tables on the pages are those of the committed measurements."""
 
 import pytest
 
-from ..support.paths import ROOT
+from ..support.paths import ROOT, load_module
 
 
 @pytest.mark.parametrize("name", ["cells", "layers", "tasks"])
-def test_the_page_holds_the_tables_of_what_was_measured(monkeypatch, name):
+def test_the_page_shows_the_measured_tables(monkeypatch, name):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = load_module(f"benchmarks/{name}.py")
     page = benchmark.PAGE.read_text("utf-8")
     assert benchmark.tables(page) == page

@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import importlib.util
 import pkgutil
 
 import keras
@@ -11,7 +10,7 @@ import pytest
 
 from rnn_topologies import layers, tasks, testing
 
-from ..support.paths import ROOT, code_blocks
+from ..support.paths import ROOT, code_blocks, load_module
 
 MODULES = [
     module.name
@@ -67,10 +66,7 @@ def test_every_cell_is_on_the_layers_page():
 
 @pytest.fixture(scope="module")
 def api_pages():
-    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "docs" / "api_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module("docs/api_pages.py")
 
 
 def test_the_site_lists_every_page_of_the_guide(api_pages):

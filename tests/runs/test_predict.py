@@ -1,49 +1,77 @@
+"""All tasks, trained by one command, and what is done with their runs."""
+
+import contextlib
+import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 import rnn_topologies
-from rnn_topologies.cli import app, progress
+from rnn_topologies import tasks
+from rnn_topologies.cli import app
 from rnn_topologies.report import figures
 from rnn_topologies.runs import store, trained_model
+from rnn_topologies.tasks.data.sources import moving_shapes
+from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.data.sources.scenes import dataset as scenes
 from rnn_topologies.tasks.errors import UserError
-from rnn_topologies.training import experiment
 
-ROOT = pathlib.Path(__file__).parents[2]
-SMALL = {"units": 4, "epochs": 1, "limit": 40}
-TASKS = {
-    "classification": {},
-    "image_captioning": {"attention": "additive"},
-    "text_classification": {},
-    "translation": {"attention": "dot"},
-    "video_labeling": {},
-}
+from ..support.paths import ROOT, RUNNER
+from ..support.runs import run_main
+
+TASKS = tasks.task_names()
+WITH_ATTENTION = ("image_captioning", "translation")
+
+
+class Runs(NamedTuple):
+    """Small runs of all tasks.
+
+    Attributes:
+        results_dir: the results folder.
+        folders: `{task: folder of its run}`.
+        data_dir: where the data sets are prepared.
+        output: what the command printed.
+    """
+
+    results_dir: pathlib.Path
+    folders: dict[str, pathlib.Path]
+    data_dir: pathlib.Path
+    output: str
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Small runs of all tasks: `{task: folder}`, and the results folder."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(scenes, "COUNTS", {"train": 40, "validation": 8, "test": 8, "unseen": 4})
+    """Trains all tasks on small data sets, in this process."""
+    results_dir, data_dir = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("data")
+    clips = {name: rows[:20] for name, rows in moving_shapes.generate_clips().items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "COUNTS", {"train": 40, "validation": 8, "test": 8, "unseen": 4})
+        patch.setattr(cldr_dates, "SPLIT_SIZES", {"train": 64, "validation": 16, "test": 16})
+        patch.setattr(moving_shapes, "generate_clips", lambda: clips)
+        patch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+        patch.setenv("COLUMNS", "80")
+        scenes.generate_scenes.cache_clear()
+        arguments = [*("--task", "all", "--cell", "lstm", "--units", "4", "--limit", "40")]
+        arguments += ["--epochs", "1", "--data-dir", data_dir, "--results-dir", results_dir]
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            assert run_main(*arguments) == 0
+        folders = {store.read_record(f).task: f for f in store.run_folders(results_dir)}
+        yield Runs(results_dir, folders, data_dir, output.getvalue())
     scenes.generate_scenes.cache_clear()
-    place = tmp_path_factory.mktemp("predict")
-    shown = progress.Display(Console(file=(place / "output.txt").open("w")))
-    settings = {**SMALL, "data_dir": str(place / "data")}
-    found = {
-        task: experiment.run_experiment(task, settings | own, results_dir=place, display=shown)[1]
-        for task, own in TASKS.items()
-    }
-    yield place, found
-    patch.undo()
-    scenes.generate_scenes.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def models(runs):
+    """`{task: trained model}`, each rebuilt from the folder of its run."""
+    return {task: trained_model.load_run(str(folder)) for task, folder in runs.folders.items()}
 
 
 def run_cli(capfd, *arguments) -> str:
@@ -51,17 +79,46 @@ def run_cli(capfd, *arguments) -> str:
     return capfd.readouterr().out
 
 
+def test_all_tasks_train_in_turn_and_end_in_one_table(runs):
+    assert sorted(runs.folders) == TASKS
+    lines = runs.output.rpartition("all on the test split")[2].splitlines()
+    for task, folder in runs.folders.items():
+        record = store.read_record(folder)
+        assert record.status == "ok"
+        assert record.cell == "lstm"
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(task))
+        scores = record.headline["value"], max(record.baselines.values())
+        _, dataset, *rest = lines[number].split()
+        assert dataset == record.dataset
+        assert rest[:2] == [f"{score:.3f}" for score in scores]
+        assert lines[number + 1].split("  ")[0] == record.topology
+        assert lines[number + 1].split()[-1] == record.headline["name"]
+
+
 @pytest.mark.parametrize("task", TASKS)
-def test_a_run_keeps_how_it_came_to_some_answers(runs, task):
-    folder = runs[1][task]
+def test_a_run_is_rebuilt_from_its_folder(runs, models, task):
+    data = tasks.get_task(task)({"data_dir": str(runs.data_dir)}).load_data()
+    place = 0 if task in ("text_classification", "translation") else 1
+    inputs = [example[place] for example in data.splits["test"][:5]]
+    samples = store.read_json_lines(runs.folders[task], "samples.jsonl")[:5]
+    if task == "video_labeling":
+        classes = data.notes["classes"]
+        expected = [[classes[label] for label in row["predicted"]] for row in samples]
+    else:
+        expected = [row["output"] for row in samples]
+    assert models[task].predict(inputs) == expected
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_explains_some_of_its_outputs(runs, models, task):
+    folder = runs.folders[task]
     samples = store.read_json_lines(folder, "samples.jsonl")
     explained = store.read_json_lines(folder, "explained.jsonl")
     assert explained
-    model = trained_model.load_run(str(folder))
     for one in explained:
         sample = samples[one["index"]]
         if task == "video_labeling":
-            names = model.data.notes["classes"]
+            names = models[task].data.notes["classes"]
             assert one["output"] == [names[label] for label in sample["predicted"]]
             assert len(one["probabilities"]) == len(sample["labels"])
             frames = figures.decode_png(one["image"])
@@ -75,13 +132,12 @@ def test_a_run_keeps_how_it_came_to_some_answers(runs, task):
             np.testing.assert_allclose(weights.sum(axis=1), 1, atol=0.01)
         if "probabilities" in one and task != "video_labeling":
             assert one["classes"][int(np.argmax(one["probabilities"][-1]))] == sample["output"]
-    assert ("attention" in explained[0]) == ("attention" in TASKS[task])
+    assert ("attention" in explained[0]) == (task in WITH_ATTENTION)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_explanations_are_drawn(runs, task, tmp_path):
-    folder = runs[1][task]
-    explained = store.read_json_lines(folder, "explained.jsonl")[:2]
+    explained = store.read_json_lines(runs.folders[task], "explained.jsonl")[:2]
     figures.save_figure(
         figures.draw_explanations(["one", "two"][: len(explained)], explained), tmp_path / "e.png"
     )
@@ -91,35 +147,37 @@ def test_explanations_are_drawn(runs, task, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["text_classification", "translation"])
-def test_a_sentence_is_answered_as_in_the_test(runs, task, capfd):
-    place, folders = runs
-    sample = store.read_json_lines(folders[task], "samples.jsonl")[0]
-    out = run_cli(capfd, "predict", f"best:{task}", sample["source"], "--results-dir", str(place))
+def test_a_sentence_gets_the_same_output_as_in_the_test(runs, task, capfd):
+    sample = store.read_json_lines(runs.folders[task], "samples.jsonl")[0]
+    results_dir = str(runs.results_dir)
+    out = run_cli(capfd, "predict", f"best:{task}", sample["source"], "--results-dir", results_dir)
     assert out.rstrip("\n") == sample["output"].rstrip("\n")
-    assert rnn_topologies.load_run(f"best:{task}", results_dir=place).predict(
-        [sample["source"]]
-    ) == [sample["output"]]
 
 
-def test_an_image_and_a_clip_are_read_from_files(runs, capfd, tmp_path):
-    place, folders = runs
+def test_a_run_is_loaded_by_the_name_of_its_task(runs):
+    model = rnn_topologies.load_run("best:text_classification", results_dir=runs.results_dir)
+    sample = store.read_json_lines(runs.folders["text_classification"], "samples.jsonl")[0]
+    assert model.predict([sample["source"]]) == [sample["output"]]
+
+
+def test_an_image_and_a_clip_are_read_from_files(runs, models, capfd, tmp_path):
+    results_dir = str(runs.results_dir)
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8), "uint8")
     Image.fromarray(pixels).save(tmp_path / "digit.png")
     out = run_cli(
         capfd, "predict", "best:classification", str(tmp_path / "digit.png"), "--json",
-        "--results-dir", str(place), "--explain", str(tmp_path / "why.png"),
+        "--results-dir", results_dir, "--explain", str(tmp_path / "why.png"),
     )  # fmt: skip
     answer = json.loads(out)
-    model = trained_model.load_run(str(folders["classification"]))
-    assert answer["output"] == model.predict([pixels[..., None]])[0]
+    assert answer["output"] == models["classification"].predict([pixels[..., None]])[0]
     assert (tmp_path / "why.png").stat().st_size > 1000
     clip = tmp_path / "clip"
     clip.mkdir()
-    size = trained_model.load_run(str(folders["video_labeling"])).data.notes["frame_shape"][0]
+    size = models["video_labeling"].data.notes["frame_shape"][0]
     for number in range(3):
         Image.fromarray(np.full((size, size), 60 * number, "uint8")).save(clip / f"{number}.png")
     out = run_cli(
-        capfd, "predict", "best:video_labeling", str(clip), "--json", "--results-dir", str(place)
+        capfd, "predict", "best:video_labeling", str(clip), "--json", "--results-dir", results_dir
     )
     assert len(json.loads(out)["output"]) == 3
 
@@ -128,17 +186,17 @@ def test_a_file_gives_an_input_on_each_line(runs, capfd, tmp_path):
     (tmp_path / "in.txt").write_text("Deutschland\n\nSri Lanka\n", "utf-8")
     out = run_cli(
         capfd, "predict", "best:text_classification", "--file", str(tmp_path / "in.txt"), "--json",
-        "--results-dir", str(runs[0]),
+        "--results-dir", str(runs.results_dir),
     )  # fmt: skip
     assert [json.loads(line)["input"] for line in out.splitlines()] == ["Deutschland", "Sri Lanka"]
 
 
 @pytest.mark.parametrize("task", ["translation", "image_captioning"])
-def test_the_n_best_are_those_of_the_beam_search(runs, task, capfd):
-    place, folders = runs
-    model = trained_model.load_run(str(folders[task]), beam_size=4)
+def test_n_best_outputs_come_from_the_beam_search(runs, task, capfd):
+    folder = runs.folders[task]
+    model = trained_model.load_run(str(folder), beam_size=4)
     if task == "translation":
-        raw = store.read_json_lines(folders[task], "samples.jsonl")[0]["source"]
+        raw = store.read_json_lines(folder, "samples.jsonl")[0]["source"]
     else:
         size = model.data.notes["image_shape"]
         raw = np.random.default_rng(0).integers(0, 255, size, "uint8")
@@ -147,8 +205,8 @@ def test_the_n_best_are_those_of_the_beam_search(runs, task, capfd):
     assert best[0] == model.predict([raw])[0]
     if task == "translation":
         out = run_cli(
-            capfd, "predict", str(folders[task]), raw, "--n-best", "3", "--beam-size", "4",
-            "--json", "--results-dir", str(place),
+            capfd, "predict", str(folder), raw, "--n-best", "3", "--beam-size", "4",
+            "--json", "--results-dir", str(runs.results_dir),
         )  # fmt: skip
         assert json.loads(out) == {"input": raw, "output": best[0], "n_best": best}
 
@@ -165,12 +223,12 @@ def test_the_n_best_are_those_of_the_beam_search(runs, task, capfd):
         (("best:everything", "x"), "Unknown task"),
     ],
 )
-def test_mistakes_are_told(runs, arguments, message, capfd):
+def test_user_errors_are_reported(runs, arguments, message, capfd):
     with pytest.raises(UserError, match=message):
-        run_cli(capfd, "predict", *arguments, "--results-dir", str(runs[0]))
+        run_cli(capfd, "predict", *arguments, "--results-dir", str(runs.results_dir))
 
 
-def test_a_run_without_weights_is_told(capfd):
+def test_a_run_without_weights_is_reported(capfd):
     with pytest.raises(UserError, match="has no weights"):
         run_cli(
             capfd, "predict", "best:classification", "x.png",
@@ -178,29 +236,35 @@ def test_a_run_without_weights_is_told(capfd):
         )  # fmt: skip
 
 
-def test_a_clip_of_another_size_is_told(runs):
-    model = trained_model.load_run(str(runs[1]["video_labeling"]))
+def test_a_clip_of_another_size_is_refused(models):
     with pytest.raises(UserError, match="have the shape"):
-        model.predict([np.zeros((4, 3), "float32")])
+        models["video_labeling"].predict([np.zeros((4, 3), "float32")])
 
 
-def test_the_reading_commands_answer_from_outside(runs):
-    place, _ = runs
-    for arguments in (("table",), ("table", "--format", "csv"), ("report",)):
-        done = subprocess.run(
-            [sys.executable, ROOT / "runner.py", *arguments, "--results-dir", place],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        assert done.stdout
-    assert (place / "report.html").stat().st_size < 5e6
+@pytest.mark.parametrize("arguments", [("table",), ("table", "--format", "csv"), ("report",)])
+def test_tables_and_reports_are_written_without_warnings(runs, arguments, capfd):
+    assert run_main(*arguments, "--results-dir", runs.results_dir) == 0
+    printed = capfd.readouterr()
+    assert printed.out
+    assert printed.err == ""
+    if arguments == ("report",):
+        assert (runs.results_dir / "report.html").stat().st_size < 5e6
+
+
+def test_the_table_is_printed_by_a_new_process(runs):
+    done = subprocess.run(
+        [sys.executable, RUNNER, "table", "--results-dir", runs.results_dir],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "video_labeling" in done.stdout
 
 
 def test_every_epoch_is_logged_for_tensorboard(runs):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = runs[1]["classification"]
+    folder = runs.folders["classification"]
     (row,) = store.read_epochs(folder)
     for part, column in (("train", "loss"), ("validation", "val_loss")):
         log = EventAccumulator(str(folder / "tensorboard" / part))
@@ -212,5 +276,5 @@ def test_every_epoch_is_logged_for_tensorboard(runs):
         assert value == pytest.approx(row[column], rel=1e-5)
 
 
-def test_the_model_of_a_run_is_keras(runs):
-    assert isinstance(trained_model.load_run(str(runs[1]["translation"])).model, keras.Model)
+def test_the_model_of_a_run_is_a_keras_model(models):
+    assert isinstance(models["translation"].model, keras.Model)

@@ -12,13 +12,13 @@ def lengths(count=103):
     return np.random.default_rng(0).integers(1, 20, count)
 
 
-def kept(indices, *_):
+def identity(indices, *_):
     return indices
 
 
-def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
+def test_every_example_occurs_once_per_epoch_in_batches_of_similar_length():
     counts = lengths()
-    grouped = batching.BucketedBatches(counts, kept, batch_size=8, seed=0)
+    grouped = batching.BucketedBatches(counts, identity, batch_size=8, seed=0)
     for _ in range(2):
         seen = [grouped[index] for index in range(len(grouped))]
         assert sorted(np.concatenate(seen)) == list(range(len(counts)))
@@ -28,15 +28,15 @@ def test_every_example_comes_once_an_epoch_in_batches_of_like_length():
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
+def test_batches_are_shuffled_every_epoch_and_reproducible_from_the_seed(grouped):
     def epochs(seed):
         if grouped:
-            made = batching.BucketedBatches(lengths(), kept, batch_size=8, seed=seed)
+            batches = batching.BucketedBatches(lengths(), identity, batch_size=8, seed=seed)
         else:
-            made = batching.Batches(103, kept, batch_size=8, seed=seed)
-        first = [made[index].tolist() for index in range(len(made))]
-        made.on_epoch_end()
-        second = [made[index].tolist() for index in range(len(made))]
+            batches = batching.Batches(103, identity, batch_size=8, seed=seed)
+        first = [batches[index].tolist() for index in range(len(batches))]
+        batches.on_epoch_end()
+        second = [batches[index].tolist() for index in range(len(batches))]
         for epoch in (first, second):
             assert sorted(itertools.chain.from_iterable(epoch)) == list(range(103))
         return first, second
@@ -47,7 +47,7 @@ def test_batches_are_mixed_every_epoch_and_alike_for_a_seed(grouped):
     assert epochs(2) != (first, second)
 
 
-def test_batches_of_one_width_do_not_fix_it_for_the_others():
+def test_the_width_of_the_first_batches_is_not_fixed_for_the_others():
     rows = [[1] * 4] * 16 + [[1] * 9] * 3
     grouped = batching.BucketedBatches(
         [4] * 16 + [9] * 3,
@@ -63,13 +63,13 @@ def test_batches_of_one_width_do_not_fix_it_for_the_others():
     assert sorted(sums) == [4] * 16 + [9] * 3
 
 
-def test_outputs_come_back_in_the_given_order():
-    grouped = batching.BucketedBatches(lengths(), kept, batch_size=8)
+def test_outputs_are_restored_to_the_original_order():
+    grouped = batching.BucketedBatches(lengths(), identity, batch_size=8)
     outputs = [index for number in range(len(grouped)) for index in grouped[number]]
     assert grouped.restore_order(outputs) == list(range(103))
 
 
-def test_padding_fills_up_the_end_to_a_multiple():
+def test_padding_extends_the_end_to_a_multiple():
     np.testing.assert_array_equal(batching.pad_sequences([[5], [6, 7, 8]]), [[5, 0, 0], [6, 7, 8]])
     assert batching.pad_sequences([[5], [6, 7, 8]], multiple_of=4).shape == (2, 4)
     assert batching.pad_sequences([[], []], multiple_of=4).shape == (2, 4)
@@ -119,7 +119,7 @@ def test_padding_does_not_change_the_loss():
     np.testing.assert_allclose(short, long, rtol=1e-6)
 
 
-def test_metrics_count_every_target_once_whatever_its_batch():
+def test_metrics_weight_every_target_equally_in_whichever_batch():
     random = np.random.default_rng(0)
     watched = losses.training_metrics()
     right = total = count = 0
@@ -139,10 +139,10 @@ def test_metrics_count_every_target_once_whatever_its_batch():
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
+def test_batches_resume_at_any_step_as_if_never_interrupted(grouped):
     counts = lengths()
 
-    def made():
+    def new_batches():
         if not grouped:
             collate = lambda indices, random: (indices.tolist(), random.random())  # noqa: E731
             return batching.Batches(len(counts), collate, batch_size=8, seed=3)
@@ -153,19 +153,19 @@ def test_batches_go_on_from_any_step_as_if_they_had_never_stopped(grouped):
 
         return batching.BucketedBatches(counts, collate, batch_size=8, seed=3)
 
-    whole = made()
-    whole.on_epoch_end()
-    expected = [whole[index] for index in range(len(whole))]
-    for step in (0, 2, 4, len(whole) - 1):
-        later = made()
-        later.seek(1, step)
-        assert len(later) == len(whole) - step
-        assert [later[index] for index in range(len(later))] == expected[step:]
-        later.on_epoch_end()
-        assert len(later) == len(whole)
+    full = new_batches()
+    full.on_epoch_end()
+    expected = [full[index] for index in range(len(full))]
+    for step in (0, 2, 4, len(full) - 1):
+        resumed = new_batches()
+        resumed.seek(1, step)
+        assert len(resumed) == len(full) - step
+        assert [resumed[index] for index in range(len(resumed))] == expected[step:]
+        resumed.on_epoch_end()
+        assert len(resumed) == len(full)
 
 
-def test_two_batches_of_a_pair_never_have_one_width():
+def test_consecutive_batches_differ_in_width():
     grouped = batching.BucketedBatches(
         [4] * 50,
         lambda indices, pad, _: pad([[1] * 4 for _ in indices]),

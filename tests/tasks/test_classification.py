@@ -27,7 +27,7 @@ def test_every_cell_learns_from_every_view(cell, view, eager):
         cell=cell,
         view=view,
         bidirectional=view != "image",
-        layers=training.depth(cell, eager=eager),
+        layers=training.depth(cell),
         dropout=0.0,
         limit=32 if eager else 96,
     )

@@ -94,7 +94,7 @@ def rows_of(source):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_read_and_split_alike_every_time(tmp_path, form):
+def test_every_format_is_read_and_split_reproducibly(tmp_path, form):
     make, read = FORMS[form]
     path = make(tmp_path / "data")
     source = read(str(path))
@@ -108,7 +108,7 @@ def test_every_form_is_read_and_split_alike_every_time(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_more_examples_move_no_other_to_another_split(tmp_path, form):
+def test_adding_examples_moves_no_other_to_another_split(tmp_path, form):
     make, read = FORMS[form]
     few = read(str(make(tmp_path / "few/data")))
     many = read(str(make(tmp_path / "many/data", count=70)))
@@ -121,7 +121,7 @@ def test_more_examples_move_no_other_to_another_split(tmp_path, form):
             assert row in rows_of(many)[split]
 
 
-def test_the_split_depends_on_the_group_alone_and_has_the_shares():
+def test_the_split_depends_on_the_group_only_and_has_the_expected_fractions():
     rows = [(number // 3, number) for number in range(9000)]
     found = splits.split_by_group(rows, lambda row: str(row[0]))
     assert len(found["test"]) / 9000 == pytest.approx(0.1, abs=0.02)
@@ -143,7 +143,7 @@ def test_equal_images_are_never_in_two_splits(tmp_path):
     assert len(with_a) == 1
 
 
-def test_splits_that_are_given_are_kept_and_the_missing_one_is_cut_from_train(tmp_path):
+def test_existing_splits_are_kept_and_a_missing_one_is_cut_from_train(tmp_path):
     text_classes(tmp_path / "train")
     text_classes(tmp_path / "test", count=4)
     source = texts.read_text_files(str(tmp_path))
@@ -162,14 +162,14 @@ def test_splits_that_are_given_are_kept_and_the_missing_one_is_cut_from_train(tm
     [(text_classes, texts.read_text_files), (image_classes, images.read_image_classes)],
     ids=["texts", "images"],
 )
-def test_the_first_training_examples_are_of_all_classes(tmp_path, make, read):
+def test_the_first_training_examples_cover_all_classes(tmp_path, make, read):
     limited = read(str(make(tmp_path / "data"))).limit_train(12)
     labels = [row["label"] for row in limited.splits["train"]]
     assert len(labels) == 12
     assert 2 <= sum(labels) <= 10
 
 
-def test_tables_may_be_splits_too(tmp_path):
+def test_one_table_per_split_is_read(tmp_path):
     for name, count in (("train", 20), ("val", 4), ("test", 6)):
         text_table(tmp_path / name, count).rename(tmp_path / f"{name}.csv")
         (tmp_path / name).rmdir()
@@ -181,7 +181,7 @@ def test_tables_may_be_splits_too(tmp_path):
     }
 
 
-def test_frames_come_in_the_order_of_their_numbers(tmp_path):
+def test_frames_are_ordered_by_number(tmp_path):
     write(tmp_path / "labels.csv", "clip,frame,label\n" + "c,2,a\nc,10,b\nd,2,a\nd,10,b\n")
     for clip in "cd":
         for frame in (10, 2):
@@ -191,7 +191,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
     assert found[0]["labels"] == ["a", "b"]
 
 
-def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
+def test_files_left_by_operating_systems_are_skipped(tmp_path):
     image_classes(tmp_path)
     for name in (".DS_Store", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/x"):
         write(tmp_path / name, "litter")
@@ -341,7 +341,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_with_its_file_and_line(tmp_path, mistake):
+def test_a_mistake_is_reported_with_its_file_and_line(tmp_path, mistake):
     make, read, spoil, message = MISTAKES[mistake]
     path = make(tmp_path / "data")
     spoil(path)

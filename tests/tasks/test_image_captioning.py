@@ -68,8 +68,8 @@ def test_batches_keep_their_shape_whichever_captions_are_sampled_or_missing(capt
     task, data, _ = make(captions_per_image=captions, batch_size=60)
     examples = list(data.splits["train"])
     examples[0] = examples[0]._replace(tokens=examples[0].tokens[:2])
-    for training, most in ((True, captions or 5), (False, 5)):
-        grouped = task.batches(examples, data, training=training)
+    for is_training, most in ((True, captions or 5), (False, 5)):
+        grouped = task.batches(examples, data, training=is_training)
         longest = 1 + max(len(tokens) for example in examples for tokens in example.tokens)
         for _ in range(4):
             inputs, following, _ = grouped[0]

@@ -19,7 +19,7 @@ def test_softmax_stays_finite_and_sums_to_one():
     np.testing.assert_allclose(rows, [[1, 0], [0.5, 0.5]])
 
 
-def test_class_scores_are_those_of_a_plain_count():
+def test_class_scores_equal_a_plain_count():
     probabilities, labels = classes_and_probabilities()
     found = classification.class_scores(probabilities, labels)
     guesses = [max(range(5), key=row.__getitem__) for row in probabilities]
@@ -35,7 +35,7 @@ def test_class_scores_are_those_of_a_plain_count():
     assert found["log_loss"] == pytest.approx(np.mean(loss))
 
 
-def test_calibration_error_is_the_gap_of_each_bin():
+def test_calibration_error_is_the_mean_gap_over_bins():
     probabilities, labels = classes_and_probabilities()
     bins = {}
     for row, label in zip(probabilities, labels, strict=True):
@@ -61,14 +61,14 @@ def test_a_probability_of_zero_gives_a_finite_loss():
     assert math.isfinite(classification.class_scores(np.array([[1.0, 0.0]]), [1])["log_loss"])
 
 
-def test_the_majority_is_that_of_training():
+def test_the_majority_class_is_that_of_the_training_split():
     found = score_baselines([0, 1, 1], [0, 0, 1, 1], {"all right": [0, 0, 1, 1]})
     assert found["majority class"]["accuracy"] == 0.5
     assert found["majority class"]["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
     assert found["all right"] == {"accuracy": 1.0, "macro_f1": 1.0}
 
 
-def test_segments_are_runs_without_the_background():
+def test_segments_are_runs_of_labels_other_than_the_background():
     labels = [0, 0, 1, 1, 1, 0, 2]
     assert segments.find_segments(labels, background=0) == [(1, 2, 5), (2, 6, 7)]
     assert segments.find_segments(labels)[0] == (0, 0, 2)
@@ -86,20 +86,20 @@ def edits(one, other):
     )
 
 
-def test_the_edit_distance_is_that_of_its_definition():
+def test_the_edit_distance_equals_its_recursive_definition():
     short = [row for size in range(4) for row in itertools.product((0, 1, 2), repeat=size)]
     for one, other in itertools.product(short[::2], short[::3]):
         assert segments.levenshtein_distance(one, other) == edits(one, other)
 
 
-def test_the_edit_score_sees_order_and_not_length():
+def test_the_edit_score_depends_on_order_and_not_on_length():
     assert segments.edit_score([1, 1, 1, 2], [1, 2, 2, 2]) == 100
     assert segments.edit_score([1, 2, 1, 2], [1, 1, 2, 2]) == 50
     assert segments.edit_score([0, 0], [0, 0], background=0) == 100
     assert segments.edit_score([0, 1], [0, 0], background=0) == 0
 
 
-def test_a_segment_is_right_once_and_only_with_enough_overlap():
+def test_a_segment_is_matched_once_and_only_with_enough_overlap():
     true = [0] * 10 + [1] * 10
     late = [0] * 14 + [1] * 6  # overlaps: 10 of 14, and 6 of 10
     assert segments.match_segments(late, true, 50) == (2, 0, 0)
@@ -123,7 +123,7 @@ CAPTIONS = [
 OUTPUTS = ["a dog runs on the the the grass", "two dogs play in snow", "a red car in the street"]
 
 
-def test_caption_scores_are_those_of_the_coco_evaluation():
+def test_caption_scores_equal_the_coco_evaluation():
     cider_scorer = pytest.importorskip("pycocoevalcap.cider.cider_scorer")
     bleu_scorer = pytest.importorskip("pycocoevalcap.bleu.bleu_scorer")
     cider, bleu = cider_scorer.CiderScorer(n=4, sigma=6.0), bleu_scorer.BleuScorer(n=4)
@@ -139,7 +139,7 @@ def test_caption_scores_are_those_of_the_coco_evaluation():
         assert found[f"bleu_{order}"] == pytest.approx(100 * expected[order - 1], abs=0.01)
 
 
-def test_captions_are_compared_without_case_and_punctuation():
+def test_captions_are_compared_without_case_or_punctuation():
     assert captions.caption_words("A man's RED-ish dog, 2 of 'em!") == [
         *("a", "man's", "red", "ish", "dog", "2", "of", "'em")
     ]
@@ -147,7 +147,7 @@ def test_captions_are_compared_without_case_and_punctuation():
     assert same["bleu_3"] == pytest.approx(100)
 
 
-def test_the_signature_says_how_many_references_there_are():
+def test_the_signature_states_the_number_of_references():
     found = captions.caption_signatures([["a b", "c d"], ["e f", "g h"]])
     assert "nrefs:2" in found["bleu_4"]
     assert "tok:none" in found["bleu_4"]

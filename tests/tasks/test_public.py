@@ -44,7 +44,7 @@ COCO = {
 
 @pytest.fixture
 def mocked(monkeypatch, tmp_path):
-    """Returns a function that lets a set seem prepared, with random examples in its splits."""
+    """Returns a function that pretends a set is prepared, with random examples in its splits."""
     stack = contextlib.ExitStack()
 
     def prepared(splits, count=40, rows=None):
@@ -75,7 +75,9 @@ def source_of(task, dataset, tmp_path, **settings):
 
 
 @pytest.mark.parametrize(("task", "dataset", "splits", "reads"), SETS)
-def test_a_set_is_read_and_says_what_of_it(mocked, tmp_path, task, dataset, splits, reads):
+def test_a_set_is_read_and_names_the_features_it_uses(
+    mocked, tmp_path, task, dataset, splits, reads
+):
     # TFDS's own mock cannot make sequences of several features.
     rows = [COCO] * 40 if dataset == "coco_captions" else None
     mocked(splits, rows=rows)
@@ -95,7 +97,7 @@ def test_a_set_is_read_and_says_what_of_it(mocked, tmp_path, task, dataset, spli
             assert 0 <= value < len(source.classes)
 
 
-def test_data_of_a_public_set_reach_the_model(mocked, tmp_path):
+def test_examples_of_a_public_set_become_batches(mocked, tmp_path):
     mocked(("train", "test"))
     task = tasks.get_task("classification")({"dataset": "cifar10", "data_dir": str(tmp_path)})
     data = task.load_data()
@@ -105,23 +107,24 @@ def test_data_of_a_public_set_reach_the_model(mocked, tmp_path):
     assert len(labels) == len(images)
 
 
-def test_a_set_that_does_not_fit_is_told_what_it_lacks(tmp_path):
+def test_an_unsuitable_set_is_refused_with_the_missing_feature(tmp_path):
     with pytest.raises(
-        UserError, match=r"mnist/.* does not fit this task, which reads a text and a class label.*image"
+        UserError,
+        match=r"mnist/.* does not fit this task, which reads a text and a class label.*image",
     ):
         source_of("text_classification", "mnist", tmp_path)
     with pytest.raises(UserError, match="has no feature that is a video"):
         source_of("video_labeling", "imdb_reviews", tmp_path)
 
 
-def test_an_unknown_set_or_config_is_told_with_what_may_be_meant(tmp_path):
+def test_an_unknown_set_or_config_is_refused_with_a_suggestion(tmp_path):
     with pytest.raises(UserError, match="Unknown data set: 'cifar11'.*Did you mean 'cifar10"):
         source_of("classification", "cifar11", tmp_path)
     with pytest.raises(UserError, match="Unknown config of glue: 'sst3'.*Did you mean 'sst2'"):
         source_of("text_classification", "glue/sst3", tmp_path)
 
 
-def test_a_test_split_with_secret_labels_is_not_tested_on(monkeypatch):
+def test_a_test_split_without_labels_is_not_used(monkeypatch):
     rows = {
         "train": [{"label": number % 2, "n": number} for number in range(100)],
         "validation": [{"label": 1, "n": 100}],
@@ -136,13 +139,13 @@ def test_a_test_split_with_secret_labels_is_not_tested_on(monkeypatch):
 
     monkeypatch.setattr(store, "read_split", lambda builder, name, decoders: rows[name])
     kinds = {"label": public.LABEL}
-    splits, said = public._splits(Builder, {"label": "label"}, kinds)
-    assert said["test"] == "validation"
+    splits, notes = public._build_splits(Builder, {"label": "label"}, kinds)
+    assert notes["test"] == "validation"
     assert [row["label"] for row in splits["test"]] == [1]
     assert len(splits["train"]) + len(splits["validation"]) == 100
 
 
-def test_without_network_a_set_is_named_at_once(tmp_path, monkeypatch):
+def test_without_network_the_download_fails_early(tmp_path, monkeypatch):
     def unreachable(address, **_):
         raise requests.ConnectionError("no network")
 
@@ -153,7 +156,7 @@ def test_without_network_a_set_is_named_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_the_originals_of_mnist_are_read_whole(tmp_path, manual_dir, name):
+def test_the_original_mnist_files_are_read_completely(tmp_path, manual_dir, name):
     # TFDS finds in its download folder what it would have downloaded.
     from tensorflow_datasets.core.download import resource
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from rnn_topologies import layers
 from rnn_topologies.tasks import text_classification
 from rnn_topologies.tasks.data import vocabulary as text
 from rnn_topologies.tasks.data.sources import cldr_languages
@@ -22,7 +23,8 @@ def make(**settings):
 
 
 @pytest.mark.parametrize(
-    ("cell", "pooling", "eager"), training.cells_and_settings(POOLINGS, "last")
+    ("cell", "pooling", "eager"),
+    training.cells_and_settings(POOLINGS, "last", eager_cells=layers.CELLS),
 )
 def test_every_cell_learns_with_every_pooling(cell, pooling, eager):
     small = {"limit": 32, "max_length": 8} if eager else {}
@@ -30,7 +32,7 @@ def test_every_cell_learns_with_every_pooling(cell, pooling, eager):
         cell=cell,
         pooling=pooling,
         bidirectional=cell != "lstm",
-        layers=training.depth(cell, eager=eager),
+        layers=training.depth(cell),
         dropout=0.1,
         batch_size=32,
         **small,

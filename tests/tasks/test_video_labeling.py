@@ -51,12 +51,13 @@ def features(folder, count=12):
     ("cell", "bidirectional", "eager"), training.cells_and_settings([False, True], True)
 )
 def test_every_cell_learns(make, cell, bidirectional, eager):
+    small = {"limit": 4, "chunk_length": 8} if eager else {}
     task, data, model = make(
         cell=cell,
         bidirectional=bidirectional,
-        layers=training.depth(cell, eager=eager),
+        layers=training.depth(cell),
         dropout=0.1,
-        limit=4 if eager else None,
+        **small,
     )
     with training.execution(eager=eager):
         losses = training.losses(task, data, model, epochs=3 if eager else 2)
@@ -117,9 +118,9 @@ def test_scores_ignore_padding(make):
 def test_a_clip_is_labelled_frame_by_frame(make):
     task, data, model = make()
     clip = data.splits["test"][0]
-    (found,) = task.predict(model, [clip.frames], data)
+    (predicted,) = task.predict(model, [clip.frames], data)
     (rows,) = task._probabilities(model, [clip], data)
-    assert found == [CLASSES[label] for label in rows.argmax(-1)]
+    assert predicted == [CLASSES[label] for label in rows.argmax(-1)]
 
 
 def followed(clip):
@@ -173,9 +174,9 @@ def test_every_event_occurs_and_no_frame_alone_shows_it():
 
 
 def test_the_clips_are_the_same_every_time():
-    made = [moving_shapes.generate_clip(np.random.default_rng(5)) for _ in range(2)]
-    np.testing.assert_array_equal(made[0][0], made[1][0])
-    np.testing.assert_array_equal(made[0][1], made[1][1])
+    first, second = (moving_shapes.generate_clip(np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
 
 
 def test_features_are_scaled_by_the_training_split_and_deltas_look_back(tmp_path):
@@ -281,6 +282,6 @@ def test_gesture_positions_are_relative_to_the_spine():
 
     columns = {f"{joint}{axis}": [1.0] for joint in gestures.JOINTS for axis in "xyz"}
     columns |= {"sx": [3.0], "sy": [4.0], "sz": [5.0]}
-    found = gestures.joint_features(pd.DataFrame(columns))[0]
-    np.testing.assert_array_equal(found[:3], [-2, -3, -4])
-    np.testing.assert_array_equal(found[-3:], [3, 4, 5])
+    features = gestures.joint_features(pd.DataFrame(columns))[0]
+    np.testing.assert_array_equal(features[:3], [-2, -3, -4])
+    np.testing.assert_array_equal(features[-3:], [3, 4, 5])

@@ -53,8 +53,12 @@ class FrameBoosting:
         rows = np.concatenate([self._windows(clip) for clip in clips])
         targets = np.concatenate(labels)
         chosen = random.permutation(len(rows))[:MAX_FRAMES]
+        # scikit-learn has no type hints: pyright takes them from the defaults.
         self.model = HistGradientBoostingClassifier(
-            max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=self.seed
+            max_iter=60,
+            max_leaf_nodes=15,
+            early_stopping=False,  # pyright: ignore[reportArgumentType]
+            random_state=self.seed,
         ).fit(rows[chosen], targets[chosen])
         return self
 

@@ -7,10 +7,10 @@ import collections
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import sacrebleu.metrics
+from sacrebleu.metrics.bleu import BLEU
 
 NGram: TypeAlias = tuple[str, ...]
 
@@ -53,20 +53,18 @@ def caption_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     return signatures
 
 
-def caption_bleu(order: int) -> sacrebleu.metrics.BLEU:
+def caption_bleu(order: int) -> BLEU:
     """Returns the metric for BLEU-`order`, which expects captions from `normalize_caption`."""
-    return sacrebleu.metrics.BLEU(
-        max_ngram_order=order, tokenize="none", smooth_method="none", force=True
-    )
+    return BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
 
 
-def _bleu_metrics() -> dict[int, sacrebleu.metrics.BLEU]:
+def _bleu_metrics() -> dict[int, BLEU]:
     return {order: caption_bleu(order) for order in ORDERS}
 
 
 def _sacrebleu_inputs(
     outputs: Sequence[str], references: Sequence[Sequence[str]]
-) -> tuple[list[str], list[list[str | None]]]:
+) -> tuple[list[str], list[list[Any]]]:
     """Returns outputs and references in the format of sacreBLEU.
 
     References are one list per reference number, with None where an image has fewer references.

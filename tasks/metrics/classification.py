@@ -29,9 +29,16 @@ def label_scores(predicted: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, f
     """
     from sklearn import metrics
 
+    # scikit-learn has no type hints: pyright takes the type of `zero_division` from its default.
+    macro_f1 = metrics.f1_score(
+        labels,
+        predicted,
+        average="macro",
+        zero_division=0,  # pyright: ignore[reportArgumentType]
+    )
     return {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(macro_f1),
     }
 
 

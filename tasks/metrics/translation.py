@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import sacrebleu.metrics
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 
 def exact_match(outputs: Sequence[str], references: Sequence[str]) -> float:
@@ -36,14 +37,14 @@ def translation_signatures() -> dict[str, str]:
     return signatures
 
 
-def translation_bleu() -> sacrebleu.metrics.BLEU:
+def translation_bleu() -> BLEU:
     """Returns the metric of the score `bleu`."""
-    return sacrebleu.metrics.BLEU()
+    return BLEU()
 
 
 def _sacrebleu_metrics() -> dict[str, Any]:
     return {
         "bleu": translation_bleu(),
-        "bleu_lowercase": sacrebleu.metrics.BLEU(lowercase=True),
-        "chrf": sacrebleu.metrics.CHRF(),
+        "bleu_lowercase": BLEU(lowercase=True),
+        "chrf": CHRF(),
     }

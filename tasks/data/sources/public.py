@@ -49,6 +49,7 @@ def _has_type(*names: str) -> Callable[[Any], bool]:
 
 def _is_text_sequence(feature: Any) -> bool:
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import dtype_utils
 
     if not isinstance(feature, tfds.features.Sequence):
         return False
@@ -57,7 +58,7 @@ def _is_text_sequence(feature: Any) -> bool:
         if "text" not in inner:
             return False
         inner = inner["text"]
-    return tfds.core.utils.dtype_utils.is_string(inner.np_dtype)
+    return dtype_utils.is_string(inner.np_dtype)
 
 
 IMAGE = FeatureKind("an image", _has_type("Image"))

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import hashlib
-import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -42,7 +41,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     # TFDS would look in the folder of the top-level package, which an editable install lacks.
-    pkg_dir_path = pathlib.Path(__file__).parent
+    pkg_dir_path = tfds.core.Path(__file__).parent
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
 
@@ -61,6 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        assert isinstance(self.builder_config, CldrDatesConfig)
         source = babel.Locale.parse(self.builder_config.source)
         target = babel.Locale.parse(self.builder_config.target)
         # One phrase per day, with the days in hash order: consecutive slices share no day, and

@@ -15,27 +15,28 @@ guess the seconds. Nor does it say less: times and seconds are kept.
 
 import dataclasses
 import datetime
-import functools
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import babel
 from babel import dates
 
+FormName: TypeAlias = Literal["short", "medium", "long", "full"]
+
 # A hundred years, so that a two-digit year is unambiguous.
 FIRST_YEAR = 1950
 YEARS = 100
-DATE_FORMS = ("short", "medium", "long", "full")
-TIME_FORMS = ("short", "medium")  # `long` and `full` add a time zone
+DATE_FORMS: tuple[FormName, ...] = ("short", "medium", "long", "full")
+TIME_FORMS: tuple[FormName, ...] = ("short", "medium")  # `long` and `full` add a time zone
 
 
 @dataclasses.dataclass(frozen=True)
 class PhraseForm:
     """The format of a phrase: a CLDR date format, and a CLDR time format or None."""
 
-    date: str
-    time: str | None
+    date: FormName
+    time: FormName | None
 
 
 def pattern_fields(pattern: Any) -> set[str]:
@@ -43,13 +44,12 @@ def pattern_fields(pattern: Any) -> set[str]:
     return set("".join(pattern.pattern.split("'")[::2]))
 
 
-def names_weekday(locale: babel.Locale, form: str) -> bool:
+def names_weekday(locale: babel.Locale, form: FormName) -> bool:
     """Whether this date format contains the day of the week (CLDR fields E, e, c)."""
     return bool(pattern_fields(dates.get_date_format(form, locale)) & set("Eec"))
 
 
-@functools.cache
-def time_forms(locale: babel.Locale) -> tuple[str, ...]:
+def time_forms(locale: babel.Locale) -> tuple[FormName, ...]:
     """Returns the time formats that distinguish all minutes of a day."""
     minutes = [datetime.time(hour, minute) for hour in range(24) for minute in range(60)]
     return tuple(
@@ -59,8 +59,7 @@ def time_forms(locale: babel.Locale) -> tuple[str, ...]:
     )
 
 
-@functools.cache
-def date_forms(locale: babel.Locale) -> tuple[str, ...]:
+def date_forms(locale: babel.Locale) -> tuple[FormName, ...]:
     """Returns the date formats that contain day, month and year."""
     return tuple(
         form
@@ -105,8 +104,13 @@ def generate_phrase_pairs(
         ValueError: no date format of the source locale contains day, month and year.
     """
     rng = random.Random(f"{source}-{target}-{seed}")
-    times = [form for form in time_forms(source) if form in time_forms(target)]
-    forms = [PhraseForm(date, time) for date in date_forms(source) for time in (None, *times)]
+    source_times, target_times = time_forms(source), time_forms(target)
+    forms = [
+        PhraseForm(date, time)
+        for date in date_forms(source)
+        for time in (None, *source_times)
+        if time is None or time in target_times
+    ]
     if not forms:
         raise ValueError(f"No date format of {source} contains day, month and year.")
     first = datetime.datetime(FIRST_YEAR, 1, 1)

@@ -30,7 +30,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     # TFDS would look in the folder of the top-level package, which an editable install lacks.
-    pkg_dir_path = pathlib.Path(__file__).parent
+    pkg_dir_path = tfds.core.Path(__file__).parent
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """

@@ -3,11 +3,13 @@
 import dataclasses
 import gzip
 import itertools
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums
 
 from ....errors import UserError
 from ... import store
@@ -48,8 +50,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Multi30k, task 1: one caption per image with one professional translation per language."""
 
     # TFDS would look in the folder of the top-level package, which an editable install lacks.
-    pkg_dir_path = pathlib.Path(__file__).parent
-    url_infos = tfds.core.download.checksums.load_url_infos(pkg_dir_path / "checksums.tsv")
+    pkg_dir_path = tfds.core.Path(__file__).parent
+    url_infos = checksums.load_url_infos(pkg_dir_path / "checksums.tsv")
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -82,6 +84,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        assert isinstance(self.builder_config, Multi30kConfig)
         files = self.builder_config.split_files()
         names = sorted(set(itertools.chain.from_iterable(files.values())))
         paths = self._find_manual_files(dl_manager, names)
@@ -110,13 +113,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 break
         else:
             return None
-        expected = {pathlib.PurePosixPath(url).name: info for url, info in self.url_infos.items()}
+        url_infos = self.url_infos or {}
+        expected = {pathlib.PurePosixPath(url).name: info for url, info in url_infos.items()}
         for name in names:
             check_original_file(folder / name, expected[name])
         return {name: folder / name for name in names}
 
     def _generate_examples(
-        self, source: pathlib.Path, target: pathlib.Path
+        self, source: os.PathLike[str], target: os.PathLike[str]
     ) -> Iterator[tuple[int, dict[str, str]]]:
         with gzip.open(source, "rt", encoding="utf-8") as file:
             sources = file.read().split("\n")
@@ -143,7 +147,7 @@ def check_original_file(path: pathlib.Path, expected: Any) -> None:
             f"{path} is missing, although other files of Multi30k are in the same folder. Add it, "
             "or remove them all to download the data set."
         )
-    actual = tfds.core.download.checksums.compute_url_info(path)
+    actual = checksums.compute_url_info(path)
     if actual != expected:
         raise UserError(
             f"{path} is not the original file: it has {actual.size} bytes and SHA-256 "

@@ -151,7 +151,7 @@ def is_correct_caption(caption: str, things: tuple[Thing, ...]) -> bool:
     meaning = parse_caption(caption)
     if meaning is None or sorted(meaning.looks) != sorted(thing.look for thing in things):
         return False
-    thing_of = {(thing.colour, thing.shape): thing for thing in things}
+    thing_of: dict[ColourShape, Thing] = {(thing.colour, thing.shape): thing for thing in things}
     return all(
         first in thing_of
         and second in thing_of

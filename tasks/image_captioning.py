@@ -32,8 +32,8 @@ in the scene, mentions nothing else and says nothing false (the caption is parse
 the scene); otherwise BLEU-4. Metrics under `unseen/` are of scenes that contain a pair of colour
 and shape that never occurs in training. On two cores, expect
 
-    python runner.py --task image_captioning                        0.91 to 0.98 in 3 minutes
-    python runner.py --task image_captioning --dataset flickr8k     BLEU-4 8.7 in 25 minutes
+    python runner.py --task image_captioning                        0.91 to 0.98 in 4 minutes
+    python runner.py --task image_captioning --dataset flickr8k     BLEU-4 8.7 in 49 minutes
 """
 
 import collections

@@ -102,7 +102,7 @@ def endings(length):
 @each_attention
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("tie_embeddings", [False, True])
-def test_steps_give_the_logits_of_teacher_forcing(cell, attention, depth, tie_embeddings):
+def test_steps_return_the_logits_of_teacher_forcing(cell, attention, depth, tie_embeddings):
     decoder, start = build(cell, attention, depth, tie_embeddings=tie_embeddings)
     given = tokens()
     whole, weights = decoder(given, return_weights=True, **start)
@@ -121,7 +121,7 @@ def test_steps_give_the_logits_of_teacher_forcing(cell, attention, depth, tie_em
 
 
 @each_attention
-def test_logits_do_not_see_later_tokens(attention):
+def test_logits_do_not_depend_on_later_tokens(attention):
     decoder, start = build(attention=attention)
     given, other = tokens(), tokens()
     other[:, 2:] = PAD
@@ -215,7 +215,7 @@ def test_a_narrow_beam_equals_beam_search_by_hand(cell, beam_size):
             np.testing.assert_allclose(cases.numpy(found.scores)[row, rank], score, rtol=1e-4)
 
 
-def test_a_beam_of_one_without_penalty_is_greedy_where_greedy_ends():
+def test_a_beam_of_one_is_at_least_as_good_as_greedy_decoding():
     decoder, start = build()
     greedy = cases.numpy(decoder.greedy(max_length=12, **start).tokens)
     beam = cases.numpy(
@@ -223,8 +223,8 @@ def test_a_beam_of_one_without_penalty_is_greedy_where_greedy_ends():
     )
     ended = (greedy == END).any(1)
     assert ended.any()
-    # With one beam, a sequence that ends second best is kept beside the one that goes on; so
-    # the beam never does worse.
+    # With one beam, a sequence whose end is second best is kept while the best one continues, so
+    # beam search never does worse.
     for row in np.flatnonzero(ended):
         by_beam, by_greed = probabilities(
             decoder, start, row, [trimmed(beam[row, 0]), trimmed(greedy[row])]
@@ -237,7 +237,7 @@ def trimmed(sequence):
     return sequence[: sequence.index(END) + 1] if END in sequence else sequence
 
 
-def test_sequences_that_do_not_end_in_time_stand_last():
+def test_unfinished_sequences_come_last():
     decoder, start = build()
     weights = decoder.get_weights()
     bias = next(i for i, w in enumerate(decoder.weights) if w.name == "output_bias")
@@ -271,7 +271,7 @@ def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
     assert ((drawn > 0) <= (wanted > 0)).all()
 
 
-def test_the_same_seed_draws_the_same_sample():
+def test_the_same_seed_samples_the_same_tokens():
     decoder, start = build(scale=1.0)
     samples = [
         cases.numpy(decoder.sample(max_length=8, seed=seed, **start).tokens) for seed in (1, 1, 2)
@@ -302,7 +302,7 @@ class Writing(keras.Model):
         ("sample", {"seed": 1, "top_k": 3, "temperature": 0.7}, BATCH),  # draws go by batch
     ],
 )
-def test_a_compiled_search_writes_what_an_eager_one_writes(method, settings, batch_size):
+def test_a_compiled_search_returns_what_an_eager_one_returns(method, settings, batch_size):
     decoder, start = build()
     settings = {"max_length": 6, **settings}
     eager = getattr(decoder, method)(**start, **settings)
@@ -315,7 +315,7 @@ def test_a_compiled_search_writes_what_an_eager_one_writes(method, settings, bat
 
 @each_cell
 @each_attention
-def test_a_saved_model_decodes_as_before(cell, attention, tmp_path):
+def test_a_loaded_model_decodes_like_the_saved_one(cell, attention, tmp_path):
     decoder = layers.Decoder(
         layers.CELLS[cell].cell(5, dropout=0.1),
         vocabulary_size=VOCABULARY,
@@ -337,7 +337,7 @@ def test_a_saved_model_decodes_as_before(cell, attention, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     given = [tokens(), cases.random(BATCH, 3), MEMORY, MASK][: len(inputs)]
-    np.testing.assert_array_equal(model.predict(given, verbose=0), again.predict(given, verbose=0))
+    np.testing.assert_array_equal(cases.numpy(model(given)), cases.numpy(again(given)))
     states = [cases.random(BATCH, size).astype("float32") for size in decoder.state_sizes]
     start = {"initial_state": states}
     start |= {"memory": MEMORY, "memory_mask": MASK} if attention != "none" else {}
@@ -347,7 +347,7 @@ def test_a_saved_model_decodes_as_before(cell, attention, tmp_path):
     )
 
 
-def test_it_learns_by_teacher_forcing_to_write_what_the_memory_says():
+def test_teacher_forcing_learns_sentences_that_depend_on_the_memory():
     # Three sources, three sentences: only attention and states can tell them apart.
     sentences = np.array([[3, 4, END], [5, 3, END], [4, 4, END]])
     previous = np.concatenate([np.full((3, 1), START), sentences[:, :-1]], 1)
@@ -404,7 +404,7 @@ def test_bad_calls_are_named():
 
 
 @each_cell
-def test_mixed_precision_computes_in_half_and_still_decodes(cell):
+def test_decoding_works_in_mixed_precision(cell):
     decoder = layers.Decoder(
         layers.CELLS[cell].cell(5, dtype="mixed_bfloat16"),
         vocabulary_size=VOCABULARY,

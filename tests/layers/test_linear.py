@@ -1,10 +1,12 @@
-"""Cells that are linear in their state: all steps at once against one after the other."""
+"""Cells that are linear in their state: the parallel scan equals the loop."""
 
 import keras
 import numpy as np
 import pytest
 
 from rnn_topologies import layers
+from rnn_topologies.layers.dispatch import plan
+from rnn_topologies.layers.dispatch.execution import execute
 
 from . import cases, reference
 
@@ -13,25 +15,22 @@ each_cell = pytest.mark.parametrize("name", ["min_gru", "min_lstm"])
 LENGTHS = [1, 2, 15, 16, 17, 255, 256, 257, 700]
 
 
-def at_once(layer_class):
-    """Returns the class of layer that runs in parallel whatever is faster."""
+def in_parallel(layer_class):
+    """Returns a subclass that runs in parallel even where a loop is faster."""
 
-    class AtOnce(layer_class):
+    class InParallel(layer_class):
         def inner_loop(self, sequences, initial_state, mask, training=False):
-            last, outputs, states = self._parallel(sequences, initial_state, mask, training)
-            if mask is not None:
-                return self._hold(last, outputs, initial_state, states, mask)
-            return last, outputs, states
+            return execute(plan.PARALLEL, self, sequences, initial_state, mask, training)
 
-    return AtOnce
+    return InParallel
 
 
 @each_cell
 @pytest.mark.parametrize("mask", [None, *cases.MASKS])
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_in_parallel_masks_mean_what_they_mean_in_a_loop(name, mask, go_backwards):
+def test_masks_have_the_same_effect_in_parallel_as_in_a_loop(name, mask, go_backwards):
     settings = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
-    layer = at_once(cases.LAYERS[name][0])(cases.UNITS, dtype=cases.FLOAT, **settings)
+    layer = in_parallel(cases.LAYERS[name][0])(cases.UNITS, dtype=cases.FLOAT, **settings)
     x = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
     layer.build(x.shape)
     weights, states = cases.randomize(layer), cases.states_for(name)
@@ -43,7 +42,7 @@ def test_in_parallel_masks_mean_what_they_mean_in_a_loop(name, mask, go_backward
     np.testing.assert_allclose(last, wanted_last, **cases.TOLERANCE)
 
 
-def by_steps(keep, add, state):
+def loop_over_steps(keep, add, state):
     states = []
     for t in range(keep.shape[1]):
         state = keep[:, t] * state + add[:, t]
@@ -52,61 +51,60 @@ def by_steps(keep, add, state):
 
 
 @pytest.mark.parametrize("time", LENGTHS)
-def test_all_at_once_equals_step_by_step(time):
+def test_the_parallel_scan_equals_a_loop(time):
     keep = np.random.default_rng(time).random((2, time, 3)).astype(cases.FLOAT)
     add, first = cases.random(2, time, 3), cases.random(2, 3, seed=1)
     found = cases.numpy(layers.linear_recurrence(keep, add, first))
-    np.testing.assert_allclose(found, by_steps(keep, add, first), **cases.TOLERANCE)
+    np.testing.assert_allclose(found, loop_over_steps(keep, add, first), **cases.TOLERANCE)
     found = cases.numpy(layers.linear_recurrence(keep, add))
-    np.testing.assert_allclose(found, by_steps(keep, add, 0 * first), **cases.TOLERANCE)
+    np.testing.assert_allclose(found, loop_over_steps(keep, add, 0 * first), **cases.TOLERANCE)
 
 
 @pytest.mark.skipif(cases.BACKEND != "tensorflow", reason="only TensorFlow has unknown lengths")
 @pytest.mark.parametrize("time", [*LENGTHS, 5000])
-def test_the_length_need_not_be_known(time):
+def test_the_parallel_scan_runs_on_an_unknown_length(time):
     import tensorflow as tf
 
     spec = tf.TensorSpec((None, None, 3), cases.FLOAT)
     recurrence = tf.function(layers.linear_recurrence, input_signature=[spec, spec])
     keep = np.random.default_rng(time).random((2, time, 3)).astype(cases.FLOAT)
     add = cases.random(2, time, 3)
-    wanted = by_steps(keep, add, np.zeros((2, 3)))
+    wanted = loop_over_steps(keep, add, np.zeros((2, 3)))
     np.testing.assert_allclose(recurrence(keep, add).numpy(), wanted, **cases.TOLERANCE)
 
 
 @each_cell
-@pytest.mark.parametrize("time", [40, 4096])
+@pytest.mark.parametrize("time", [40, 300, pytest.param(4096, marks=pytest.mark.slow)])
 def test_long_sequences_give_the_same_numbers_and_gradients_in_float32(name, time):
-    """Gates that are wide open and tightly shut, where products of 4096 of them vanish."""
-    together = at_once(cases.LAYERS[name][0])(cases.UNITS, return_sequences=True)
-    together.build((2, time, cases.FEATURES))
-    weights = [w * 6 for w in cases.randomize(together)]
-    together.set_weights(weights)
+    """With gates that are wide open and tightly shut: products of hundreds of them vanish."""
+    parallel = in_parallel(cases.LAYERS[name][0])(cases.UNITS, return_sequences=True)
+    parallel.build((2, time, cases.FEATURES))
+    weights = [w * 6 for w in cases.randomize(parallel)]
+    parallel.set_weights(weights)
     x = np.random.default_rng(1).normal(size=(2, time, cases.FEATURES)).astype("float32")
-    share = np.random.default_rng(2).normal(size=(2, time, cases.UNITS)).astype("float32")
-
-    share = keras.ops.convert_to_tensor(share)
+    weighting = np.random.default_rng(2).normal(size=(2, time, cases.UNITS)).astype("float32")
+    weighting = keras.ops.convert_to_tensor(weighting)
 
     def loss(layer):
-        return lambda tensors: keras.ops.mean(layer(tensors[0]) * share)
+        return lambda tensors: keras.ops.mean(layer(tensors[0]) * weighting)
 
-    found = cases.numpy(together(x))
+    found = cases.numpy(parallel(x))
     zeros = [np.zeros((2, cases.UNITS))]
     weights = [weight.astype("float64") for weight in weights]
     wanted, _ = reference.sequence(reference.STEPS[name], x.astype("float64"), zeros, weights)
     scale = np.abs(wanted).max()
     assert np.abs(found - wanted).max() < 2e-6 * scale  # float32 has 24 bits: 6e-8
-    one_by_one = keras.layers.RNN(together.cell, return_sequences=True)
-    by_steps = cases.numpy(one_by_one(x))
+    looped = keras.layers.RNN(parallel.cell, return_sequences=True)
+    by_steps = cases.numpy(looped(x))
     assert np.abs(found - by_steps).max() < 2e-6 * scale
     if time == 40 or cases.BACKEND != "torch":  # a Python loop of 4096 steps takes too long there
-        pairs = [cases.gradients(kind, loss(kind), [x]) for kind in (together, one_by_one)]
+        pairs = [cases.gradients(kind, loss(kind), [x]) for kind in (parallel, looped)]
         for ours, theirs in zip(*pairs, strict=True):
             assert np.isfinite(ours).all()
             assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
 
 
-def test_gates_that_are_both_shut_divide_nothing_by_nothing():
+def test_gates_that_are_both_zero_do_not_give_nan():
     layer = layers.MinLSTM(1, return_sequences=True)
     layer.build((1, 3, 1))
     layer.set_weights([np.array([[-200.0, -199.0, 1.0]]), np.zeros(3)])
@@ -117,7 +115,7 @@ def test_gates_that_are_both_shut_divide_nothing_by_nothing():
     np.testing.assert_allclose(states, 1 - (1 - share) ** np.arange(1, 21), rtol=1e-5)
 
 
-def test_two_shapes_are_refused():
+def test_unequal_shapes_are_refused():
     with pytest.raises(ValueError, match="must have one shape"):
         layers.linear_recurrence(np.ones((2, 3, 4)), np.ones((2, 3, 5)))
 

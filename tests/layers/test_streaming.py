@@ -32,7 +32,7 @@ def deep():
 
 
 @pytest.mark.parametrize("make", [deep, lambda: layers.RNN([keras.layers.GRUCell(4)])])
-def test_a_stream_goes_on_where_it_stopped(make):
+def test_a_stream_continues_from_its_last_state(make):
     layer = make()
     layer.return_sequences = True
     x = X.astype("float32")
@@ -50,7 +50,7 @@ def test_a_stream_goes_on_where_it_stopped(make):
     np.testing.assert_allclose(cases.numpy(live(x[:, 0])), wanted[:, 0], rtol=1e-5, atol=1e-6)
 
 
-def test_new_weights_are_seen_by_a_compiled_step():
+def test_a_compiled_step_uses_new_weights():
     layer, weights = cases.build("gru")
     states = cases.states_for("gru")
     layer.step(X[:, 0], states)
@@ -78,7 +78,7 @@ def test_a_step_is_compiled_once(monkeypatch):
     assert len(traced) == 1
 
 
-def test_what_cannot_be_read_step_by_step_is_refused():
+def test_layers_that_need_the_whole_sequence_are_refused():
     with pytest.raises(ValueError, match="starts from the last step"):
         layers.GRU(3, go_backwards=True).step(X[:, 0])
     with pytest.raises(ValueError, match=r"one time step, \(batch, features\)"):

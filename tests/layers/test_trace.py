@@ -22,10 +22,14 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", cases.LAYERS)
+# Every layer with and without a mask; one layer with all masks.
+MASKED = [(name, mask) for name in cases.LAYERS for mask in (None, "gaps")]
+MASKED += [("lstmp", mask) for mask in cases.MASKS if mask != "gaps"]
+
+
+@pytest.mark.parametrize(("name", "mask"), MASKED)
 @pytest.mark.parametrize("go_backwards", [False, True])
-@pytest.mark.parametrize("mask", [None, *cases.MASKS])
-def test_traced_states_are_those_of_the_forward_pass(name, go_backwards, mask):
+def test_traced_states_equal_the_forward_pass(name, mask, go_backwards):
     layer, _ = cases.build(name, return_sequences=True, go_backwards=go_backwards)
     inputs, states = cases.random(cases.BATCH, cases.TIME, cases.FEATURES), cases.states_for(name)
     mask = None if mask is None else np.array(cases.MASKS[mask], "bool")
@@ -41,7 +45,7 @@ def test_traced_states_are_those_of_the_forward_pass(name, go_backwards, mask):
             np.testing.assert_array_equal(np.isnan(values).all(-1), ~mask)
 
 
-def test_traced_gates_are_those_of_the_equations():
+def test_traced_gates_equal_the_equations():
     layer, (kernel, recurrent, bias) = cases.build("lstm", return_sequences=True)
     inputs, (h, c) = cases.random(cases.BATCH, cases.TIME, cases.FEATURES), cases.states_for("lstm")
     trace = layers.trace_gates(layer, inputs, initial_state=[h, c])
@@ -66,7 +70,7 @@ def test_the_update_gate_mixes_the_old_state_and_the_candidate(reset_after):
 
 
 @pytest.mark.parametrize("wrapper", [layers.Bidirectional, keras.layers.Bidirectional])
-def test_both_directions_are_traced_in_the_time_of_the_inputs(wrapper):
+def test_both_directions_are_traced_in_the_order_of_the_inputs(wrapper):
     layer = wrapper(layers.LSTM(5, return_sequences=True, dtype=cases.FLOAT), dtype=cases.FLOAT)
     inputs = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
     trace = layers.trace_gates(layer, inputs)
@@ -79,7 +83,7 @@ def test_both_directions_are_traced_in_the_time_of_the_inputs(wrapper):
     np.testing.assert_allclose(joined, outputs, **cases.TOLERANCE)
 
 
-def test_a_stateful_layer_is_traced_from_the_state_it_has():
+def test_a_stateful_layer_is_traced_from_its_current_state():
     layer, _ = cases.build("gru", stateful=True, return_sequences=True)
     inputs = cases.random(cases.BATCH, cases.TIME, cases.FEATURES)
     layer(inputs)
@@ -87,6 +91,6 @@ def test_a_stateful_layer_is_traced_from_the_state_it_has():
     np.testing.assert_allclose(traced, cases.numpy(layer(inputs)), **cases.TOLERANCE)
 
 
-def test_only_layers_of_ours_are_traced():
+def test_only_layers_of_this_library_are_traced():
     with pytest.raises(TypeError, match="recurrent layer of rnn_topologies"):
         layers.trace_gates(keras.layers.LSTM(3), np.ones((1, 2, 3)))

@@ -98,7 +98,7 @@ def test_highway_mixes_by_its_gate(name, mask):
 
 @pytest.mark.parametrize("name", CELLS)
 @each_mask
-def test_zoneout_takes_the_mean_where_nothing_is_trained(name, mask):
+def test_zoneout_takes_the_mean_outside_training(name, mask):
     layer = run(layers.Zoneout(cell_of(name), 0.3), X)
     weights = values(layer.cell.cell.weights)
 
@@ -111,7 +111,7 @@ def test_zoneout_takes_the_mean_where_nothing_is_trained(name, mask):
 
 
 @pytest.mark.parametrize("mask", [None, "gaps"])
-def test_zoneout_keeps_units_anew_at_every_step_in_training(mask, monkeypatch):
+def test_zoneout_samples_units_at_every_step_in_training(mask, monkeypatch):
     layer = run(layers.Zoneout(cell_of("lstm"), {"h": 0.25, "c": 0.5}), X)
     weights = values(layer.cell.cell.weights)
     noise = np.random.default_rng(3).random((*X.shape[:2], 2 * cases.UNITS)).astype(cases.FLOAT)
@@ -138,14 +138,14 @@ def test_zoneout_keeps_units_anew_at_every_step_in_training(mask, monkeypatch):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
-def test_zoneout_keeps_about_the_fraction_asked_for():
+def test_zoneout_keeps_about_the_requested_fraction():
     layer = layers.RNN(layers.Zoneout(layers.GRUCell(200), 0.3, seed=1), return_sequences=True)
     x = np.random.default_rng(0).normal(size=(4, 50, 3)).astype("float32")
     outputs = cases.numpy(layer(x, training=True))
     kept = outputs[:, 1:] == outputs[:, :-1]
     assert abs(kept.mean() - 0.3) < 0.01  # 39,200 draws: a standard deviation is 0.0023
     steps = kept.reshape(-1, 200)
-    assert len(np.unique(steps, axis=0)) == len(steps)  # anew at every step
+    assert len(np.unique(steps, axis=0)) == len(steps)  # sampled at every step
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
@@ -176,7 +176,7 @@ def test_recurrent_dropout_drops_the_same_units_at_every_step(name, mask, monkey
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_the_first_state_is_learnt(name):
+def test_the_initial_state_is_learned(name):
     cell = layers.TrainableInitialState(cell_of(name), initializer="ones")
     layer = run(cell, X)
     weights = values(cell.cell.weights)
@@ -195,7 +195,7 @@ def test_the_first_state_is_learnt(name):
     )
 
 
-def test_a_stateful_layer_begins_anew_from_the_first_state_it_learnt():
+def test_a_stateful_layer_is_reset_to_the_learned_initial_state():
     cell = layers.TrainableInitialState(cell_of("gru"))
     layer = layers.RNN(cell, stateful=True, **FLOAT)
     layer.build(X.shape)
@@ -210,19 +210,22 @@ def test_a_stateful_layer_begins_anew_from_the_first_state_it_learnt():
 
 
 STACKS = {
-    "of one kind": lambda: [cell_of("gru", 4), cell_of("gru", 4)],
-    "of other widths": lambda: [cell_of("lstm", 7), cell_of("gru", 4), cell_of("lstmp", 6)],
-    "of Keras's": lambda: [keras.layers.LSTMCell(6, **FLOAT), cell_of("gru", 4)],
+    "one kind": lambda: [cell_of("gru", 4), cell_of("gru", 4)],
+    "different widths": lambda: [cell_of("lstm", 7), cell_of("gru", 4), cell_of("lstmp", 6)],
+    "with a Keras cell": lambda: [keras.layers.LSTMCell(6, **FLOAT), cell_of("gru", 4)],
 }
-KINDS = {"of one kind": ("gru", "gru"), "of other widths": ("lstm", "gru", "lstmp")}
-KINDS["of Keras's"] = ("lstm", "gru")
+KINDS = {
+    "one kind": ("gru", "gru"),
+    "different widths": ("lstm", "gru", "lstmp"),
+    "with a Keras cell": ("lstm", "gru"),
+}
 
 
 @pytest.mark.parametrize("stack", STACKS)
 @each_mask
 @both_ways
 @pytest.mark.parametrize("unroll", [False, True])
-def test_stacked_cells_equal_layers_over_one_another(stack, mask, go_backwards, unroll):
+def test_stacked_cells_equal_stacked_layers(stack, mask, go_backwards, unroll):
     cell = layers.StackedCells(STACKS[stack]())
     layer = run(cell, X, go_backwards=go_backwards, unroll=unroll)
     weights = [values(inner.weights) for inner in cell.cells]
@@ -240,7 +243,7 @@ def test_stacked_cells_equal_layers_over_one_another(stack, mask, go_backwards, 
     compare(layer, X, states, step, mask, lambda s: s[-counts[-1]], go_backwards)
 
 
-def test_wrappers_go_around_one_another_and_stacks():
+def test_wrappers_and_stacks_are_nested():
     def stack():
         return layers.Zoneout(
             layers.StackedCells(
@@ -281,19 +284,21 @@ def test_wrappers_go_around_one_another_and_stacks():
         lambda: layers.StackedCells([layers.LSTMCell(4), keras.layers.GRUCell(cases.UNITS)]),
     ],
 )
-def test_a_model_with_a_wrapper_trains_and_comes_back_from_a_file(make, tmp_path):
+@pytest.mark.parametrize("eager", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_model_with_a_wrapper_trains_and_is_saved_and_loaded(make, eager, tmp_path):
     inputs = keras.Input((None, cases.UNITS))
     mask = keras.Input((None,), dtype="bool")
     hidden = layers.RNN(make(), return_sequences=True)(inputs, mask=mask)
     hidden = layers.Bidirectional(layers.RNN(make()))(hidden, mask=mask)
     model = keras.Model([inputs, mask], keras.layers.Dense(1)(hidden))
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=eager)
     x, valid = WIDE.astype("float32"), np.array(cases.MASKS["gaps"], bool)
     model.fit([x, valid], np.ones((cases.BATCH, 1)), epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
+    again.run_eagerly = eager
     cells = [m.get_layer(index=2).cell.get_config() for m in (model, again)]
-    for config in cells:  # what Keras notes of the shapes may differ
+    for config in cells:  # the shapes that Keras records may differ
         config.pop("cell", None)
         config.pop("cells", None)
     assert cells[0] == cells[1]
@@ -301,7 +306,7 @@ def test_a_model_with_a_wrapper_trains_and_comes_back_from_a_file(make, tmp_path
     np.testing.assert_array_equal(*found)
 
 
-def test_traces_name_the_cells_of_a_stack():
+def test_traces_of_a_stack_are_named_after_its_cells():
     stack = layers.StackedCells([cell_of("lstm"), layers.Residual(cell_of("gru"))])
     layer = layers.RNN(stack, return_sequences=True, **FLOAT)
     trace = layers.trace_gates(layer, X)
@@ -334,12 +339,12 @@ def test_traces_name_the_cells_of_a_stack():
         ),
     ],
 )
-def test_what_cannot_be_wrapped_is_named(make, error, message):
+def test_a_wrong_argument_is_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-def test_what_needs_our_loop_says_so():
+def test_wrappers_that_need_our_loop_say_so():
     x = X.astype("float32")
     with pytest.raises(ValueError, match="needs 4 random numbers per step"):
         keras.layers.RNN(layers.Zoneout(layers.GRUCell(4)))(x, training=True)

@@ -1,4 +1,3 @@
-import pathlib
 import re
 import subprocess
 import sys
@@ -8,7 +7,8 @@ import pytest
 
 from rnn_topologies.cli import extras
 
-ROOT = pathlib.Path(__file__).parents[2]
+from ..support.paths import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 # Distributions whose module is not their name with underscores.

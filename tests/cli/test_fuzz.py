@@ -1,11 +1,10 @@
-"""Whatever comes, the command line and the readers end well, or in one clear line."""
+"""Any input to the command line and the readers is accepted or refused in one clear line."""
 
 import contextlib
 import io
 import json
 import pathlib
 import string
-import sys
 import tempfile
 import warnings
 
@@ -18,9 +17,15 @@ from rnn_topologies import tasks
 from rnn_topologies.cli import app, commands
 from rnn_topologies.runs import record, store
 from rnn_topologies.tasks.data import images, scaling
-from rnn_topologies.tasks.data import vocabulary as text
 from rnn_topologies.tasks.data.files import clips, texts
+from rnn_topologies.tasks.data.vocabulary import (
+    Vocabulary,
+    build_character_vocabulary,
+    build_word_vocabulary,
+)
 from rnn_topologies.tasks.errors import UserError
+
+from ..support.runs import run_main
 
 COMMANDS = ("list", "table", "compare", "report", "predict", "lesson", "sweep")
 WORDS = st.one_of(
@@ -30,20 +35,8 @@ WORDS = st.one_of(
             *tasks.task_names(),
             *("--task", "--cell", "--units", "--seed", "--epochs", "--help", "--resume", "--limit"),
             *("--results-dir", "--dataset", "--backend", "--set", "--json", "--file", "--strategy"),
-            *(
-                "gru",
-                "lstm",
-                "jax",
-                "last",
-                "best:translation",
-                "-1",
-                "0",
-                "1e9",
-                "",
-                ".",
-                "/",
-                "-",
-            ),
+            *("gru", "lstm", "jax", "last", "best:translation", "-1", "0", "1e9"),
+            *("", ".", "/", "-"),
         ]
     ),
     st.text(max_size=12),
@@ -55,50 +48,63 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-MANY = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+FEW, MANY = (
+    settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    for count in (30, 200)
 )
+
+
+def refuse(*_, **__):
+    raise UserError("would start")
 
 
 @pytest.fixture
 def nothing_starts(monkeypatch, tmp_path):
-    """Takes the place of what would train, download or open a browser."""
+    """Replaces what would train, download or open a browser."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        app, "set_up_keras", lambda *_, **__: (_ for _ in ()).throw(UserError("begins"))
-    )
+    monkeypatch.setattr(app, "set_up_keras", refuse)
     monkeypatch.setattr(commands, "lesson_command", lambda *_, **__: None)
     monkeypatch.setattr(commands.sys, "stdin", io.StringIO("a line\n"))
 
 
-def ended(arguments) -> tuple[int, str]:
-    """Runs the command line and returns its status and what it said on standard error."""
-    kept, sys.argv = sys.argv, ["runner.py", *arguments]
-    said = io.StringIO()
-    try:
-        with (
-            contextlib.redirect_stderr(said),
-            contextlib.redirect_stdout(io.StringIO()),
-            pytest.raises(SystemExit) as end,
-        ):
-            app.main()
-    finally:
-        sys.argv = kept
-    return end.value.code or 0, said.getvalue()
+def run(arguments) -> tuple[int, str]:
+    """Runs the command line and returns its exit status and its standard error."""
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
+        status = run_main(*arguments)
+    return status, error.getvalue()
 
 
-@MANY
-@given(arguments=st.lists(WORDS, max_size=6))
-def test_any_command_line_ends_with_0_or_2(nothing_starts, arguments):
+def check_command_line(arguments):
     if arguments[:1] in (["list"], ["lesson"], ["sweep"]):
-        arguments = ["table", *arguments[1:]]  # these import keras, and have tests of their own
-    status, said = ended(arguments)
-    assert status in (0, 2), (arguments, said)
-    assert "Traceback" not in said
-    assert said.count("\n") <= 1
+        arguments = ["table", *arguments[1:]]  # these import keras, and have their own tests
+    status, error = run(arguments)
+    assert status in (0, 2), (arguments, error)
+    assert "Traceback" not in error
+    assert error.count("\n") <= 1
 
 
-def whole():
+any_arguments = given(arguments=st.lists(WORDS, max_size=6))
+
+
+@FEW
+@any_arguments
+def test_any_command_line_exits_with_0_or_2(nothing_starts, arguments):
+    check_command_line(arguments)
+
+
+@pytest.mark.slow
+@MANY
+@any_arguments
+def test_many_command_lines_exit_with_0_or_2(nothing_starts, arguments):
+    check_command_line(arguments)
+
+
+def complete_record():
     return {
         "schema": record.SCHEMA,
         "run_id": "20260101T000000Z-translation-gru-seed0-abcd",
@@ -121,26 +127,40 @@ def whole():
     }
 
 
-@MANY
-@given(
-    changes=st.dictionaries(st.sampled_from(sorted(whole())), JSON, max_size=3),
-    more=st.dictionaries(st.text(max_size=8), JSON, max_size=1),
-)
-def test_any_record_is_read_or_refused(changes, more):
+def check_record(changes, more):
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place) / "runs/one"
         folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(whole() | changes | more), "utf-8")
+        (folder / "record.json").write_text(json.dumps(complete_record() | changes | more), "utf-8")
         with contextlib.suppress(UserError):
             store.read_record(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for command in ("table", "report"):
-                status, said = ended([command, "--results-dir", place])
-                assert status in (0, 2), said
-        status, said = ended(["predict", str(folder), "a sentence"])
-        assert status == 2, said
-        assert said.count("\n") == 1, said
+                status, error = run([command, "--results-dir", place])
+                assert status in (0, 2), error
+        status, error = run(["predict", str(folder), "a sentence"])
+        assert status == 2, error
+        assert error.count("\n") == 1, error
+
+
+any_changes = given(
+    changes=st.dictionaries(st.sampled_from(sorted(complete_record())), JSON, max_size=3),
+    more=st.dictionaries(st.text(max_size=8), JSON, max_size=1),
+)
+
+
+@FEW
+@any_changes
+def test_any_record_is_read_or_refused(changes, more):
+    check_record(changes, more)
+
+
+@pytest.mark.slow
+@MANY
+@any_changes
+def test_many_records_are_read_or_refused(changes, more):
+    check_record(changes, more)
 
 
 @MANY
@@ -165,7 +185,7 @@ CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t\n\r"'), max
 @MANY
 @given(head=st.sampled_from(["", "text,label\n", "source\ttarget\n", "a,label\n"]), body=CELLS)
 @pytest.mark.parametrize("name", ["own.csv", "own.tsv", "clips/one.csv"])
-def test_any_table_of_the_users_is_read_or_refused(name, head, body):
+def test_any_table_is_read_or_refused(name, head, body):
     with tempfile.TemporaryDirectory() as place:
         path = pathlib.Path(place) / name
         path.parent.mkdir(exist_ok=True)
@@ -186,11 +206,11 @@ def test_any_image_is_read_or_refused(content, start):
 
 @MANY
 @given(fields=JSON)
-@pytest.mark.parametrize("read", [text.Vocabulary.from_json, scaling.Scaler.from_json])
-def test_any_tool_is_read_or_refused(read, fields):
-    for said in (json.dumps(fields), str(fields)):
+@pytest.mark.parametrize("read", [Vocabulary.from_json, scaling.Scaler.from_json])
+def test_any_preprocessor_is_read_or_refused(read, fields):
+    for content in (json.dumps(fields), str(fields)):
         with contextlib.suppress(UserError):
-            read(said)
+            read(content)
 
 
 @MANY
@@ -198,13 +218,13 @@ def test_any_tool_is_read_or_refused(read, fields):
     change=st.dictionaries(st.sampled_from(["model", "decoder", "added_tokens", "version"]), JSON)
 )
 def test_any_vocabulary_is_read_or_refused(change):
-    fields = json.loads(text.build_word_vocabulary(["a b", "a b"], 9).to_json())
+    fields = json.loads(build_word_vocabulary(["a b", "a b"], 9).to_json())
     with contextlib.suppress(UserError):
-        text.Vocabulary.from_json(json.dumps(fields | change))
+        Vocabulary.from_json(json.dumps(fields | change))
 
 
 @given(st.lists(st.text(string.printable), max_size=3))
 def test_any_text_survives_a_vocabulary(sentences):
-    vocabulary = text.build_character_vocabulary(["abc"])
+    vocabulary = build_character_vocabulary(["abc"])
     assert vocabulary.decode(vocabulary.encode(sentences)) == sentences
     np.testing.assert_array_equal(len(vocabulary), 3 + 256 + 3)

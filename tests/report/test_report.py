@@ -1,7 +1,6 @@
 import base64
 import io
 import os
-import pathlib
 import re
 import shutil
 
@@ -14,9 +13,11 @@ from rnn_topologies.runs.record import Record
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models import explanations
 
+from ..support.paths import ROOT
+
 HOSTILE = "<script>window.hacked = 1</script>"
 IMAGE = "<img src=x onerror='window.hacked = 1'>"
-ARTEFACTS = pathlib.Path(__file__).parents[2] / "build"
+ARTEFACTS = ROOT / "build"
 
 
 def write_run(folder, task, cell, seed, *, samples, explained, status="ok", tables=None, value=0.5):
@@ -55,7 +56,7 @@ def sample(**values):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A report with one run or more of every kind, some of whose texts mean harm."""
+    """A report with runs of every kind; some of their texts are malicious."""
     folder = tmp_path_factory.mktemp("results")
     tokens = ["<start>", "a", " ", "b", "<end>"]
     png = explanations.encode_png(np.random.default_rng(0).integers(0, 255, (8, 8, 3), "uint8"))
@@ -154,7 +155,7 @@ def test_the_page_draws_every_chart_without_an_error_or_the_network(opened):
     (ARTEFACTS / "report.png").write_bytes(base64.b64decode(shot["data"]))
 
 
-def test_what_users_wrote_stays_text(opened, page):
+def test_text_of_users_is_escaped(opened, page):
     assert opened.execute_script("return window.hacked") is None
     captions = [e.text for e in opened.find_elements("css selector", "figcaption")]
     assert any(HOSTILE in caption for caption in captions)
@@ -201,14 +202,14 @@ def test_an_attention_map_shows_its_value_on_hover(opened):
 
 
 @pytest.mark.parametrize("width", [520, 1200])
-def test_nothing_is_wider_than_the_window(opened, width):
+def test_the_page_fits_the_window(opened, width):
     opened.set_window_size(width, 900)
     wide = opened.execute_script("return document.documentElement.scrollWidth")
     assert wide <= opened.execute_script("return window.innerWidth")
     opened.set_window_size(1200, 900)
 
 
-def test_runs_that_came_to_nothing_are_counted(page):
+def test_failed_runs_are_counted(page):
     written = page.read_text("utf-8")
     assert "7 runs (1 failed, diverged or interrupted)" in written
     assert re.search(r">2 \(\+1 not ok\)<", written)
@@ -222,12 +223,12 @@ def test_frames_are_shown_with_true_and_predicted_labels(opened):
     )
 
 
-def test_no_runs_no_report(tmp_path):
+def test_a_report_without_runs_is_refused(tmp_path):
     with pytest.raises(UserError, match="no runs"):
         report.write_report(tmp_path)
 
 
-def test_a_picture_survives_its_way_into_the_page():
+def test_an_image_is_embedded_losslessly():
     from PIL import Image
 
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 1), "uint8")

@@ -12,7 +12,7 @@ from rnn_topologies.runs.record import Record
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap, captions, translation
 
-ROOT = pathlib.Path(__file__).parents[2]
+from ..support.paths import ROOT, code_blocks
 
 
 def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
@@ -73,7 +73,7 @@ def test_a_folder_of_run_folders_is_read_too(folder):
     assert len(store.load_runs(folder / "runs")) == 7
 
 
-def test_a_record_that_cannot_be_read_is_named_and_left_out(folder):
+def test_an_unreadable_record_is_reported_and_skipped(folder):
     broken = folder / "runs/broken"
     broken.mkdir()
     (broken / "record.json").write_text("{", "utf-8")
@@ -81,7 +81,7 @@ def test_a_record_that_cannot_be_read_is_named_and_left_out(folder):
         assert len(store.load_runs(folder)) == 7
 
 
-def test_means_are_over_seeds_and_count_what_failed(folder):
+def test_means_are_over_seeds_and_failed_runs_are_counted(folder):
     table = tables.summarize_runs(store.load_runs(folder))
     assert list(table["cell"]) == ["lstm", "gru", "lstm"]
     assert list(table["best"]) == [True, False, False]
@@ -106,7 +106,7 @@ def test_lower_is_better_where_the_headline_says_so(tmp_path):
     assert list(table["best"]) == [True, False]
 
 
-def test_every_form_says_the_same(folder):
+def test_every_format_shows_the_same_numbers(folder):
     table = tables.summarize_runs(store.load_runs(folder))
     text = io.StringIO()
     tables.print_tables(table, Console(file=text, width=80), all_metrics=True)
@@ -130,8 +130,7 @@ def test_the_table_of_the_reference_runs_is_current():
 
 def test_the_example_of_the_results_guide_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    guide = (ROOT / "results/README.md").read_text("utf-8")
-    code = guide.partition("```python\n")[2].partition("```")[0]
+    code = code_blocks("results/README.md", "python")[0]
     assert len(code.splitlines()) == 5
     exec(compile(code, "results/README.md", "exec"), {})
 
@@ -143,7 +142,7 @@ def rows_of(right, **more):
     ]
 
 
-def test_runs_are_found_by_id_beginning_folder_and_score(folder):
+def test_runs_are_found_by_id_prefix_folder_and_score(folder):
     names = sorted(path.name for path in (folder / "runs").iterdir())
     assert trained_model.find_run(names[1], folder).name == names[1]
     assert trained_model.find_run(names[1][:15], folder).name == names[1]
@@ -188,7 +187,7 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
     assert (same.difference, same.interval) == (0.0, (0.0, 0.0))
 
 
-def test_what_cannot_be_compared_is_said(tmp_path):
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     one = write(tmp_path, 0, value=1.0, samples=rows_of([1, 1]))
     other = write(tmp_path, 1, value=1.0, samples=rows_of([1, 1, 1]))
     changed = write(tmp_path, 2, value=0.2, samples=rows_of([1, 1]))
@@ -214,7 +213,7 @@ SENTENCES = [
 ]
 
 
-def test_the_parts_of_bleu_add_up_to_that_of_the_corpus():
+def test_the_parts_of_bleu_sum_to_corpus_bleu():
     outputs, references = zip(*SENTENCES, strict=True)
     parts = bootstrap.bleu_parts(translation.translation_bleu(), outputs, [[r] for r in references])
     whole = translation.translation_bleu().corpus_score(outputs, [references]).score
@@ -229,7 +228,7 @@ def test_the_parts_of_bleu_add_up_to_that_of_the_corpus():
     assert twice == pytest.approx(expected)
 
 
-def test_the_parts_of_caption_bleu_add_up_too():
+def test_the_parts_of_caption_bleu_sum_to_corpus_bleu():
     outputs, references = zip(*SENTENCES, strict=True)
     several = [[r, "a dog on the grass"][: 1 + n % 2] for n, r in enumerate(references)]
     parts = bootstrap.bleu_parts(captions.caption_bleu(4), outputs, several)
@@ -237,7 +236,7 @@ def test_the_parts_of_caption_bleu_add_up_too():
     assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
 
 
-def test_the_parts_of_macro_f1_and_of_means_add_up():
+def test_the_parts_of_macro_f1_and_of_means_sum_to_the_score():
     from sklearn.metrics import f1_score
 
     random = np.random.default_rng(0)
@@ -252,7 +251,7 @@ def test_the_parts_of_macro_f1_and_of_means_add_up():
         bootstrap.paired_bootstrap_interval(mean, bootstrap.mean_parts([1, 2]))
 
 
-def test_runs_that_all_failed_are_shown_too(tmp_path):
+def test_a_table_of_failed_runs_is_shown(tmp_path):
     from rnn_topologies.report import page
 
     write(tmp_path, 0, status="failed", model=None, data=None)

@@ -18,8 +18,9 @@ def main(folder: pathlib.Path, names: list[str]) -> None:
 
     settings = {**SETTINGS, "data_dir": str(folder / "data")}
     for name in names:
-        expected = runs.run_experiment(name, settings, folder / name / "uninterrupted")
-        resumed = runs.run_with_interruptions(name, settings, folder / name / "resumed", STOPS)
+        with runs.small_data():
+            expected = runs.run_experiment(name, settings, folder / name / "uninterrupted")
+            resumed = runs.run_with_interruptions(name, settings, folder / name / "resumed", STOPS)
         runs.assert_equal_runs(resumed, expected)
         reproducible = runs.store.read_record(expected).reproducible
         assert reproducible == {"promised": True, "reason": None}

@@ -17,6 +17,8 @@ from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import store as run_store
 from rnn_topologies.tasks.data import store as data_store
 
+from .runs import small_data
+
 
 def kill(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -50,4 +52,5 @@ def schedule_kill(moment: str) -> None:
 if __name__ == "__main__":
     moment, *sys.argv[1:] = sys.argv[1:]
     schedule_kill(moment)
-    app.main()
+    with small_data():
+        app.main()

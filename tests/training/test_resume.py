@@ -37,9 +37,9 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a 
 
 
 @pytest.fixture
-def eager() -> Iterator[None]:
-    """Skips tracing and compiling graphs, which takes most of the time of a small run."""
-    with training.execution(eager=True):
+def fast() -> Iterator[None]:
+    """Runs on little data, and without tracing graphs, which would take most of the time."""
+    with runs.small_data(), training.execution(eager=True):
         yield
 
 
@@ -54,14 +54,13 @@ def start_python(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def run_python(*arguments: object) -> tuple[int, str, str]:
-    """Returns the exit status, standard output and standard error."""
-    process = start_python(*arguments)
-    output, errors = process.communicate(timeout=600)
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Returns the exit status, standard output and standard error of a process."""
+    output, errors = process.communicate(timeout=1200)
     return process.returncode, output, errors
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, eager):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, fast):
     expected = runs.run_experiment("classification", SETTINGS, tmp_path / "uninterrupted")
     resumed = runs.run_with_interruptions(
         "classification", SETTINGS, tmp_path / "resumed", steps=(1, 5)
@@ -78,12 +77,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, eager):
     ],
 )
 def test_resumed_runs_of_every_task_are_bit_identical(names, tmp_path):
-    status, output, errors = run_python("-m", "tests.support.check_resume", tmp_path, *names)
+    process = start_python("-m", "tests.support.check_resume", tmp_path, *names)
+    status, output, errors = finish(process)
     assert status == 0, output + errors
     assert re.findall("bit-identical: (.*)", output) == names
 
 
-def test_what_a_killed_process_leaves_behind_does_not_prevent_resuming(tmp_path, eager):
+def test_what_a_killed_process_leaves_behind_does_not_prevent_resuming(tmp_path, fast):
     with runs.interrupt_at([6]):
         folder = runs.run_experiment("classification", SETTINGS, tmp_path)
     # As if the process had died while it wrote the next checkpoint, and once more in `finish`.
@@ -100,12 +100,13 @@ def test_what_a_killed_process_leaves_behind_does_not_prevent_resuming(tmp_path,
 
 
 @pytest.mark.slow
-def test_a_run_survives_being_killed_at_any_moment(tmp_path, capfd, eager):
+def test_a_run_survives_being_killed_at_any_moment(tmp_path, capfd, fast):
     data_dir, results_dir = tmp_path / "data", tmp_path / "results"
     arguments = ["--task", "translation", *FLAGS, "--batch-size", "8", "--checkpoint-steps", "2"]
     arguments += ["--data-dir", data_dir, "--results-dir", results_dir]
     for moment in ("data", "step", "checkpoint", "record"):
-        status, output, errors = run_python("-m", "tests.support.run_and_kill", moment, *arguments)
+        process = start_python("-m", "tests.support.run_and_kill", moment, *arguments)
+        status, output, errors = finish(process)
         assert status == -signal.SIGKILL, output + errors
         assert ("resuming after" in output) == (moment in ("checkpoint", "record"))
         assert not store.list_run_folders(results_dir)
@@ -124,7 +125,7 @@ def test_a_run_survives_being_killed_at_any_moment(tmp_path, capfd, eager):
     threading.current_thread() is not threading.main_thread(), reason="needs the main thread"
 )
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_one_signal_stops_a_run_cleanly(number, status, tmp_path, capfd, monkeypatch, eager):
+def test_one_signal_stops_a_run_cleanly(number, status, tmp_path, capfd, monkeypatch, fast):
     def send_signal(self, done, total, loss):
         if done == 1:
             signal.raise_signal(number)
@@ -173,8 +174,8 @@ def test_two_signals_end_a_process_and_leave_a_run_to_resume(tmp_path):
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     os.kill(process.pid, signal.SIGCONT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode in (130, 143)
+    status, _, errors = finish(process)
+    assert status in (130, 143)
     assert "Traceback" not in errors
     assert len(checkpoint.unfinished_runs(tmp_path)) == 1
     store.load_runs(tmp_path)
@@ -191,7 +192,7 @@ def mount_tmpfs(folder: pathlib.Path, options: str) -> Iterator[pathlib.Path]:
 
 
 @only_root
-def test_a_full_disk_loses_nothing(tmp_path, capfd, monkeypatch, eager):
+def test_a_full_disk_loses_nothing(tmp_path, capfd, monkeypatch, fast):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
@@ -218,7 +219,7 @@ def test_a_read_only_results_folder_is_reported_before_training(tmp_path, capfd)
     assert errors.count("\n") == 1
 
 
-def test_a_results_folder_deleted_during_training_is_created_again(tmp_path, monkeypatch, eager):
+def test_a_results_folder_deleted_during_training_is_created_again(tmp_path, monkeypatch, fast):
     results_dir = tmp_path / "results"
     original = callbacks.BestWeights.on_epoch_end
 
@@ -233,7 +234,7 @@ def test_a_results_folder_deleted_during_training_is_created_again(tmp_path, mon
 
 
 @pytest.mark.parametrize("name", ["loss", "val_loss"])
-def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, monkeypatch, name, eager):
+def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, monkeypatch, name, fast):
     settings = dict(SETTINGS)
     original = callbacks.ProgressReporter.on_epoch_end
 
@@ -251,7 +252,7 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
-def test_an_image_damaged_before_or_during_training_is_named(tmp_path, monkeypatch, moment, eager):
+def test_an_image_damaged_before_or_during_training_is_named(tmp_path, monkeypatch, moment, fast):
     random = np.random.default_rng(0)
     for split, count in (("train", 20), ("validation", 8), ("test", 8)):
         for label in ("left", "right"):
@@ -275,7 +276,7 @@ def test_an_image_damaged_before_or_during_training_is_named(tmp_path, monkeypat
     assert len(store.list_run_folders(tmp_path / "results")) == (moment == "during")
 
 
-def test_a_run_is_not_resumed_on_data_that_have_changed(tmp_path, eager):
+def test_a_run_is_not_resumed_on_data_that_have_changed(tmp_path, fast):
     reviews = tmp_path / "reviews.csv"
     rows = "".join(f"film {number},{number % 2}\n" for number in range(60))
     reviews.write_text(f"text,label\n{rows}", "utf-8")
@@ -392,8 +393,8 @@ def test_runs_that_start_together_prepare_their_data_once(tmp_path):
     data_dir, results_dir = tmp_path / "data", tmp_path / "results"
     arguments = ("--task", "translation", *FLAGS, "--seed", "0", "--data-dir", data_dir)
     processes = [start_python(RUNNER, *arguments, "--results-dir", results_dir) for _ in range(2)]
-    errors = [process.communicate(timeout=600)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    assert sum("waiting for another run" in error for error in errors) <= 1
+    outcomes = [finish(process) for process in processes]
+    assert [status for status, _, _ in outcomes] == [0, 0], outcomes
+    assert sum("waiting for another run" in errors for _, _, errors in outcomes) <= 1
     assert list(store.load_runs(results_dir)["status"]) == ["ok", "ok"]
     assert not list(data_dir.rglob("incomplete.*"))

@@ -48,11 +48,16 @@ def test_every_argument_is_typed_and_stored(kind):
         assert hasattr(instance, name), name
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize("name", ["peephole_initializer", "reset_after", "retrun_sequences"])
+UNKNOWN = [
+    (kind, name)
+    for kind in CLASSES
+    for name in ("peephole_initializer", "reset_after", "retrun_sequences")
+    if name not in parameters(kind)
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), UNKNOWN)
 def test_an_argument_of_another_class_is_refused(kind, name):
-    if name in parameters(kind):
-        pytest.skip(f"{kind.__name__} has {name}")
     with pytest.raises(TypeError, match=f"{kind.__name__} has no argument `{name}`"):
         kind(cases.UNITS, **{name: True})
 

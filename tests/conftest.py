@@ -1,4 +1,4 @@
-"""Settings for all tests: quiet backends, and where the real data sets are."""
+"""Settings for all tests: quiet backends, and the folder with real data sets."""
 
 import logging
 import os

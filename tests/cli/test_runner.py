@@ -64,7 +64,7 @@ def run(tmp_path, data_dir):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data_dir):
-    """(record, folder, output) of a run that ended well."""
+    """Returns (record, folder, output) of a successful run."""
     settings = {"cell": "lstm", "seed": 3, "attention": "additive", "layers": 2}
     return translate(tmp_path_factory.mktemp("results"), data_dir=data_dir, **settings)
 
@@ -102,7 +102,7 @@ def test_a_run_writes_its_record_epochs_and_samples(finished):
     assert len(samples) == 16
     assert set(samples[0]) == {"source", "target", "output", "right"}
     assert str(folder) in output.replace("\n", "")
-    assert output.count("expected") == 5  # nothing is right after two epochs
+    assert output.count("expected") == 5  # no output is right after two epochs
 
 
 def test_a_record_contains_no_paths_or_host_names(finished, data_dir):
@@ -375,7 +375,7 @@ def test_a_new_process_trains_and_prints_plain_text_into_a_file(tmp_path, task, 
     assert record.data["examples"]["train"] == 64
 
 
-# Trained within a process and looked at in tests/runs/test_predict.py.
+# tests/runs/test_predict.py trains them in process and checks the results.
 @pytest.mark.slow
 def test_all_tasks_train_in_a_new_process(tmp_path):
     done = run_in_a_new_process(
@@ -414,7 +414,7 @@ def test_a_new_task_is_one_file(tmp_path, monkeypatch):
     example = code_blocks("CONTRIBUTING.md", "python")[0]
     assert len(example.splitlines()) <= 60
     (tmp_path / "parity.py").write_text(example, "utf-8")
-    # As if the file were in tasks/: its relative imports are those of the package.
+    # As if the file were in tasks/, so that its relative imports work.
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     assert "parity" in tasks.task_names()
     record, folder = experiment.run_experiment(

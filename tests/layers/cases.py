@@ -1,4 +1,4 @@
-"""What the layer tests share: the layers, random weights, masks, gradients on any backend."""
+"""Shared by the layer tests: the layers, random weights, masks, gradients on any backend."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from . import reference
 
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
 BACKEND = keras.backend.backend()
-# JAX computes in float32 unless it is told otherwise at import, and `keras.ops.matmul` rounds to
-# float32 on PyTorch.
+# JAX computes in float32 unless configured otherwise before import, and `keras.ops.matmul` rounds
+# to float32 on PyTorch.
 FLOAT = "float64" if BACKEND == "tensorflow" else "float32"
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-12} if FLOAT == "float64" else {"rtol": 2e-5, "atol": 3e-6}
 
@@ -43,7 +43,7 @@ def without_state_in_gates(name):
 
 
 def randomize(layer, seed=1):
-    """Gives a layer random weights and returns them: constant ones hide a wrong gate order."""
+    """Sets random weights and returns them: constant ones would hide a wrong gate order."""
     generator = np.random.default_rng(seed)
     weights = [generator.normal(size=w.shape).astype(FLOAT) * 0.7 for w in layer.get_weights()]
     layer.set_weights(weights)
@@ -51,7 +51,7 @@ def randomize(layer, seed=1):
 
 
 def build(name, units=UNITS, **settings):
-    """Returns one of our layers with random weights, and the weights."""
+    """Returns a layer of this library with random weights, and the weights."""
     ours, own = LAYERS[name]
     layer = ours(units, dtype=FLOAT, **own, **settings)
     layer.build((BATCH, TIME, FEATURES))
@@ -72,12 +72,12 @@ def step_of(name):
 
 
 def gradients(layer, loss_of, arrays):
-    """Returns d loss / d each trainable weight, and d loss / d each array, on any backend.
+    """Returns the gradients of a loss by each trainable weight, then by each array.
 
     Args:
-        layer: its trainable weights are differentiated by.
+        layer: has the trainable weights.
         loss_of: `(list of tensors) -> scalar`, calls the layer.
-        arrays: NumPy arrays, differentiated by as well.
+        arrays: NumPy arrays, which become the tensors.
     """
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -111,7 +111,7 @@ def gradients(layer, loss_of, arrays):
 
 
 def numeric_gradients(loss_of, arrays, step=1e-5):
-    """Returns central differences of a float64 loss, one number at a time."""
+    """Returns gradients by central differences of a float64 loss, one number at a time."""
     arrays = [np.array(array, "float64") for array in arrays]
     found = []
     for array in arrays:

@@ -1,4 +1,4 @@
-// Runs the kernel on arrays of exactly their size, for a sanitizer to watch.
+// Runs the kernel on arrays without slack, under a sanitizer.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

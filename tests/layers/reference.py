@@ -1,4 +1,4 @@
-"""Recurrent networks in NumPy float64, written from the equations and from nothing else."""
+"""Recurrent networks in NumPy float64, written from the equations of the papers only."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def simple_rnn(x, states, weights):
 
 
 def lstm(x, states, weights, order="ifco"):
-    """`order` says which block of columns belongs to which gate."""
+    """`order` lists the gates in the order of their column blocks."""
     kernel, recurrent_kernel, bias = weights
     h, c = states
     units = c.shape[-1]
@@ -54,7 +54,7 @@ def gru_reset_before(x, states, weights, order="zrh"):
 
 
 def lstm_gates(x, h, weights, names):
-    """Returns the sums that enter the gates, by name."""
+    """Returns the pre-activations of the gates, by name."""
     kernel, recurrent_kernel, bias = weights[:3]
     sums = x @ kernel + h @ recurrent_kernel + bias
     return dict(zip(names, np.split(sums, len(names), axis=-1), strict=True))

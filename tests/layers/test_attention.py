@@ -24,7 +24,7 @@ def memory_for(kind):
 
 
 def reference(kind, weights, query, memory, mask):
-    """One row, one query, one step of the memory at a time."""
+    """Attends row by row, query by query, step by step of the memory."""
     contexts, shares = [], []
     for row, valid in zip(range(len(query)), mask, strict=True):
         for q in query[row]:

@@ -215,7 +215,7 @@ def test_a_cell_comes_back_from_its_config(name):
         ({"units": 2, "seed": 1.5}, TypeError, "`seed` must be an integer or None"),
         ({"units": 2, "activation": "tan"}, ValueError, "`activation` must be a name"),
         ({"units": 2, "activaton": "tanh"}, TypeError, "Did you mean `activation`"),
-        ({}, TypeError, "missing a required argument: 'units'"),
+        ({}, TypeError, "missing 1 required positional argument: 'units'"),
     ],
 )
 @pytest.mark.parametrize("kind", [layers.LSTMCell, layers.GRU])

@@ -17,14 +17,14 @@ ATTENTIONS = {
     "dot": lambda: layers.DotAttention(bilinear=True),
     "additive": lambda: layers.AdditiveAttention(4),
 }
-# One state, two, states of two widths, and one that is read in parallel.
+# One state, two states, two states of different widths, and a cell that can run in parallel.
 CELLS = ("simple_rnn", "lstm", "gru", "lstmp", "min_gru")
 each_cell = pytest.mark.parametrize("cell", CELLS)
 each_attention = pytest.mark.parametrize("attention", ATTENTIONS)
 
 
 def build(cell="gru", attention="dot", depth=1, scale=2.0, **settings):
-    """Returns a decoder with random weights and what it starts from."""
+    """Returns a decoder with random weights and the keyword arguments to start it with."""
     decoder = layers.Decoder(
         [layers.CELLS[cell].cell(5) for _ in range(depth)],
         vocabulary_size=VOCABULARY,
@@ -56,13 +56,13 @@ def tokens(length=LENGTH, seed=0):
 
 def log_softmax(logits):
     logits = np.array(logits, "float64")
-    logits[..., [PAD, START]] = -1e9  # never written
+    logits[..., [PAD, START]] = -1e9  # never generated
     logits -= logits.max(-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 def row_of(start, row, count=1):
-    """Returns `count` copies of one row of what a decoder starts from."""
+    """Returns the arguments to start a decoder with, for `count` copies of one row."""
 
     def copies(array):
         return np.repeat(array[row : row + 1], count, axis=0)
@@ -74,7 +74,7 @@ def row_of(start, row, count=1):
 
 
 def following(decoder, start, row, prefixes):
-    """Returns log p of every next token, after each of the equally long prefixes."""
+    """Returns log p of every next token after each prefix; all have the same length."""
     previous = np.array([[START, *prefix] for prefix in prefixes], "int32")
     return log_softmax(cases.numpy(decoder(previous, **row_of(start, row, len(prefixes)))))
 
@@ -160,7 +160,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
     cell, attention, length_penalty
 ):
     decoder, start = build(cell, attention)
-    beams = 32  # more than the 3 ** 3 open prefixes that there are at most
+    beams = 32  # more than the 3 ** 3 prefixes that can be open
     found = decoder.beam_search(
         max_length=LENGTH, beam_size=beams, length_penalty=length_penalty, **start
     )
@@ -184,7 +184,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
 
 
 def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
-    """Beam search over Python lists, scoring every prefix anew by teacher forcing."""
+    """Beam search over Python lists that scores every prefix again by teacher forcing."""
     opened, finished = [(0.0, [])], []
     for length in range(1, max_length + 1):
         log_p = following(decoder, start, row, [prefix for _, prefix in opened])[:, -1]
@@ -266,7 +266,7 @@ def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
     if top_k is not None:
         wanted[np.argsort(wanted)[:-top_k]] = 0
         wanted /= wanted.sum()
-    # Three standard deviations of a share of 3000 draws are below 0.028.
+    # Three standard deviations of a fraction of 3000 samples are below 0.028.
     np.testing.assert_allclose(drawn, wanted, atol=0.03)
     assert ((drawn > 0) <= (wanted > 0)).all()
 
@@ -281,7 +281,7 @@ def test_the_same_seed_samples_the_same_tokens():
 
 
 class Writing(keras.Model):
-    """A model whose `predict` compiles a decoder's search."""
+    """A model whose `predict` compiles the search of a decoder."""
 
     def __init__(self, decoder, method, **settings):
         super().__init__()
@@ -299,7 +299,7 @@ class Writing(keras.Model):
     [
         ("greedy", {}, 2),
         ("beam_search", {"beam_size": 3}, 2),
-        ("sample", {"seed": 1, "top_k": 3, "temperature": 0.7}, BATCH),  # draws go by batch
+        ("sample", {"seed": 1, "top_k": 3, "temperature": 0.7}, BATCH),  # one seed per batch
     ],
 )
 def test_a_compiled_search_returns_what_an_eager_one_returns(method, settings, batch_size):
@@ -348,7 +348,7 @@ def test_a_loaded_model_decodes_like_the_saved_one(cell, attention, tmp_path):
 
 
 def test_teacher_forcing_learns_sentences_that_depend_on_the_memory():
-    # Three sources, three sentences: only attention and states can tell them apart.
+    # Three memories, three sentences: only the attention and the states differ.
     sentences = np.array([[3, 4, END], [5, 3, END], [4, 4, END]])
     previous = np.concatenate([np.full((3, 1), START), sentences[:, :-1]], 1)
     decoder, start = build(scale=0.5)

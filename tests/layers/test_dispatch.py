@@ -37,7 +37,7 @@ def calls(monkeypatch):
     return ran
 
 
-# On a CPU JAX's loop is the fastest for these.
+# On a CPU, JAX's loop is fastest for these.
 EXPECTED = {} if cases.BACKEND == "jax" else dict.fromkeys(("min_gru", "min_lstm"), plan.PARALLEL)
 if native.fallback_reason() is None:
     EXPECTED |= dict.fromkeys(native.CELLS, plan.NATIVE)

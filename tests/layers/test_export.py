@@ -1,4 +1,4 @@
-"""What export refuses; what it writes is tested in tests/runs/test_export.py, on TensorFlow."""
+"""Models that `export` refuses; exported files are tested in tests/runs/test_export.py."""
 
 import keras
 import pytest

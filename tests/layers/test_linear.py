@@ -11,7 +11,7 @@ from rnn_topologies.layers.dispatch.execution import execute
 from . import cases, reference
 
 each_cell = pytest.mark.parametrize("name", ["min_gru", "min_lstm"])
-# One block, whole blocks, one step more and one less, several levels.
+# Less than a block, whole blocks, one step more or less, and several levels of blocks.
 LENGTHS = [1, 2, 15, 16, 17, 255, 256, 257, 700]
 
 
@@ -97,7 +97,7 @@ def test_long_sequences_give_the_same_numbers_and_gradients_in_float32(name, tim
     looped = keras.layers.RNN(parallel.cell, return_sequences=True)
     by_steps = cases.numpy(looped(x))
     assert np.abs(found - by_steps).max() < 2e-6 * scale
-    if time == 40 or cases.BACKEND != "torch":  # a Python loop of 4096 steps takes too long there
+    if time == 40 or cases.BACKEND != "torch":  # where a Python loop takes too long
         pairs = [cases.gradients(kind, loss(kind), [x]) for kind in (parallel, looped)]
         for ours, theirs in zip(*pairs, strict=True):
             assert np.isfinite(ours).all()

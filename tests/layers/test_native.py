@@ -80,7 +80,7 @@ def test_outputs_and_states_equal_numpy(monkeypatch, instructions, name, mask, g
     step = reference.STEPS[name]
     wanted, wanted_last = reference.sequence(step, x, states, weights, valid, go_backwards)
     begun = np.ones(wanted.shape[:2], bool)
-    if valid is not None:  # before the first valid step the output is the first state
+    if valid is not None:  # before the first valid step the output is the initial state
         begun = np.cumsum(valid[:, ::-1] if go_backwards else valid, axis=1) > 0
     wanted = np.where(begun[..., None], wanted, states[0][:, None])
     np.testing.assert_allclose(outputs, wanted, **TOLERANCE)
@@ -92,10 +92,10 @@ SIZES = [(1, 1, 1, 1), (2, 9, 1, 16), (13, 5, 20, 33), (37, 3, 17, 64), (3, 140,
 
 
 def gradient_cases():
-    """Returns (instruction set, sizes, masked, go_backwards), of which a third is fast.
+    """Returns (instruction set, sizes, masked, go_backwards); a third of them are fast.
 
-    The first instruction set computes all sizes both masked and backwards, and neither; the others
-    two sizes that are no multiple of a vector. The rest of the grid is slow.
+    The first instruction set runs all sizes with mask and backwards, and without both; the others
+    run two sizes that are not multiples of a vector. The rest of the grid is slow.
     """
     found = []
     for case in itertools.product(INSTRUCTION_SETS, SIZES, (False, True), (False, True)):
@@ -116,7 +116,7 @@ def random_mask(batch, time):
 
 
 def loss_and_gradients(layer, name, x, states, mask, dtype):
-    """Returns d loss / d weights, x and states, of a loss in which every output counts."""
+    """Returns the gradients by weights, x and states of a loss that depends on all outputs."""
     ops = keras.ops
     batch, time, _ = x.shape
     factors = [normal(batch, time, layer.units, seed=7).astype(dtype)]
@@ -136,7 +136,7 @@ def loss_and_gradients(layer, name, x, states, mask, dtype):
 def test_gradients_equal_those_of_the_equations(
     monkeypatch, instructions, name, sizes, masked, go_backwards
 ):
-    """In float64 where the backend has it: on TensorFlow; elsewhere in float32."""
+    """The equations run in float64 on TensorFlow, and in float32 on the other backends."""
     batch, time, features, units = sizes
     settings = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
     x, states = normal(batch, time, features), states_of(name, batch, units)
@@ -249,7 +249,7 @@ def test_empty_batches_and_sequences_return_the_initial_state(shape):
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    weights = normal(4, 20), normal(5, 20), None  # for four features, and x has three
+    weights = normal(4, 20), normal(5, 20), None  # for four features; x has three
     with pytest.raises(Exception, match=r"kernel must be \(features, gates"):
         cases.numpy(
             native.run(
@@ -441,7 +441,7 @@ assert len(good) == 40 and all(good)
 
 @pytest.mark.skipif(cases.BACKEND != "jax", reason="about XLA's interface, with JAX's headers")
 def test_the_structures_equal_those_of_xla(tmp_path):
-    """Our declarations of XLA's structures have the offsets of the headers that JAX ships."""
+    """The structures in xla.cpp have the offsets of those in the headers that JAX ships."""
     import jax
 
     pairs = {
@@ -479,7 +479,7 @@ def test_the_structures_equal_those_of_xla(tmp_path):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ on this machine")
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_sanitizers_find_no_errors(tmp_path, sanitizer):
-    """Arrays of exactly their size, every cell and instruction set, under a sanitizer."""
+    """Runs every cell and instruction set on arrays without slack."""
     sources = [str(path) for path in sorted(SOURCE.glob("*.cpp"))]
     exercise = str(pathlib.Path(__file__).parent / "exercise.cpp")
     build = ["g++", "-std=c++17", "-O1", "-g", f"-fsanitize={sanitizer}", "-pthread"]

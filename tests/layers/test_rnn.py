@@ -127,7 +127,7 @@ def test_the_signature_is_that_of_keras(name):
 
     def described(kind):
         parameters = inspect.signature(kind).parameters.values()
-        hidden = ("kwargs", "zero_output_for_mask")  # Keras takes the second by way of the first
+        hidden = ("kwargs", "zero_output_for_mask")  # Keras passes the second in the first
         return [(p.name, p.default) for p in parameters if p.name not in hidden]
 
     assert sorted(described(ours), key=str) == sorted(described(theirs), key=str)
@@ -227,7 +227,7 @@ def test_a_layer_equals_a_python_loop_over_its_cell(name):
 @pytest.mark.parametrize("mask", [None, "gaps"])
 @both_ways
 def test_gradients_equal_central_differences_of_the_equations(name, mask, go_backwards):
-    batch, time, units = 2, 5, 4  # few: central differences take two losses for every number
+    batch, time, units = 2, 5, 4  # small: two losses for every number
     layer, weights = cases.build(
         name, units, return_sequences=True, return_state=True, go_backwards=go_backwards
     )
@@ -251,7 +251,7 @@ def test_gradients_equal_central_differences_of_the_equations(name, mask, go_bac
     x = X[:batch, :time]
     found = cases.gradients(layer, loss, [x, *states])
     wanted = cases.numeric_gradients(reference_loss, [*weights, x, *states])
-    # Central differences are good to about 1e-8 here; float32 gradients to 1e-4 of their size.
+    # Central differences are accurate to about 1e-8 here; float32 gradients to a relative 1e-4.
     tolerance = 2e-3 if cases.FLOAT == "float32" else 1e-6
     for gradient, value in zip(found, wanted, strict=True):
         np.testing.assert_allclose(gradient, value, rtol=tolerance, atol=tolerance)

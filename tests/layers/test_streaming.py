@@ -1,4 +1,4 @@
-"""One step at a time equals the whole sequence."""
+"""Running step by step equals running the whole sequence."""
 
 import keras
 import numpy as np

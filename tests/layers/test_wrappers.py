@@ -1,4 +1,4 @@
-"""Wrappers and stacks: every one against a loop over the NumPy equations."""
+"""Every wrapper and stack equals a loop over the NumPy equations."""
 
 import itertools
 
@@ -24,7 +24,7 @@ def cell_of(name, units=cases.UNITS):
 
 
 def run(cell, x, **settings):
-    """Returns the layer around `cell`, with random weights."""
+    """Returns a layer that runs `cell`, with random weights."""
     layer = layers.RNN(cell, return_sequences=True, return_state=True, **FLOAT, **settings)
     layer.build(x.shape)
     cases.randomize(layer)
@@ -143,7 +143,7 @@ def test_zoneout_keeps_about_the_requested_fraction():
     x = np.random.default_rng(0).normal(size=(4, 50, 3)).astype("float32")
     outputs = cases.numpy(layer(x, training=True))
     kept = outputs[:, 1:] == outputs[:, :-1]
-    assert abs(kept.mean() - 0.3) < 0.01  # 39,200 draws: a standard deviation is 0.0023
+    assert abs(kept.mean() - 0.3) < 0.01  # 39,200 samples: the standard deviation is 0.0023
     steps = kept.reshape(-1, 200)
     assert len(np.unique(steps, axis=0)) == len(steps)  # sampled at every step
 
@@ -172,7 +172,7 @@ def test_recurrent_dropout_drops_the_same_units_at_every_step(name, mask, monkey
         pairs = zip(new, states, strict=True)
         states = [np.where(valid[:, t, None], after, before) for after, before in pairs]
         np.testing.assert_allclose(outputs[:, t], states[0], **cases.TOLERANCE)
-    assert drawn == [0.5]  # once for the sequence
+    assert drawn == [0.5]  # once per sequence
 
 
 @pytest.mark.parametrize("name", CELLS)

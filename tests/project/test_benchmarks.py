@@ -10,4 +10,4 @@ def test_the_page_shows_the_measured_tables(monkeypatch, name):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark = load_module(f"benchmarks/{name}.py")
     page = benchmark.PAGE.read_text("utf-8")
-    assert benchmark.tables(page) == page
+    assert benchmark.update_tables(page) == page

@@ -16,7 +16,7 @@ MODULES = [
     module.name
     for package in (layers, tasks, testing)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-    if ".native." not in module.name  # compiled, or for one backend
+    if ".native." not in module.name  # for one backend each
 ]
 
 
@@ -28,7 +28,7 @@ def test_the_examples_in_the_docstrings_run(name):
     assert result.failed == 0
 
 
-BASES = {"Cell", "RecurrentCell", "CellWrapper"}  # to be derived from; `LinearCell` shows how
+BASES = {"Cell", "RecurrentCell", "CellWrapper"}  # abstract; `LinearCell` has an example
 
 
 def test_every_public_class_has_a_docstring_with_an_example():

@@ -144,7 +144,7 @@ def visible(browser, selector):
 def test_the_page_draws_every_chart_without_an_error_or_the_network(opened):
     assert opened.get_log("browser") == []
     charts = len(opened.find_elements("css selector", "[data-chart]"))
-    # Curves of four data sets, attention of two rows, steps, and a confusion matrix.
+    # Curves of four data sets, two attention maps, probabilities, and a confusion matrix.
     assert charts == len(opened.find_elements("css selector", "[data-chart] svg")) == 8
     requested = opened.execute_script(
         "return performance.getEntriesByType('resource').map(entry => entry.name)"

@@ -12,7 +12,7 @@ exports = load_module("benchmarks/exports.py")
 
 
 def formats_with(values, fast):
-    """Returns (format, value) for all formats; LiteRT and ONNX are slow but for some values."""
+    """Returns all pairs; LiteRT and ONNX are slow tests except for the `fast` values."""
     return [
         pytest.param(
             *(form, value),
@@ -31,7 +31,7 @@ def formats_with(values, fast):
 )
 def test_an_exported_cell_gives_the_same_numbers(form, cell):
     shape = "any batch, any time, mask"
-    assert exports.difference("tensorflow", form, cell, shape) < exports.NEAR
+    assert exports.export_difference(form, cell, shape) < exports.TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_an_exported_cell_gives_the_same_numbers(form, cell):
     ),
 )
 def test_a_layer_is_exported_with_every_shape_of_inputs(form, shape):
-    assert exports.difference("tensorflow", form, "lstm", shape) < exports.NEAR
+    assert exports.export_difference(form, "lstm", shape) < exports.TOLERANCE
 
 
 def test_a_whole_model_with_wrappers_runs_on_litert(tmp_path):
@@ -57,7 +57,7 @@ def test_a_whole_model_with_wrappers_runs_on_litert(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
     x = np.random.default_rng(0).normal(size=(3, 9, 6)).astype("float32")
     layers.export(model, tmp_path / "model.tflite")
-    found = exports.litert(tmp_path / "model.tflite")([x])
+    found = exports.load_litert(tmp_path / "model.tflite")([x])
     np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
@@ -65,9 +65,9 @@ def test_a_model_that_has_not_been_called_is_exported(tmp_path):
     model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     layers.export(model, tmp_path / "model.onnx")
-    found = exports.onnx(tmp_path / "model.onnx")([x])
+    found = exports.load_onnx(tmp_path / "model.onnx")([x])
     np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
 def test_the_page_shows_the_measured_table():
-    assert exports.PAGE.read_text("utf-8").endswith(exports.table())
+    assert exports.PAGE.read_text("utf-8").endswith(exports.markdown_tables())

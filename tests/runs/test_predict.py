@@ -1,4 +1,4 @@
-"""All tasks, trained by one command, and what is done with their runs."""
+"""Trains all tasks with one command, and uses their runs."""
 
 import contextlib
 import io

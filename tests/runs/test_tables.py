@@ -16,7 +16,7 @@ from ..support.paths import ROOT, code_blocks
 
 
 def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
-    """Writes the record of a run of `classification`; `fields` go over what it is by default."""
+    """Writes the record of a classification run; `fields` override the defaults."""
     ok = status == "ok"
     config = {"cell": "gru", "seed": 0, "units": 8, "dataset": "digits"} | fields.pop("config", {})
     record = Record(
@@ -49,7 +49,7 @@ def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
 def folder(tmp_path):
     for seed, value in enumerate((0.5, 0.6, 0.85)):
         write(tmp_path, seed, value=value, config={"seed": seed})
-    write(tmp_path, 3, value=0.65, config={"seed": 2})  # the same seed once more
+    write(tmp_path, 3, value=0.65, config={"seed": 2})  # a second run of this seed
     write(tmp_path, 4, status="diverged")
     write(tmp_path, 5, status="failed", config={"cell": "lstm", "units": 16})
     write(tmp_path, 6, value=0.7, config={"cell": "lstm"})
@@ -86,7 +86,7 @@ def test_means_are_over_seeds_and_failed_runs_are_counted(folder):
     assert list(table["cell"]) == ["lstm", "gru", "lstm"]
     assert list(table["best"]) == [True, False, False]
     gru = table.iloc[1]
-    seeds = [0.5, 0.6, 0.75]  # of two runs of seed 2 the mean
+    seeds = [0.5, 0.6, 0.75]  # for seed 2 the mean of its two runs
     assert gru["mean"] == pytest.approx(statistics.mean(seeds))
     assert gru["std"] == pytest.approx(statistics.stdev(seeds))
     assert (gru["seeds"], gru["not_ok"], tables.format_seeds(gru)) == (3, 1, "3 (+1 not ok)")
@@ -173,7 +173,7 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
     found = compare.compare_runs(*folders)
     assert found.settings == {"units": (8, 16)}
     assert found.difference == pytest.approx(right[0].mean() - right[1].mean())
-    # The normal approximation of a mean of paired differences.
+    # The normal approximation for the mean of paired differences.
     paired = right[0].astype(float) - right[1]
     half = 1.96 * paired.std() / 400**0.5
     np.testing.assert_allclose(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rnn_topologies.tasks import classification
-from rnn_topologies.tasks.data import images as pixels
+from rnn_topologies.tasks.data.images import ImageResizer, augment_images
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models.image_classifier import ImageClassifier
 
@@ -106,26 +106,22 @@ def test_images_are_augmented_in_training_only():
 def test_augmentation_translates_and_flips():
     image = np.arange(48, dtype="uint8").reshape(1, 4, 4, 3)
     random = np.random.default_rng(0)
-    found = {
-        pixels.augment_images(image, random, horizontal_flip=True).tobytes() for _ in range(20)
-    }
+    found = {augment_images(image, random, horizontal_flip=True).tobytes() for _ in range(20)}
     assert found == {image.tobytes(), image[:, :, ::-1].tobytes()}
     wide = np.pad(image, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="edge")
     places = {wide[:, y : y + 4, x : x + 4].tobytes() for y in range(3) for x in range(3)}
-    found = {
-        pixels.augment_images(image, random, random_translation=1).tobytes() for _ in range(200)
-    }
+    found = {augment_images(image, random, random_translation=1).tobytes() for _ in range(200)}
     assert found == places
 
 
 def test_images_are_converted_to_one_shape():
     grey = np.full((10, 6, 1), 7, "uint8")
-    fit = pixels.ImageResizer(4, (4, 4, 3))
+    fit = ImageResizer(4, (4, 4, 3))
     np.testing.assert_array_equal(fit(grey, "a"), np.full((4, 4, 3), 7))
-    assert pixels.ImageResizer(None, (10, 6, 1))(np.full((10, 6, 3), 9, "uint8"), "b")[0, 0, 0] == 9
+    assert ImageResizer(None, (10, 6, 1))(np.full((10, 6, 3), 9, "uint8"), "b")[0, 0, 0] == 9
     with pytest.raises(
         UserError, match=r"c is 6 x 10 pixels, but the other images are 8 x 8.* --image-size"
     ):
-        pixels.ImageResizer(None, (8, 8, 1))(grey, "c")
+        ImageResizer(None, (8, 8, 1))(grey, "c")
     with pytest.raises(UserError, match="d cannot be read as an image"):
-        pixels.ImageResizer(None)(b"no image", "d")
+        ImageResizer(None)(b"no image", "d")

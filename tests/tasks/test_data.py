@@ -9,11 +9,19 @@ import pytest
 
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.data import store
-from rnn_topologies.tasks.data import vocabulary as text
 from rnn_topologies.tasks.data.source import content_hash
 from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.data.sources.cldr_dates import phrases
 from rnn_topologies.tasks.data.sources.multi30k import multi30k_dataset_builder as multi30k
+from rnn_topologies.tasks.data.vocabulary import (
+    END,
+    PAD,
+    START,
+    Vocabulary,
+    build_byte_pair_vocabulary,
+    build_character_vocabulary,
+    build_vocabulary,
+)
 from rnn_topologies.tasks.errors import UserError
 
 MOMENT = datetime.datetime(2024, 2, 3, 15, 5, 7)
@@ -31,7 +39,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_data_dir(tmp_path_factory):
-    """Where `small_splits` are prepared."""
+    """The folder in which `small_splits` are prepared."""
     return tmp_path_factory.mktemp("small_data")
 
 
@@ -81,7 +89,7 @@ def test_no_phrase_has_two_translations_and_no_day_is_in_two_splits(pair):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_phrase_determines_its_day(pair):
-    # Every day of the hundred years reads differently, in the source as in the target.
+    # No two days of the hundred years read the same, neither in the source nor in the target.
     source, target = locales(pair)
     first = datetime.datetime(phrases.FIRST_YEAR, 1, 1)
     days = [first + datetime.timedelta(days=day) for day in range(0, 100 * 365, 7)]
@@ -155,7 +163,7 @@ def test_the_content_hash_depends_on_content_alone():
 
 
 def tiny_multi30k(folder: pathlib.Path, monkeypatch) -> dict:
-    """Writes five-line originals for every file and makes their checksums the right ones."""
+    """Writes originals of five lines and replaces the expected checksums by theirs."""
     folder.mkdir()
     infos = {}
     for url in multi30k.Builder.url_infos:
@@ -219,7 +227,7 @@ def test_every_sentence_of_multi30k_survives_byte_pairs(tmp_path, manual_dir):
     builder = store.prepare_dataset(
         multi30k.Builder, config="de-en", data_dir=tmp_path, manual_dir=manual_dir
     )
-    vocabulary = text.build_byte_pair_vocabulary(
+    vocabulary = build_byte_pair_vocabulary(
         [row["source"] for row in store.read_split(builder, "train")], 4000
     )
     for split in builder.info.splits:
@@ -230,7 +238,7 @@ def test_every_sentence_of_multi30k_survives_byte_pairs(tmp_path, manual_dir):
 def test_every_phrase_survives_characters():
     phrase_pairs = phrases.generate_phrase_pairs(*locales(("en", "zh")))
     targets = [target for _, _, target in phrase_pairs]
-    vocabulary = text.build_character_vocabulary(targets[: len(targets) // 2])
+    vocabulary = build_character_vocabulary(targets[: len(targets) // 2])
     assert vocabulary.decode(vocabulary.encode(targets)) == targets
 
 
@@ -239,27 +247,27 @@ def test_every_phrase_survives_characters():
     "sentence", ["", " two  spaces ", "<end> <pad>", "never seen: ☃ ñ 漢字 \U0001f600", "a\nb\tc"]
 )
 def test_any_text_survives_even_if_unseen(unit, sentence):
-    vocabulary = text.build_vocabulary(unit, ["the training split", "knows few letters"], 300)
+    vocabulary = build_vocabulary(unit, ["the training split", "knows few letters"], 300)
     assert vocabulary.decode(vocabulary.encode([sentence])) == [sentence]
-    again = text.Vocabulary.from_json(vocabulary.to_json())
+    again = Vocabulary.from_json(vocabulary.to_json())
     assert again.encode([sentence]) == vocabulary.encode([sentence])
 
 
 def test_decoding_stops_at_the_end_token_and_drops_special_tokens():
-    vocabulary = text.build_character_vocabulary(["abc"])
+    vocabulary = build_character_vocabulary(["abc"])
     (tokens,) = vocabulary.encode(["abc"])
-    padded = [text.START, *tokens[:2], text.END, tokens[2], text.PAD]
+    padded = [START, *tokens[:2], END, tokens[2], PAD]
     assert vocabulary.decode([padded]) == ["ab"]
     assert vocabulary.token_texts(padded[:4]) == ["<start>", "a", "b", "<end>"]
 
 
 def test_a_vocabulary_has_the_requested_size():
     sentences = [f"word{number} and word{number + 1}" for number in range(2000)]
-    assert len(text.build_byte_pair_vocabulary(sentences, 500)) == 500
+    assert len(build_byte_pair_vocabulary(sentences, 500)) == 500
     with pytest.raises(UserError, match="--vocabulary-size must be at least 259"):
-        text.build_byte_pair_vocabulary(sentences, 100)
+        build_byte_pair_vocabulary(sentences, 100)
     with pytest.raises(UserError, match="not a vocabulary"):
-        text.Vocabulary.from_json(json.dumps({"model": 1}))
+        Vocabulary.from_json(json.dumps({"model": 1}))
 
 
 @pytest.mark.parametrize(

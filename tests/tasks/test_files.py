@@ -1,4 +1,4 @@
-"""The user's own files: every form, every mistake with its place, splits that stay."""
+"""Files of the user: every format, every error with its location, stable splits."""
 
 import pathlib
 

@@ -45,7 +45,7 @@ def make(**settings):
 def test_every_cell_learns_with_every_attention(cell, attention, eager):
     small = {"limit": 16, "batch_size": 16} if eager else {}
     task, data, model = make(cell=cell, attention=attention, dropout=0.1, **small)
-    rate = 0.03 if eager else 0.01  # for one step an epoch, or several
+    rate = 0.03 if eager else 0.01  # one step per epoch, or several
     with training.execution(eager=eager):
         losses = training.losses(task, data, model, epochs=3 if eager else 2, learning_rate=rate)
         assert isinstance(task.predict(model, [data.splits["test"][0].image], data)[0], str)
@@ -93,7 +93,7 @@ def test_batches_hold_the_inputs_and_targets_of_the_decoder():
 
 def test_captions_of_an_image_are_sampled_again_every_epoch():
     task, data, _ = make(captions_per_image=2)
-    lone = data.splits["train"][:1]  # one batch, so that only the draw can differ
+    lone = data.splits["train"][:1]  # one batch, so that only the sampled captions differ
     batches = task.batches(lone, data, training=True)
     drawn = []
     for epoch in range(4):
@@ -170,7 +170,7 @@ def test_every_caption_is_true_and_complete():
             assert len(set(row["captions"])) == 5
             for caption in row["captions"]:
                 assert language.is_correct_caption(caption, row["things"]), caption
-                # The same words of another scene would be wrong: sizes are part of what is said.
+                # The caption is wrong for a scene with other sizes, which it mentions.
                 others = tuple(
                     thing._replace(size="small" if thing.size == "large" else "large")
                     for thing in row["things"]
@@ -186,7 +186,7 @@ def test_every_caption_is_true_and_complete():
             "the blue circle",
             True,
         ),
-        # True, though no reference would say so:
+        # Correct, although no reference is phrased like this:
         (
             "a large red cross is left of a small white square and a small blue circle is below "
             "the red cross",
@@ -197,23 +197,23 @@ def test_every_caption_is_true_and_complete():
             "a large red cross is below a small blue circle and a small white square is right of "
             "the blue circle",
             False,
-        ),  # not so
+        ),  # a wrong relation
         (
             "a small red cross is above a small blue circle and a small white square is right of "
             "the blue circle",
             False,
-        ),  # it is large
+        ),  # a wrong size
         (
             "a large red cross is above a small blue circle and a small blue circle is right of "
             "the blue circle",
             False,
-        ),  # twice the same
+        ),  # the same thing twice
         (
             "a large red cross is above a small blue circle and a small white square is right of "
             "the green circle",
             False,
-        ),  # of what?
-        ("a large red cross above a small blue circle", False),  # no sentence of the grammar
+        ),  # relative to a thing that does not exist
+        ("a large red cross above a small blue circle", False),  # not in the grammar
         ("", False),
     ],
 )

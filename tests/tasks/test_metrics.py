@@ -76,7 +76,7 @@ def test_segments_are_runs_of_labels_other_than_the_background():
 
 
 def edits(one, other):
-    """The definition, by recursion."""
+    """The recursive definition of the edit distance."""
     if not one or not other:
         return len(one) + len(other)
     return min(
@@ -101,10 +101,10 @@ def test_the_edit_score_depends_on_order_and_not_on_length():
 
 def test_a_segment_is_matched_once_and_only_with_enough_overlap():
     true = [0] * 10 + [1] * 10
-    late = [0] * 14 + [1] * 6  # overlaps: 10 of 14, and 6 of 10
+    late = [0] * 14 + [1] * 6  # overlaps of 10 / 14 and 6 / 10
     assert segments.match_segments(late, true, 50) == (2, 0, 0)
     assert segments.match_segments(late, true, 70) == (1, 1, 1)
-    torn = [0] * 10 + [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]  # the second piece of 1 finds it taken
+    torn = [0] * 10 + [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]  # the second segment of 1 is unmatched
     assert segments.match_segments(torn, true, 25) == (2, 2, 0)
 
 
@@ -135,7 +135,7 @@ def test_caption_scores_equal_the_coco_evaluation():
     assert found["cider_d"] == pytest.approx(cider.compute_score()[0], rel=1e-9)
     expected, _ = bleu.compute_score(option="closest", verbose=0)
     for order in captions.ORDERS:
-        # It adds a little to every count, so that none is zero.
+        # The scorer adds a small number to every count to avoid zeros.
         assert found[f"bleu_{order}"] == pytest.approx(100 * expected[order - 1], abs=0.01)
 
 

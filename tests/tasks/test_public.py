@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets by their names: what of them is read, and how it is split."""
+"""Sets of TensorFlow Datasets: which features are read, and how they are split."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from rnn_topologies.tasks.data import store
 from rnn_topologies.tasks.data.sources import public
 from rnn_topologies.tasks.errors import UserError
 
-# Task, set, splits that it has, and what the task reads.
+# Task, data set, its splits, and the features that the task reads.
 SETS = [
     ("classification", "cifar10", ("train", "test"), {"image": "image", "label": "label"}),
     ("text_classification", "imdb_reviews", ("train", "test"), {"text": "text", "label": "label"}),
@@ -78,7 +78,7 @@ def source_of(task, dataset, tmp_path, **settings):
 def test_a_set_is_read_and_names_the_features_it_uses(
     mocked, tmp_path, task, dataset, splits, reads
 ):
-    # TFDS's own mock cannot make sequences of several features.
+    # `tfds.testing.mock_data` cannot generate sequences of several features.
     rows = [COCO] * 40 if dataset == "coco_captions" else None
     mocked(splits, rows=rows)
     source = source_of(task, dataset, tmp_path)
@@ -157,7 +157,7 @@ def test_without_network_the_download_fails_early(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_original_mnist_files_are_read_completely(tmp_path, manual_dir, name):
-    # TFDS finds in its download folder what it would have downloaded.
+    # TFDS looks into its download folder before it downloads.
     from tensorflow_datasets.core.download import resource
 
     builder_class = tfds.builder_cls(name)

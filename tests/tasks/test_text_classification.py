@@ -4,8 +4,8 @@ import pytest
 
 from rnn_topologies import layers
 from rnn_topologies.tasks import text_classification
-from rnn_topologies.tasks.data import vocabulary as text
 from rnn_topologies.tasks.data.sources import cldr_languages
+from rnn_topologies.tasks.data.vocabulary import END, START, build_word_vocabulary
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.models.recurrence import Pool, Recurrence
 
@@ -47,7 +47,7 @@ def test_every_cell_learns_with_every_pooling(cell, pooling, eager):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_padding_does_not_change_the_logits(pooling, bidirectional):
     _, _, model = make(pooling=pooling, bidirectional=bidirectional)
-    tokens = np.array([[text.START, 40, 50, 60, text.END]])
+    tokens = np.array([[START, 40, 50, 60, END]])
     wide = np.concatenate([tokens, np.zeros((1, 3), tokens.dtype)], axis=1)
     np.testing.assert_allclose(model(tokens), model(wide), rtol=1e-5, atol=1e-6)
 
@@ -66,7 +66,7 @@ def test_pooling_is_what_its_docstring_says():
     attention = pool["attention"]
     for row, length in enumerate(mask.sum(axis=1)):
         valid = outputs[row, :length]
-        last = np.concatenate([valid[-1, :6], valid[0, 6:]])  # backwards it ends at the first step
+        last = np.concatenate([valid[-1, :6], valid[0, 6:]])  # the last step of each direction
         np.testing.assert_allclose(found["last"][row], last, atol=1e-6)
         np.testing.assert_allclose(found["mean"][row], valid.mean(0), atol=1e-6)
         np.testing.assert_allclose(found["max"][row], valid.max(0), atol=1e-6)
@@ -89,7 +89,7 @@ def test_texts_are_truncated_to_the_maximum_length():
     _, data, _ = make(max_length=4)
     for example in data.splits["test"]:
         assert len(example.tokens) <= 6
-        assert (example.tokens[0], example.tokens[-1]) == (text.START, text.END)
+        assert (example.tokens[0], example.tokens[-1]) == (START, END)
 
 
 def test_a_crop_is_a_contiguous_half_or_more():
@@ -107,7 +107,7 @@ def test_crops_do_not_change_the_width_of_the_only_batch():
     grouped = task.batches(data.splits["train"], data, training=True)
     longest = max(len(example.tokens) for example in data.splits["train"])
     model.compile(loss=task.loss())
-    model.fit(grouped, epochs=4, verbose=0)  # Keras refuses a width that changes
+    model.fit(grouped, epochs=4, verbose=0)  # Keras refuses a varying width
     assert grouped[0][0].shape == (40, longest)
 
 
@@ -136,9 +136,9 @@ def test_the_baselines_read_the_same_units(tmp_path, tokens):
 
 
 def test_words_are_lowercased_and_rare_ones_are_unknown():
-    vocabulary = text.build_word_vocabulary(["The film, the FILM!", "a film"], 100)
+    vocabulary = build_word_vocabulary(["The film, the FILM!", "a film"], 100)
     (tokens,) = vocabulary.encode(["THE film, never"])
     assert vocabulary.decode([tokens]) == ["the film <unknown> <unknown>"]
-    assert len(text.build_word_vocabulary([f"w{n} w{n}" for n in range(50)], 20)) == 20
+    assert len(build_word_vocabulary([f"w{n} w{n}" for n in range(50)], 20)) == 20
     with pytest.raises(UserError, match="--vocabulary-size must be above 4"):
-        text.build_word_vocabulary(["a"], 3)
+        build_word_vocabulary(["a"], 3)

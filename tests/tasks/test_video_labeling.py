@@ -123,8 +123,8 @@ def test_a_clip_is_labelled_frame_by_frame(make):
     assert predicted == [CLASSES[label] for label in rows.argmax(-1)]
 
 
-def followed(clip):
-    """Returns the label of each frame as the frames show it: by centre, size and light."""
+def measure_shape(clip):
+    """Returns the centre, brightness and area of the shape in each frame, from its pixels."""
     frames = clip["frames"][..., 0].astype(float) / 255
     y, x = np.mgrid[0 : moving_shapes.SIZE, 0 : moving_shapes.SIZE] + 0.5
     bright = np.where(frames > 0.12, frames, 0)
@@ -135,10 +135,10 @@ def followed(clip):
 
 
 def test_the_frames_so_far_decide_the_label():
-    """A rule that looks at this frame and the last, and counts turns, gets the labels right."""
+    """A rule that compares each frame with the last one, and counts bounces, labels them."""
     right = count = 0
     for clip in moving_shapes.generate_clips()["test"][:60]:
-        centre, light, area = followed(clip)
+        centre, light, area = measure_shape(clip)
         last, bounces, bounced = "still", 0, False
         for t, label in enumerate(clip["labels"]):
             name = "still"
@@ -234,7 +234,7 @@ def test_utkinect_labels_frames_by_their_numbers_and_drops_repeated_rows():
     numbers, frames = utkinect.read_joints("\n".join(rows))
     assert numbers.tolist() == [1, 3, 5]
     np.testing.assert_array_equal(frames[:, 0], [1, 2, 3])
-    assert (frames[:, 3:] == 0).all()  # all joints lie where the hip is
+    assert (frames[:, 3:] == 0).all()  # all joints are at the hip
     assert utkinect.label_frames(numbers, actions["s01_e01"]) == [
         "background",
         "walk",

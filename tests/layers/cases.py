@@ -52,8 +52,8 @@ def randomize(layer, seed=1):
 
 def build(name, units=UNITS, **settings):
     """Returns a layer of this library with random weights, and the weights."""
-    ours, own = LAYERS[name]
-    layer = ours(units, dtype=FLOAT, **own, **settings)
+    layer_class, arguments = LAYERS[name]
+    layer = layer_class(units, dtype=FLOAT, **arguments, **settings)
     layer.build((BATCH, TIME, FEATURES))
     return layer, randomize(layer)
 
@@ -88,8 +88,8 @@ def gradients(layer, loss_of, arrays):
                 tape.watch(tensor)
             loss = loss_of(tensors)
         variables = [weight.value for weight in layer.trainable_weights]
-        found = tape.gradient(loss, [*variables, *tensors])
-        return [np.asarray(tf.convert_to_tensor(gradient)) for gradient in found]
+        result = tape.gradient(loss, [*variables, *tensors])
+        return [np.asarray(tf.convert_to_tensor(gradient)) for gradient in result]
     if BACKEND == "torch":
         import torch
 
@@ -106,14 +106,14 @@ def gradients(layer, loss_of, arrays):
             return loss_of(tensors)
 
     values = [weight.value for weight in layer.trainable_weights]
-    found = jax.grad(loss, argnums=(0, 1))(values, [jax.numpy.asarray(a) for a in arrays])
-    return [np.asarray(gradient) for gradient in (*found[0], *found[1])]
+    result = jax.grad(loss, argnums=(0, 1))(values, [jax.numpy.asarray(a) for a in arrays])
+    return [np.asarray(gradient) for gradient in (*result[0], *result[1])]
 
 
 def numeric_gradients(loss_of, arrays, step=1e-5):
     """Returns gradients by central differences of a float64 loss, one number at a time."""
     arrays = [np.array(array, "float64") for array in arrays]
-    found = []
+    gradients = []
     for array in arrays:
         gradient = np.zeros_like(array)
         for index in np.ndindex(array.shape):
@@ -124,5 +124,5 @@ def numeric_gradients(loss_of, arrays, step=1e-5):
             below = loss_of(arrays)
             array[index] = kept
             gradient[index] = (above - below) / (2 * step)
-        found.append(gradient)
-    return found
+        gradients.append(gradient)
+    return gradients

@@ -50,11 +50,11 @@ def test_context_and_weights_equal_the_equations(kind, masked):
     attention.build(QUERY.shape, memory.shape)
     weights = cases.randomize(attention)
     mask = MASK if masked else np.ones_like(MASK)
-    found = cases.numpy(attention(QUERY, memory, mask=mask if masked else None))
-    for value, wanted in zip(found, reference(kind, weights, QUERY, memory, mask), strict=True):
-        np.testing.assert_allclose(value, wanted, **TOLERANCE)
-    np.testing.assert_allclose(found[1].sum(-1), 1, rtol=1e-6)
-    assert (found[1][:, :, :][~np.broadcast_to(mask[:, None], found[1].shape)] == 0).all()
+    actual = cases.numpy(attention(QUERY, memory, mask=mask if masked else None))
+    for value, expected in zip(actual, reference(kind, weights, QUERY, memory, mask), strict=True):
+        np.testing.assert_allclose(value, expected, **TOLERANCE)
+    np.testing.assert_allclose(actual[1].sum(-1), 1, rtol=1e-6)
+    assert (actual[1][:, :, :][~np.broadcast_to(mask[:, None], actual[1].shape)] == 0).all()
 
 
 @each_kind
@@ -64,9 +64,9 @@ def test_one_query_and_precomputed_keys_give_the_same(kind):
     cases.randomize(attention)
     contexts, weights = cases.numpy(attention(QUERY, memory, mask=MASK))
     keys = attention.keys(keras.ops.convert_to_tensor(memory))
-    context, share = cases.numpy(attention(QUERY[:, 1], memory, mask=MASK, keys=keys))
+    context, weight = cases.numpy(attention(QUERY[:, 1], memory, mask=MASK, keys=keys))
     np.testing.assert_allclose(context, contexts[:, 1], **TOLERANCE)
-    np.testing.assert_allclose(share, weights[:, 1], **TOLERANCE)
+    np.testing.assert_allclose(weight, weights[:, 1], **TOLERANCE)
 
 
 @each_kind

@@ -16,8 +16,8 @@ MERGES = {
 
 
 def build(name, merge_mode="concat", **settings):
-    ours, own = cases.LAYERS[name]
-    inner = ours(cases.UNITS, dtype=cases.FLOAT, **own, **settings)
+    layer_class, arguments = cases.LAYERS[name]
+    inner = layer_class(cases.UNITS, dtype=cases.FLOAT, **arguments, **settings)
     layer = layers.Bidirectional(inner, merge_mode=merge_mode, dtype=cases.FLOAT)
     layer.build(X.shape)
     return layer, cases.randomize(layer)
@@ -40,7 +40,7 @@ def test_both_directions_equal_the_equations(name, mask, merge_mode):
     valid = np.ones(X.shape[:2], bool)
     if mask is not None:
         valid = np.array(cases.MASKS[mask], bool)
-    found = cases.numpy(layer(X, initial_state=states, mask=None if mask is None else valid))
+    actual = cases.numpy(layer(X, initial_state=states, mask=None if mask is None else valid))
     step = reference.STEPS[name]
     forward, last = reference.sequence(step, X, states[:half], weights[:count], valid)
     backward, first = reference.sequence(
@@ -48,8 +48,8 @@ def test_both_directions_equal_the_equations(name, mask, merge_mode):
     )
     forward, backward = forward * valid[..., None], backward[:, ::-1] * valid[..., None]
     merged = [forward, backward] if merge_mode is None else [MERGES[merge_mode](forward, backward)]
-    for value, wanted in zip(found, [*merged, *last, *first], strict=True):
-        np.testing.assert_allclose(value, wanted, **cases.TOLERANCE)
+    for value, expected in zip(actual, [*merged, *last, *first], strict=True):
+        np.testing.assert_allclose(value, expected, **cases.TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "mask"), SINGLE_OUTPUTS)
@@ -61,8 +61,8 @@ def test_the_single_output_joins_the_last_steps_of_both_directions(name, mask):
     step = reference.STEPS[name]
     _, last = reference.sequence(step, X, zeros, weights[:count], valid)
     _, first = reference.sequence(step, X, zeros, weights[count:], valid, go_backwards=True)
-    wanted = np.concatenate([last[0], first[0]], -1)
-    np.testing.assert_allclose(cases.numpy(layer(X, mask=valid)), wanted, **cases.TOLERANCE)
+    expected = np.concatenate([last[0], first[0]], -1)
+    np.testing.assert_allclose(cases.numpy(layer(X, mask=valid)), expected, **cases.TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "merge_mode"), KERAS)
@@ -97,16 +97,16 @@ def test_the_computed_shapes_and_masks_match_the_outputs(
         "lstm", merge_mode, return_sequences=return_sequences, return_state=return_state
     )
     mask = keras.ops.convert_to_tensor(np.array(cases.MASKS["right"], bool))
-    found = keras.tree.flatten(layer(X, mask=mask))
+    actual = keras.tree.flatten(layer(X, mask=mask))
     announced = layer.compute_output_shape(X.shape)
     announced = [announced] if isinstance(announced[0], int) else list(announced)
-    assert [tuple(value.shape) for value in found] == [tuple(shape) for shape in announced]
+    assert [tuple(value.shape) for value in actual] == [tuple(shape) for shape in announced]
     masks = layer.compute_mask(X, mask)
     masks = masks if isinstance(masks, list) else [masks]
-    assert len(masks) == len(found)
+    assert len(masks) == len(actual)
     outputs = 2 if merge_mode is None else 1
     assert [m is not None for m in masks] == [
-        return_sequences and index < outputs for index in range(len(found))
+        return_sequences and index < outputs for index in range(len(actual))
     ]
 
 

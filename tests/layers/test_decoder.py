@@ -110,13 +110,13 @@ def test_steps_return_the_logits_of_teacher_forcing(cell, attention, depth, tie_
     states = start["initial_state"]
     memory = decoder.prepare(start["memory"], MASK) if attention != "none" else None
     for t in range(LENGTH):
-        logits, states, share = decoder.step(given[:, t], states, memory)
+        logits, states, weight = decoder.step(given[:, t], states, memory)
         np.testing.assert_allclose(
             cases.numpy(logits), cases.numpy(whole)[:, t], rtol=1e-4, atol=1e-5
         )
         if weights is not None:
             np.testing.assert_allclose(
-                cases.numpy(share), cases.numpy(weights)[:, t], rtol=1e-4, atol=1e-6
+                cases.numpy(weight), cases.numpy(weights)[:, t], rtol=1e-4, atol=1e-6
             )
 
 
@@ -148,8 +148,8 @@ def test_greedy_equals_a_python_loop_of_steps(cell, attention):
             score += log_p[token]
             if token == END:
                 break
-        wanted = sequence + [PAD] * (7 - len(sequence))
-        assert cases.numpy(written.tokens)[row].tolist() == wanted
+        expected = sequence + [PAD] * (7 - len(sequence))
+        assert cases.numpy(written.tokens)[row].tolist() == expected
         np.testing.assert_allclose(cases.numpy(written.scores)[row], score, rtol=1e-4)
 
 
@@ -161,7 +161,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
 ):
     decoder, start = build(cell, attention)
     beams = 32  # more than the 3 ** 3 prefixes that can be open
-    found = decoder.beam_search(
+    actual = decoder.beam_search(
         max_length=LENGTH, beam_size=beams, length_penalty=length_penalty, **start
     )
     for row in range(BATCH):
@@ -177,10 +177,10 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
         )
         for rank in range(5):
             score, sequence = scored[rank]
-            assert cases.numpy(found.tokens)[row, rank].tolist() == sequence + [PAD] * (
+            assert cases.numpy(actual.tokens)[row, rank].tolist() == sequence + [PAD] * (
                 LENGTH - len(sequence)
             )
-            np.testing.assert_allclose(cases.numpy(found.scores)[row, rank], score, rtol=1e-4)
+            np.testing.assert_allclose(cases.numpy(actual.scores)[row, rank], score, rtol=1e-4)
 
 
 def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
@@ -205,14 +205,14 @@ def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
 @pytest.mark.parametrize("beam_size", [2, 3])
 def test_a_narrow_beam_equals_beam_search_by_hand(cell, beam_size):
     decoder, start = build(cell, "additive")
-    found = decoder.beam_search(max_length=6, beam_size=beam_size, length_penalty=0.8, **start)
+    actual = decoder.beam_search(max_length=6, beam_size=beam_size, length_penalty=0.8, **start)
     for row in range(BATCH):
         by_hand = beam_by_hand(decoder, start, row, beam_size, 0.8, 6)
         assert by_hand
         for rank, (score, sequence) in enumerate(by_hand):
-            got = cases.numpy(found.tokens)[row, rank].tolist()
+            got = cases.numpy(actual.tokens)[row, rank].tolist()
             assert got == sequence + [PAD] * (6 - len(sequence))
-            np.testing.assert_allclose(cases.numpy(found.scores)[row, rank], score, rtol=1e-4)
+            np.testing.assert_allclose(cases.numpy(actual.scores)[row, rank], score, rtol=1e-4)
 
 
 def test_a_beam_of_one_is_at_least_as_good_as_greedy_decoding():
@@ -243,13 +243,13 @@ def test_unfinished_sequences_come_last():
     bias = next(i for i, w in enumerate(decoder.weights) if w.name == "output_bias")
     weights[bias][END] = -20.0
     decoder.set_weights(weights)
-    found = cases.numpy(decoder.beam_search(max_length=3, beam_size=4, **start))
-    ended = (found.tokens == END).any(-1)
+    actual = cases.numpy(decoder.beam_search(max_length=3, beam_size=4, **start))
+    ended = (actual.tokens == END).any(-1)
     assert not ended.all()
     assert (np.diff(ended.astype(int), axis=1) <= 0).all()
-    assert (found.tokens != PAD)[~ended].all()
-    assert np.isfinite(found.scores).all()
-    assert (found.scores > -1e3).all()
+    assert (actual.tokens != PAD)[~ended].all()
+    assert np.isfinite(actual.scores).all()
+    assert (actual.scores > -1e3).all()
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, None), (0.5, None), (1.0, 2)])
@@ -262,13 +262,13 @@ def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
     logits, *_ = decoder.step(
         np.array([START]), one["initial_state"], one["memory"], one["memory_mask"]
     )
-    wanted = np.exp(log_softmax(cases.numpy(logits) / temperature))[0]
+    expected = np.exp(log_softmax(cases.numpy(logits) / temperature))[0]
     if top_k is not None:
-        wanted[np.argsort(wanted)[:-top_k]] = 0
-        wanted /= wanted.sum()
+        expected[np.argsort(expected)[:-top_k]] = 0
+        expected /= expected.sum()
     # Three standard deviations of a fraction of 3000 samples are below 0.028.
-    np.testing.assert_allclose(drawn, wanted, atol=0.03)
-    assert ((drawn > 0) <= (wanted > 0)).all()
+    np.testing.assert_allclose(drawn, expected, atol=0.03)
+    assert ((drawn > 0) <= (expected > 0)).all()
 
 
 def test_the_same_seed_samples_the_same_tokens():
@@ -417,5 +417,5 @@ def test_decoding_works_in_mixed_precision(cell):
     logits = decoder(tokens(), memory=MEMORY, memory_mask=MASK)
     assert keras.backend.standardize_dtype(logits.dtype) == "bfloat16"
     assert {keras.backend.standardize_dtype(w.dtype) for w in decoder.weights} == {"float32"}
-    found = decoder.beam_search(memory=MEMORY, memory_mask=MASK, max_length=4, beam_size=3)
-    assert np.isfinite(cases.numpy(found.scores)).all()
+    actual = decoder.beam_search(memory=MEMORY, memory_mask=MASK, max_length=4, beam_size=3)
+    assert np.isfinite(cases.numpy(actual.scores)).all()

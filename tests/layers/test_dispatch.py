@@ -55,8 +55,8 @@ def test_the_fastest_method_runs_whatever_the_mask(
     monkeypatch, calls, name, mask, go_backwards, training, switch
 ):
     monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
-    ours, own = cases.LAYERS[name]
-    layer = ours(cases.UNITS, go_backwards=go_backwards, dropout=0.1, **own)
+    layer_class, arguments = cases.LAYERS[name]
+    layer = layer_class(cases.UNITS, go_backwards=go_backwards, dropout=0.1, **arguments)
     valid = None if mask is None else np.array(cases.MASKS[mask], bool)
     layer(X.astype("float32"), mask=valid, training=training)
     expected = EXPECTED.get(name, plan.LOOP)
@@ -116,9 +116,9 @@ def test_the_fused_kernel_equals_the_equations(monkeypatch, calls, name, use_bia
     zero = np.zeros((2, 15) if name == "gru" else (layer.cell.kernel.shape[1],))
     states = cases.states_for(name)
     weights = weights if use_bias else [*weights, zero]
-    wanted, _ = reference.sequence(reference.STEPS[name], X, states, weights)
-    found = cases.numpy(layer(X, initial_state=states))
-    np.testing.assert_allclose(found, wanted, **cases.TOLERANCE)
+    expected, _ = reference.sequence(reference.STEPS[name], X, states, weights)
+    actual = cases.numpy(layer(X, initial_state=states))
+    np.testing.assert_allclose(actual, expected, **cases.TOLERANCE)
     assert calls == [plan.FUSED]
 
 
@@ -136,9 +136,9 @@ def test_the_cudnn_path_equals_the_equations(monkeypatch, name, mask, go_backwar
     states, valid = cases.states_for(name), np.array(cases.MASKS[mask], bool)
     outputs, *last = cases.numpy(layer(X, initial_state=states, mask=valid))
     step = reference.STEPS[name]
-    wanted, wanted_last = reference.sequence(step, X, states, weights, valid, go_backwards)
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
-    for state, value in zip(last, wanted_last, strict=True):
+    expected, expected_last = reference.sequence(step, X, states, weights, valid, go_backwards)
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
+    for state, value in zip(last, expected_last, strict=True):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 

@@ -37,9 +37,9 @@ def test_masks_have_the_same_effect_in_parallel_as_in_a_loop(name, mask, go_back
     valid = None if mask is None else np.array(cases.MASKS[mask], bool)
     outputs, last = cases.numpy(layer(x, initial_state=states, mask=valid))
     step = reference.STEPS[name]
-    wanted, (wanted_last,) = reference.sequence(step, x, states, weights, valid, go_backwards)
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
-    np.testing.assert_allclose(last, wanted_last, **cases.TOLERANCE)
+    expected, (expected_last,) = reference.sequence(step, x, states, weights, valid, go_backwards)
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
+    np.testing.assert_allclose(last, expected_last, **cases.TOLERANCE)
 
 
 def loop_over_steps(keep, add, state):
@@ -54,10 +54,10 @@ def loop_over_steps(keep, add, state):
 def test_the_parallel_scan_equals_a_loop(time):
     keep = np.random.default_rng(time).random((2, time, 3)).astype(cases.FLOAT)
     add, first = cases.random(2, time, 3), cases.random(2, 3, seed=1)
-    found = cases.numpy(layers.linear_recurrence(keep, add, first))
-    np.testing.assert_allclose(found, loop_over_steps(keep, add, first), **cases.TOLERANCE)
-    found = cases.numpy(layers.linear_recurrence(keep, add))
-    np.testing.assert_allclose(found, loop_over_steps(keep, add, 0 * first), **cases.TOLERANCE)
+    actual = cases.numpy(layers.linear_recurrence(keep, add, first))
+    np.testing.assert_allclose(actual, loop_over_steps(keep, add, first), **cases.TOLERANCE)
+    actual = cases.numpy(layers.linear_recurrence(keep, add))
+    np.testing.assert_allclose(actual, loop_over_steps(keep, add, 0 * first), **cases.TOLERANCE)
 
 
 @pytest.mark.skipif(cases.BACKEND != "tensorflow", reason="only TensorFlow has unknown lengths")
@@ -69,8 +69,8 @@ def test_the_parallel_scan_runs_on_an_unknown_length(time):
     recurrence = tf.function(layers.linear_recurrence, input_signature=[spec, spec])
     keep = np.random.default_rng(time).random((2, time, 3)).astype(cases.FLOAT)
     add = cases.random(2, time, 3)
-    wanted = loop_over_steps(keep, add, np.zeros((2, 3)))
-    np.testing.assert_allclose(recurrence(keep, add).numpy(), wanted, **cases.TOLERANCE)
+    expected = loop_over_steps(keep, add, np.zeros((2, 3)))
+    np.testing.assert_allclose(recurrence(keep, add).numpy(), expected, **cases.TOLERANCE)
 
 
 @each_cell
@@ -88,15 +88,15 @@ def test_long_sequences_give_the_same_numbers_and_gradients_in_float32(name, tim
     def loss(layer):
         return lambda tensors: keras.ops.mean(layer(tensors[0]) * weighting)
 
-    found = cases.numpy(parallel(x))
+    actual = cases.numpy(parallel(x))
     zeros = [np.zeros((2, cases.UNITS))]
     weights = [weight.astype("float64") for weight in weights]
-    wanted, _ = reference.sequence(reference.STEPS[name], x.astype("float64"), zeros, weights)
-    scale = np.abs(wanted).max()
-    assert np.abs(found - wanted).max() < 2e-6 * scale  # float32 has 24 bits: 6e-8
+    expected, _ = reference.sequence(reference.STEPS[name], x.astype("float64"), zeros, weights)
+    scale = np.abs(expected).max()
+    assert np.abs(actual - expected).max() < 2e-6 * scale  # float32 has 24 bits: 6e-8
     looped = keras.layers.RNN(parallel.cell, return_sequences=True)
     by_steps = cases.numpy(looped(x))
-    assert np.abs(found - by_steps).max() < 2e-6 * scale
+    assert np.abs(actual - by_steps).max() < 2e-6 * scale
     if time == 40 or cases.BACKEND != "torch":  # where a Python loop takes too long
         pairs = [cases.gradients(kind, loss(kind), [x]) for kind in (parallel, looped)]
         for ours, theirs in zip(*pairs, strict=True):

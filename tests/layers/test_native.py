@@ -44,8 +44,8 @@ def test_the_kernel_is_built_with_a_portable_instruction_set():
 
 def make(name, units, features, seed=1, dtype="float32", **settings):
     """Returns a layer with random weights, and the weights."""
-    ours, own = cases.LAYERS[name]
-    layer = ours(units, dtype=dtype, **own, **settings)
+    layer_class, arguments = cases.LAYERS[name]
+    layer = layer_class(units, dtype=dtype, **arguments, **settings)
     layer.build((None, None, features))
     generator = np.random.default_rng(seed)
     scale = 1 / np.sqrt(units)
@@ -78,13 +78,13 @@ def test_outputs_and_states_equal_numpy(monkeypatch, instructions, name, mask, g
     states = states_of(name, cases.BATCH, cases.UNITS)
     outputs, *last = cases.numpy(layer(x, initial_state=states, mask=valid))
     step = reference.STEPS[name]
-    wanted, wanted_last = reference.sequence(step, x, states, weights, valid, go_backwards)
-    begun = np.ones(wanted.shape[:2], bool)
+    expected, expected_last = reference.sequence(step, x, states, weights, valid, go_backwards)
+    started = np.ones(expected.shape[:2], bool)
     if valid is not None:  # before the first valid step the output is the initial state
-        begun = np.cumsum(valid[:, ::-1] if go_backwards else valid, axis=1) > 0
-    wanted = np.where(begun[..., None], wanted, states[0][:, None])
-    np.testing.assert_allclose(outputs, wanted, **TOLERANCE)
-    for state, value in zip(last, wanted_last, strict=True):
+        started = np.cumsum(valid[:, ::-1] if go_backwards else valid, axis=1) > 0
+    expected = np.where(started[..., None], expected, states[0][:, None])
+    np.testing.assert_allclose(outputs, expected, **TOLERANCE)
+    for state, value in zip(last, expected_last, strict=True):
         np.testing.assert_allclose(state, value, **TOLERANCE)
 
 
@@ -97,7 +97,7 @@ def gradient_cases():
     The first instruction set runs all sizes with mask and backwards, and without both; the others
     run two sizes that are not multiples of a vector. The rest of the grid is slow.
     """
-    found = []
+    parameters = []
     for case in itertools.product(INSTRUCTION_SETS, SIZES, (False, True), (False, True)):
         instructions, sizes, masked, go_backwards = case
         odd = sizes in SIZES[1:3]
@@ -105,8 +105,8 @@ def gradient_cases():
             fast = masked == go_backwards or odd
         else:
             fast = masked and go_backwards and odd
-        found.append(pytest.param(*case, marks=() if fast else pytest.mark.slow))
-    return found
+        parameters.append(pytest.param(*case, marks=() if fast else pytest.mark.slow))
+    return parameters
 
 
 def random_mask(batch, time):
@@ -141,17 +141,17 @@ def test_gradients_equal_those_of_the_equations(
     settings = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
     x, states = normal(batch, time, features), states_of(name, batch, units)
     mask = random_mask(batch, time) if masked else None
-    found, wanted = [], []
+    actual, expected = [], []
     for switch, dtype, into in (
-        (instructions, "float32", found),
-        ("off", cases.FLOAT, wanted),
+        (instructions, "float32", actual),
+        ("off", cases.FLOAT, expected),
     ):
         monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
         layer, _ = make(name, units, features, dtype=dtype, **settings)
         explained = layer.explain(x.shape, mask=masked, training=True)
         assert (explained.method == plan.NATIVE) == (switch != "off")
         into += loss_and_gradients(layer, name, x, states, mask, dtype)
-    for ours, theirs in zip(found, wanted, strict=True):
+    for ours, theirs in zip(actual, expected, strict=True):
         scale = max(1, np.abs(theirs).max())
         np.testing.assert_allclose(ours / scale, theirs / scale, rtol=1e-4, atol=5e-6)
 
@@ -229,8 +229,8 @@ def test_gates_are_accurate_from_tiny_to_huge_inputs(monkeypatch, instructions):
     layer.set_weights([np.ones((1, 1)), np.zeros((1, 1)), np.zeros(1)])
     x = np.concatenate([-np.logspace(-30, 30, 400), np.logspace(-30, 30, 400), [0, -0.0]])
     x = x.astype("float32")
-    found = cases.numpy(layer(x[:, None, None]))[:, 0]
-    np.testing.assert_allclose(found, np.tanh(x.astype("float64")), rtol=3e-7)
+    actual = cases.numpy(layer(x[:, None, None]))[:, 0]
+    np.testing.assert_allclose(actual, np.tanh(x.astype("float64")), rtol=3e-7)
     assert np.isnan(cases.numpy(layer(np.full((1, 1, 1), np.nan, "float32"))))
     gates, _ = make("gru", 1, 1)
     assert np.isfinite(cases.numpy(gates(x[:, None, None]))).all()

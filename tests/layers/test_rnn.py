@@ -15,7 +15,7 @@ each_mask = pytest.mark.parametrize("mask", cases.MASKS)
 both_ways = pytest.mark.parametrize("go_backwards", [False, True])
 
 
-def expected(name, weights, states, **settings):
+def run_reference(name, weights, states, **settings):
     return reference.sequence(reference.STEPS[name], X, states, weights, **settings)
 
 
@@ -27,9 +27,9 @@ def test_a_layer_equals_the_equations_in_float64(name, go_backwards, unroll):
     layer, weights = cases.build(name, return_sequences=True, return_state=True, **settings)
     states = cases.states_for(name)
     outputs, *last = cases.numpy(layer(X, initial_state=states))
-    wanted, wanted_last = expected(name, weights, states, go_backwards=go_backwards)
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
-    for state, value in zip(last, wanted_last, strict=True):
+    expected, expected_last = run_reference(name, weights, states, go_backwards=go_backwards)
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
+    for state, value in zip(last, expected_last, strict=True):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
@@ -54,11 +54,13 @@ def test_padded_steps_change_nothing_and_have_the_documented_value(
     )
     states, mask = cases.states_for(name), np.array(cases.MASKS[mask], bool)
     outputs, *last = cases.numpy(layer(X, initial_state=states, mask=mask))
-    wanted, wanted_last = expected(name, weights, states, mask=mask, go_backwards=go_backwards)
+    expected, expected_last = run_reference(
+        name, weights, states, mask=mask, go_backwards=go_backwards
+    )
     if zero_output_for_mask:
-        wanted = wanted * (mask[:, ::-1] if go_backwards else mask)[..., None]
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
-    for state, value in zip(last, wanted_last, strict=True):
+        expected = expected * (mask[:, ::-1] if go_backwards else mask)[..., None]
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
+    for state, value in zip(last, expected_last, strict=True):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
@@ -70,7 +72,7 @@ def test_the_single_output_is_that_of_the_last_valid_step(name, mask, go_backwar
     layer, weights = cases.build(name, **settings)
     states, mask = cases.states_for(name), np.array(cases.MASKS[mask], bool)
     output = cases.numpy(layer(X, initial_state=states, mask=mask))
-    _, last = expected(name, weights, states, mask=mask, go_backwards=go_backwards)
+    _, last = run_reference(name, weights, states, mask=mask, go_backwards=go_backwards)
     np.testing.assert_allclose(output, last[0], **cases.TOLERANCE)
 
 
@@ -87,9 +89,9 @@ def test_values_at_padded_steps_do_not_matter(name):
 @each_of_keras
 @both_ways
 def test_weights_are_interchangeable_with_keras(name, go_backwards):
-    ours, theirs, own = cases.KERAS[name]
+    ours, theirs, arguments = cases.KERAS[name]
     settings = {"return_sequences": True, "go_backwards": go_backwards, "dtype": cases.FLOAT}
-    ours, theirs = (kind(cases.UNITS, **own, **settings) for kind in (ours, theirs))
+    ours, theirs = (kind(cases.UNITS, **arguments, **settings) for kind in (ours, theirs))
     ours.build(X.shape)
     theirs.build(X.shape)
     assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
@@ -137,8 +139,8 @@ def test_the_signature_is_that_of_keras(name):
 
 @each_of_keras
 def test_a_keras_config_builds_our_layer(name):
-    ours, theirs, own = cases.KERAS[name]
-    settings = {"go_backwards": True, "dropout": 0.25, "kernel_regularizer": "l2", **own}
+    ours, theirs, arguments = cases.KERAS[name]
+    settings = {"go_backwards": True, "dropout": 0.25, "kernel_regularizer": "l2", **arguments}
     config = theirs(7, activity_regularizer="l1", **settings).get_config()
     config.pop("name")
     again = ours.from_config(config).get_config()
@@ -149,8 +151,8 @@ def test_a_keras_config_builds_our_layer(name):
 
 @each_layer
 def test_a_layer_is_rebuilt_from_its_config(name):
-    ours, own = cases.LAYERS[name]
-    layer = ours(
+    layer_class, arguments = cases.LAYERS[name]
+    layer = layer_class(
         3,
         return_sequences=True,
         go_backwards=True,
@@ -159,7 +161,7 @@ def test_a_layer_is_rebuilt_from_its_config(name):
         dropout=0.1,
         seed=4,
         activity_regularizer="l2",
-        **own,
+        **arguments,
     )
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(again) is type(layer)
@@ -168,10 +170,10 @@ def test_a_layer_is_rebuilt_from_its_config(name):
 
 @each_layer
 def test_a_saved_model_gives_the_same_numbers(name, tmp_path):
-    ours, own = cases.LAYERS[name]
+    layer_class, arguments = cases.LAYERS[name]
     inputs = keras.Input((None, cases.FEATURES))
-    hidden = ours(cases.UNITS, return_sequences=True, **own)(inputs)
-    model = keras.Model(inputs, layers.Bidirectional(ours(cases.UNITS, **own))(hidden))
+    hidden = layer_class(cases.UNITS, return_sequences=True, **arguments)(inputs)
+    model = keras.Model(inputs, layers.Bidirectional(layer_class(cases.UNITS, **arguments))(hidden))
     cases.randomize(model)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -216,11 +218,11 @@ def test_a_stateful_layer_refuses_another_batch_size():
 def test_a_layer_equals_a_python_loop_over_its_cell(name):
     layer, _ = cases.build(name, return_sequences=True)
     states, outputs = cases.states_for(name), []
-    wanted = cases.numpy(layer(X, initial_state=states))
+    expected = cases.numpy(layer(X, initial_state=states))
     for t in range(cases.TIME):
         output, states = layer.cell(X[:, t], states)
         outputs.append(cases.numpy(output))
-    np.testing.assert_allclose(np.stack(outputs, 1), wanted, **cases.TOLERANCE)
+    np.testing.assert_allclose(np.stack(outputs, 1), expected, **cases.TOLERANCE)
 
 
 @each_layer
@@ -249,28 +251,28 @@ def test_gradients_equal_central_differences_of_the_equations(name, mask, go_bac
         return np.sum(outputs * weighting) + np.sum(last[-1])
 
     x = X[:batch, :time]
-    found = cases.gradients(layer, loss, [x, *states])
-    wanted = cases.numeric_gradients(reference_loss, [*weights, x, *states])
+    actual = cases.gradients(layer, loss, [x, *states])
+    expected = cases.numeric_gradients(reference_loss, [*weights, x, *states])
     # Central differences are accurate to about 1e-8 here; float32 gradients to a relative 1e-4.
     tolerance = 2e-3 if cases.FLOAT == "float32" else 1e-6
-    for gradient, value in zip(found, wanted, strict=True):
+    for gradient, value in zip(actual, expected, strict=True):
         np.testing.assert_allclose(gradient, value, rtol=tolerance, atol=tolerance)
 
 
 @each_layer
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(name):
-    ours, own = cases.LAYERS[name]
-    half = ours(cases.UNITS, dtype="mixed_bfloat16", return_sequences=True, **own)
-    whole = ours(cases.UNITS, return_sequences=True, **own)
+    layer_class, arguments = cases.LAYERS[name]
+    half = layer_class(cases.UNITS, dtype="mixed_bfloat16", return_sequences=True, **arguments)
+    whole = layer_class(cases.UNITS, return_sequences=True, **arguments)
     half.build(X.shape)
     whole.build(X.shape)
     whole.set_weights(cases.randomize(half))
     output = half(X.astype("float32"), mask=np.array(cases.MASKS["left"], bool))
     assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
     assert {keras.backend.standardize_dtype(w.dtype) for w in half.weights} == {"float32"}
-    wanted = cases.numpy(whole(X.astype("float32"), mask=np.array(cases.MASKS["left"], bool)))
-    found = cases.numpy(keras.ops.cast(output, "float32"))
-    assert np.abs(found - wanted).max() < 0.1  # bfloat16 has 8 bits of precision
+    expected = cases.numpy(whole(X.astype("float32"), mask=np.array(cases.MASKS["left"], bool)))
+    actual = cases.numpy(keras.ops.cast(output, "float32"))
+    assert np.abs(actual - expected).max() < 0.1  # bfloat16 has 8 bits of precision
 
 
 COMPILED = ("lstm", "lstmp", "min_gru")  # by the native kernel, in a loop, and in parallel
@@ -284,11 +286,11 @@ COMPILED = ("lstm", "lstmp", "min_gru")  # by the native kernel, in a loop, and 
     ],
 )
 def test_a_model_compiles_with_any_length_and_learns(name):
-    ours, own = cases.LAYERS[name]
+    layer_class, arguments = cases.LAYERS[name]
     inputs = keras.Input((None, cases.FEATURES))
     mask = keras.Input((None,), dtype="bool")
     recurrent = {} if cases.without_state_in_gates(name) else {"recurrent_dropout": 0.1}
-    layer = ours(8, return_sequences=True, dropout=0.1, **recurrent, **own)
+    layer = layer_class(8, return_sequences=True, dropout=0.1, **recurrent, **arguments)
     hidden = layer(inputs, mask=mask)
     model = keras.Model([inputs, mask], keras.layers.Dense(1)(hidden[:, -1]))
     model.compile(keras.optimizers.Adam(0.02), "mse")
@@ -318,8 +320,8 @@ def test_regularizers_and_constraints_reach_the_weights():
     )
     layer(X.astype("float32"))
     kernel, recurrent_kernel, _ = layer.get_weights()
-    wanted = 0.01 * (np.square(kernel).sum() + np.abs(recurrent_kernel).sum())
-    np.testing.assert_allclose(sum(map(float, cases.numpy(layer.losses))), wanted, rtol=1e-5)
+    expected = 0.01 * (np.square(kernel).sum() + np.abs(recurrent_kernel).sum())
+    np.testing.assert_allclose(sum(map(float, cases.numpy(layer.losses))), expected, rtol=1e-5)
     assert isinstance(layer.cell.kernel.constraint, keras.constraints.NonNeg)
 
 

@@ -16,11 +16,11 @@ each_layer = pytest.mark.parametrize("name", cases.LAYERS)
 def test_steps_equal_the_whole_sequence(name):
     layer, _ = cases.build(name, return_sequences=True, return_state=True)
     states = cases.states_for(name)
-    wanted, *wanted_last = cases.numpy(layer(X, initial_state=states))
+    expected, *expected_last = cases.numpy(layer(X, initial_state=states))
     for t in range(cases.TIME):
         output, states = layer.step(X[:, t], states)
-        np.testing.assert_allclose(cases.numpy(output), wanted[:, t], **cases.TOLERANCE)
-    for state, value in zip(states, wanted_last, strict=True):
+        np.testing.assert_allclose(cases.numpy(output), expected[:, t], **cases.TOLERANCE)
+    for state, value in zip(states, expected_last, strict=True):
         np.testing.assert_allclose(cases.numpy(state), value, **cases.TOLERANCE)
 
 
@@ -38,16 +38,16 @@ def test_a_stream_continues_from_its_last_state(make):
     x = X.astype("float32")
     layer.build(x.shape)
     cases.randomize(layer)
-    wanted = cases.numpy(layer(x))
+    expected = cases.numpy(layer(x))
     live = layer.stream(cases.BATCH)
     for t in range(cases.TIME):
-        np.testing.assert_allclose(cases.numpy(live(x[:, t])), wanted[:, t], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(cases.numpy(live(x[:, t])), expected[:, t], rtol=1e-5, atol=1e-6)
     live.reset(rows=[True, False, True, False])
     again = cases.numpy(live(x[:, 0]))
-    np.testing.assert_allclose(again[::2], wanted[::2, 0], rtol=1e-5, atol=1e-6)
-    assert np.abs(again[1::2] - wanted[1::2, 0]).max() > 1e-3
+    np.testing.assert_allclose(again[::2], expected[::2, 0], rtol=1e-5, atol=1e-6)
+    assert np.abs(again[1::2] - expected[1::2, 0]).max() > 1e-3
     live.reset()
-    np.testing.assert_allclose(cases.numpy(live(x[:, 0])), wanted[:, 0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cases.numpy(live(x[:, 0])), expected[:, 0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_compiled_step_uses_new_weights():
@@ -55,9 +55,9 @@ def test_a_compiled_step_uses_new_weights():
     states = cases.states_for("gru")
     layer.step(X[:, 0], states)
     layer.set_weights([2 * weight for weight in weights])
-    wanted = cases.numpy(layer(X[:, :1], initial_state=states))
+    expected = cases.numpy(layer(X[:, :1], initial_state=states))
     np.testing.assert_allclose(
-        cases.numpy(layer.step(X[:, 0], states)[0]), wanted, **cases.TOLERANCE
+        cases.numpy(layer.step(X[:, 0], states)[0]), expected, **cases.TOLERANCE
     )
 
 

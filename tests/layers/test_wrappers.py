@@ -19,8 +19,8 @@ CELLS = ("lstm", "gru", "min_gru", "lstmp")
 
 
 def cell_of(name, units=cases.UNITS):
-    layer, own = cases.LAYERS[name]
-    return layer.cell_class(units, **own, **FLOAT)
+    layer_class, arguments = cases.LAYERS[name]
+    return layer_class.cell_class(units, **arguments, **FLOAT)
 
 
 def run(cell, x, **settings):
@@ -58,9 +58,9 @@ def by_hand(step, x, states, mask, go_backwards, first):
 def compare(layer, x, states, step, mask, first, go_backwards=False):
     mask = None if mask is None else np.array(cases.MASKS[mask], bool)
     outputs, *last = cases.numpy(layer(x, initial_state=states, mask=mask))
-    wanted, wanted_last = by_hand(step, x, states, mask, go_backwards, first)
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
-    for state, value in zip(last, wanted_last, strict=True):
+    expected, expected_last = by_hand(step, x, states, mask, go_backwards, first)
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
+    for state, value in zip(last, expected_last, strict=True):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
@@ -121,7 +121,7 @@ def test_zoneout_samples_units_at_every_step_in_training(mask, monkeypatch):
     mask = None if mask is None else np.array(cases.MASKS[mask], bool)
     states = cases.states_for("lstm")
     outputs, *last = cases.numpy(layer(X, initial_state=states, mask=mask, training=True))
-    wanted = []
+    expected = []
     for t in times:
         h, c = reference.lstm(X[:, t], states, weights)
         new = [
@@ -130,10 +130,10 @@ def test_zoneout_samples_units_at_every_step_in_training(mask, monkeypatch):
         ]
         valid = np.ones((cases.BATCH, 1), bool) if mask is None else mask[:, t, None]
         states = [np.where(valid, a, b) for a, b in zip(new, states, strict=True)]
-        wanted.append(states[0])
+        expected.append(states[0])
         if t == cases.TIME - 1:
             break
-    np.testing.assert_allclose(outputs, np.stack(wanted, 1), **cases.TOLERANCE)
+    np.testing.assert_allclose(outputs, np.stack(expected, 1), **cases.TOLERANCE)
     for state, value in zip(last, states, strict=True):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
@@ -182,16 +182,16 @@ def test_the_initial_state_is_learned(name):
     weights = values(cell.cell.weights)
     first = [np.repeat(value[None], cases.BATCH, 0) for value in values(cell.initial_states)]
     outputs, *_ = cases.numpy(layer(X))
-    wanted, _ = reference.sequence(reference.STEPS[name], X, first, weights)
-    np.testing.assert_allclose(outputs, wanted, **cases.TOLERANCE)
+    expected, _ = reference.sequence(reference.STEPS[name], X, first, weights)
+    np.testing.assert_allclose(outputs, expected, **cases.TOLERANCE)
     gradients = cases.gradients(layer, lambda x: keras.ops.sum(layer(x[0])[0] ** 2), [X])
     names = [weight.name for weight in layer.trainable_weights]
     for state in cell.state_names:
         assert np.abs(gradients[names.index(f"initial_{state}")]).max() > 1e-4
     given = cases.states_for(name)
-    wanted, _ = reference.sequence(reference.STEPS[name], X, given, weights)
+    expected, _ = reference.sequence(reference.STEPS[name], X, given, weights)
     np.testing.assert_allclose(
-        cases.numpy(layer(X, initial_state=given)[0]), wanted, **cases.TOLERANCE
+        cases.numpy(layer(X, initial_state=given)[0]), expected, **cases.TOLERANCE
     )
 
 
@@ -205,8 +205,8 @@ def test_a_stateful_layer_is_reset_to_the_learned_initial_state():
     assert np.abs(cases.numpy(layer(X)) - once).max() > 1e-3
     layer.reset_state()
     np.testing.assert_allclose(cases.numpy(layer(X)), once, **cases.TOLERANCE)
-    wanted = cases.numpy(layers.RNN(cell, **FLOAT)(X))
-    np.testing.assert_allclose(once, wanted, **cases.TOLERANCE)
+    expected = cases.numpy(layers.RNN(cell, **FLOAT)(X))
+    np.testing.assert_allclose(once, expected, **cases.TOLERANCE)
 
 
 STACKS = {
@@ -234,10 +234,10 @@ def test_stacked_cells_equal_stacked_layers(stack, mask, go_backwards, unroll):
 
     def step(x, states):
         states, new = list(states), []
-        for name, own, count in zip(KINDS[stack], weights, counts, strict=True):
-            found = reference.STEPS[name](x, states[:count], own)
-            states, x = states[count:], found[0]
-            new += found
+        for name, cell_weights, count in zip(KINDS[stack], weights, counts, strict=True):
+            actual = reference.STEPS[name](x, states[:count], cell_weights)
+            states, x = states[count:], actual[0]
+            new += actual
         return x, new
 
     compare(layer, X, states, step, mask, lambda s: s[-counts[-1]], go_backwards)
@@ -302,8 +302,8 @@ def test_a_model_with_a_wrapper_trains_and_is_saved_and_loaded(make, eager, tmp_
         config.pop("cell", None)
         config.pop("cells", None)
     assert cells[0] == cells[1]
-    found = [m.predict([x, valid], verbose=0) for m in (model, again)]
-    np.testing.assert_array_equal(*found)
+    actual = [m.predict([x, valid], verbose=0) for m in (model, again)]
+    np.testing.assert_array_equal(*actual)
 
 
 def test_traces_of_a_stack_are_named_after_its_cells():

@@ -104,13 +104,13 @@ def endings(length):
 @pytest.mark.parametrize("tie_embeddings", [False, True])
 def test_steps_return_the_logits_of_teacher_forcing(cell, attention, depth, tie_embeddings):
     decoder, start = build(cell, attention, depth, tie_embeddings=tie_embeddings)
-    given = tokens()
-    whole, weights = decoder(given, return_weights=True, **start)
+    previous = tokens()
+    whole, weights = decoder(previous, return_weights=True, **start)
     assert (weights is None) == (attention == "none")
     states = start["initial_state"]
     memory = decoder.prepare(start["memory"], MASK) if attention != "none" else None
     for t in range(LENGTH):
-        logits, states, weight = decoder.step(given[:, t], states, memory)
+        logits, states, weight = decoder.step(previous[:, t], states, memory)
         np.testing.assert_allclose(
             cases.numpy(logits), cases.numpy(whole)[:, t], rtol=1e-4, atol=1e-5
         )
@@ -123,10 +123,10 @@ def test_steps_return_the_logits_of_teacher_forcing(cell, attention, depth, tie_
 @each_attention
 def test_logits_do_not_depend_on_later_tokens(attention):
     decoder, start = build(attention=attention)
-    given, other = tokens(), tokens()
+    previous, other = tokens(), tokens()
     other[:, 2:] = PAD
     np.testing.assert_array_equal(
-        cases.numpy(decoder(given, **start))[:, :2], cases.numpy(decoder(other, **start))[:, :2]
+        cases.numpy(decoder(previous, **start))[:, :2], cases.numpy(decoder(other, **start))[:, :2]
     )
 
 
@@ -134,13 +134,13 @@ def test_logits_do_not_depend_on_later_tokens(attention):
 @each_attention
 def test_greedy_equals_a_python_loop_of_steps(cell, attention):
     decoder, start = build(cell, attention)
-    written = decoder.greedy(max_length=7, **start)
+    decoded = decoder.greedy(max_length=7, **start)
     for row in range(BATCH):
-        one, sequence, score = row_of(start, row), [], 0.0
-        states, token = one["initial_state"], START
+        single, sequence, score = row_of(start, row), [], 0.0
+        states, token = single["initial_state"], START
         for _ in range(7):
             logits, states, _ = decoder.step(
-                np.array([token]), states, one.get("memory"), one.get("memory_mask")
+                np.array([token]), states, single.get("memory"), single.get("memory_mask")
             )
             log_p = log_softmax(cases.numpy(logits))[0]
             token = int(log_p.argmax())
@@ -149,8 +149,8 @@ def test_greedy_equals_a_python_loop_of_steps(cell, attention):
             if token == END:
                 break
         expected = sequence + [PAD] * (7 - len(sequence))
-        assert cases.numpy(written.tokens)[row].tolist() == expected
-        np.testing.assert_allclose(cases.numpy(written.scores)[row], score, rtol=1e-4)
+        assert cases.numpy(decoded.tokens)[row].tolist() == expected
+        np.testing.assert_allclose(cases.numpy(decoded.scores)[row], score, rtol=1e-4)
 
 
 @each_cell
@@ -256,19 +256,19 @@ def test_unfinished_sequences_come_last():
 def test_samples_follow_the_distribution_of_the_model(temperature, top_k):
     decoder, start = build(scale=1.0)
     count = 3000
-    one, many = row_of(start, 0), row_of(start, 0, count)
-    written = decoder.sample(max_length=1, temperature=temperature, top_k=top_k, seed=4, **many)
-    drawn = np.bincount(cases.numpy(written.tokens)[:, 0], minlength=VOCABULARY) / count
+    single, copies = row_of(start, 0), row_of(start, 0, count)
+    decoded = decoder.sample(max_length=1, temperature=temperature, top_k=top_k, seed=4, **copies)
+    fractions = np.bincount(cases.numpy(decoded.tokens)[:, 0], minlength=VOCABULARY) / count
     logits, *_ = decoder.step(
-        np.array([START]), one["initial_state"], one["memory"], one["memory_mask"]
+        np.array([START]), single["initial_state"], single["memory"], single["memory_mask"]
     )
     expected = np.exp(log_softmax(cases.numpy(logits) / temperature))[0]
     if top_k is not None:
         expected[np.argsort(expected)[:-top_k]] = 0
         expected /= expected.sum()
     # Three standard deviations of a fraction of 3000 samples are below 0.028.
-    np.testing.assert_allclose(drawn, expected, atol=0.03)
-    assert ((drawn > 0) <= (expected > 0)).all()
+    np.testing.assert_allclose(fractions, expected, atol=0.03)
+    assert ((fractions > 0) <= (expected > 0)).all()
 
 
 def test_the_same_seed_samples_the_same_tokens():
@@ -280,7 +280,7 @@ def test_the_same_seed_samples_the_same_tokens():
     assert (samples[0] != samples[2]).any()
 
 
-class Writing(keras.Model):
+class SearchModel(keras.Model):
     """A model whose `predict` compiles the search of a decoder."""
 
     def __init__(self, decoder, method, **settings):
@@ -306,7 +306,7 @@ def test_a_compiled_search_returns_what_an_eager_one_returns(method, settings, b
     decoder, start = build()
     settings = {"max_length": 6, **settings}
     eager = getattr(decoder, method)(**start, **settings)
-    model = Writing(decoder, method, **settings)
+    model = SearchModel(decoder, method, **settings)
     inputs = [start["initial_state"][0], MEMORY, MASK]
     np.testing.assert_array_equal(
         model.predict(inputs, verbose=0, batch_size=batch_size), cases.numpy(eager.tokens)
@@ -336,8 +336,8 @@ def test_a_loaded_model_decodes_like_the_saved_one(cell, attention, tmp_path):
     cases.randomize(model)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    given = [tokens(), cases.random(BATCH, 3), MEMORY, MASK][: len(inputs)]
-    np.testing.assert_array_equal(cases.numpy(model(given)), cases.numpy(again(given)))
+    arrays = [tokens(), cases.random(BATCH, 3), MEMORY, MASK][: len(inputs)]
+    np.testing.assert_array_equal(cases.numpy(model(arrays)), cases.numpy(again(arrays)))
     states = [cases.random(BATCH, size).astype("float32") for size in decoder.state_sizes]
     start = {"initial_state": states}
     start |= {"memory": MEMORY, "memory_mask": MASK} if attention != "none" else {}
@@ -356,10 +356,10 @@ def test_teacher_forcing_learns_sentences_that_depend_on_the_memory():
     model = keras.Model(inputs, decoder(inputs[0], initial_state=[inputs[1]], memory=inputs[2]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.05), loss)
-    given = [previous, start["initial_state"][0], MEMORY]
-    model.fit(given, sentences, epochs=80, verbose=0)
-    written = decoder.greedy(max_length=3, initial_state=[given[1]], memory=MEMORY)
-    np.testing.assert_array_equal(cases.numpy(written.tokens), sentences)
+    arrays = [previous, start["initial_state"][0], MEMORY]
+    model.fit(arrays, sentences, epochs=80, verbose=0)
+    decoded = decoder.greedy(max_length=3, initial_state=[arrays[1]], memory=MEMORY)
+    np.testing.assert_array_equal(cases.numpy(decoded.tokens), sentences)
 
 
 @pytest.mark.parametrize(

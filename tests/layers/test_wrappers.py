@@ -115,8 +115,8 @@ def test_zoneout_samples_units_at_every_step_in_training(mask, monkeypatch):
     layer = run(layers.Zoneout(cell_of("lstm"), {"h": 0.25, "c": 0.5}), X)
     weights = values(layer.cell.cell.weights)
     noise = np.random.default_rng(3).random((*X.shape[:2], 2 * cases.UNITS)).astype(cases.FLOAT)
-    given = keras.ops.convert_to_tensor(noise)
-    monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: given)
+    uniform = keras.ops.convert_to_tensor(noise)
+    monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: uniform)
     times = itertools.cycle(range(cases.TIME))
     mask = None if mask is None else np.array(cases.MASKS[mask], bool)
     states = cases.states_for("lstm")
@@ -153,12 +153,12 @@ def test_zoneout_keeps_about_the_requested_fraction():
 def test_recurrent_dropout_drops_the_same_units_at_every_step(name, mask, monkeypatch):
     layer = run(layers.RecurrentDropout(cell_of(name), 0.5), X)
     weights = values(layer.cell.cell.weights)
-    dropped = 2.0 * (cases.random(cases.BATCH, cases.UNITS, seed=5) > 0).astype(cases.FLOAT)
-    given, drawn = keras.ops.convert_to_tensor(dropped), []
+    kept = 2.0 * (cases.random(cases.BATCH, cases.UNITS, seed=5) > 0).astype(cases.FLOAT)
+    dropout_mask, rates = keras.ops.convert_to_tensor(kept), []
 
     def draw(ones, rate, seed):
-        drawn.append(rate)
-        return given
+        rates.append(rate)
+        return dropout_mask
 
     monkeypatch.setattr(keras.random, "dropout", draw)
     valid = np.ones(X.shape[:2], bool) if mask is None else np.array(cases.MASKS[mask], bool)
@@ -167,12 +167,12 @@ def test_recurrent_dropout_drops_the_same_units_at_every_step(name, mask, monkey
         layer(X, initial_state=states, mask=None if mask is None else valid, training=True)
     )
     for t in range(cases.TIME):
-        entering = [states[0] * dropped, *states[1:]]
+        entering = [states[0] * kept, *states[1:]]
         new = reference.STEPS[name](X[:, t], entering, weights)
         pairs = zip(new, states, strict=True)
         states = [np.where(valid[:, t, None], after, before) for after, before in pairs]
         np.testing.assert_allclose(outputs[:, t], states[0], **cases.TOLERANCE)
-    assert drawn == [0.5]  # once per sequence
+    assert rates == [0.5]  # once per sequence
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -188,10 +188,10 @@ def test_the_initial_state_is_learned(name):
     names = [weight.name for weight in layer.trainable_weights]
     for state in cell.state_names:
         assert np.abs(gradients[names.index(f"initial_{state}")]).max() > 1e-4
-    given = cases.states_for(name)
-    expected, _ = reference.sequence(reference.STEPS[name], X, given, weights)
+    states = cases.states_for(name)
+    expected, _ = reference.sequence(reference.STEPS[name], X, states, weights)
     np.testing.assert_allclose(
-        cases.numpy(layer(X, initial_state=given)[0]), expected, **cases.TOLERANCE
+        cases.numpy(layer(X, initial_state=states)[0]), expected, **cases.TOLERANCE
     )
 
 

@@ -56,7 +56,7 @@ class Batches(keras.utils.PyDataset):
 
     Attributes:
         user_error: the last `UserError` that building a batch raised in this process, such as for
-            a damaged image. TensorFlow wraps it in an error of its own.
+            a damaged image. TensorFlow re-raises it as a different exception.
     """
 
     user_error: UserError | None = None

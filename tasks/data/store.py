@@ -79,7 +79,7 @@ def prepare_dataset(
         raise UserError(f"--manual-dir {manual_dir} is not a folder.")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    # TFDS logs a warning when a config is not one of its own.
+    # TFDS logs a warning about every config that is not built in.
     logging.getLogger("absl").setLevel(logging.ERROR)
     make_builder = functools.partial(
         builder_class, config=config, data_dir=data_dir, file_format="array_record"
@@ -181,7 +181,7 @@ def read_split(builder: Any, split: str, decoders: Mapping[str, Any] | None = No
     Args:
         builder: TFDS builder of a prepared data set.
         split: name of a split.
-        decoders: decoders for `as_data_source`, such as to leave images encoded.
+        decoders: decoders for `as_data_source`, for example to leave images encoded.
 
     Raises:
         UserError: the data set has no such split.

@@ -70,8 +70,8 @@ class Vocabulary:
         return cls(_treat_special_tokens_as_text(tokenizer))
 
 
-# The components that the vocabularies of this module consist of. Vocabulary files are untrusted
-# input, and the library supports more components, such as regular expressions that never finish.
+# The components that vocabularies of this module are made of. Vocabulary files are untrusted input,
+# and the library supports more, such as regular expressions that can take exponential time.
 ALLOWED_COMPONENTS = {
     "model": {"BPE", "WordLevel"},
     "normalizer": {None, "Sequence", "NFC", "Lowercase"},

@@ -46,19 +46,19 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
-    found = {}
+    split_paths = {}
     for split, names in SPLIT_NAMES.items():
         candidates = [path / f"{name}{suffix}" for name in names for suffix in ("", *suffixes)]
         split_path = next(filter(pathlib.Path.exists, candidates), None)
         if split_path is not None:
-            found[split] = split_path
-    if found and "train" not in found:
-        names = ", ".join(split_path.name for split_path in found.values())
+            split_paths[split] = split_path
+    if split_paths and "train" not in split_paths:
+        names = ", ".join(split_path.name for split_path in split_paths.values())
         raise UserError(
             f"{path} has {names} but no train. Add train, or move all examples out of the splits "
             "to have them split automatically."
         )
-    return found or {"": path}
+    return split_paths or {"": path}
 
 
 def list_class_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -99,8 +99,8 @@ def check_classes(classes: Iterable[str], path: pathlib.Path) -> None:
     """
     classes = sorted(set(classes))
     if len(classes) < 2:
-        found = f"only one class, {classes[0]!r}" if classes else "no classes"
-        raise UserError(f"{path} has {found}. Classification needs at least two.")
+        count = f"only one class, {classes[0]!r}" if classes else "no classes"
+        raise UserError(f"{path} has {count}. At least two classes are needed.")
 
 
 def read_utf8(path: pathlib.Path) -> str:

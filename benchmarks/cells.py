@@ -1,14 +1,14 @@
-"""Our cells: the same numbers everywhere, what they cost, and from which length scans pay.
+"""Recurrent cells: accuracy against NumPy, cost of a training step, scans, and single steps.
 
-    python benchmarks/cells.py parity      layer, backend, mask: difference from NumPy float64
-    python benchmarks/cells.py speed       a training step: ours, the variants, keras.layers
-    python benchmarks/cells.py lengths     minGRU and minLSTM against GRU, time 16 to 4096
-    python benchmarks/cells.py steps       one step at a time against `model.predict` on one step
+    python benchmarks/cells.py parity      difference from NumPy float64, by layer and mask
+    python benchmarks/cells.py speed       a training step: our layers, wrappers, keras.layers
+    python benchmarks/cells.py lengths     minGRU and minLSTM against GRU, 16 to 4096 time steps
+    python benchmarks/cells.py steps       single steps: `step` against `model.predict`
 
-    python benchmarks/cells.py tables      of all that was measured, into docs/layers.md
+    python benchmarks/cells.py tables      updates the tables of docs/layers.md
 
-Every backend that is installed runs in a process of its own, one after the other. Within it what
-is compared runs in turns; medians and their ratios are kept, in results/benchmarks/<name>.csv.
+Each installed backend runs in its own process, one after the other. Within a process, whatever is
+compared takes turns. Medians and their ratios go to results/benchmarks/<name>.csv.
 """
 
 import argparse
@@ -21,6 +21,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import marks
 
@@ -30,199 +32,209 @@ PAGE = ROOT / "docs" / "layers.md"
 BACKENDS = ("tensorflow", "jax", "torch")
 BATCH, TIME, FEATURES, UNITS = 64, 100, 128, 256
 
+Row: TypeAlias = dict[str, Any]
 
-def rows_of_masks():
+
+def measure_parity() -> list[Row]:
+    """Measures the largest difference from the equations in NumPy float64, over all outputs."""
+    import numpy as np
+
     from tests.layers import cases
 
-    return {"none": None, **cases.MASKS}
+    rows = []
+    for name in cases.LAYERS:
+        for mask_name, mask in {"none": None, **cases.MASKS}.items():
+            valid = None if mask is None else np.array(mask, bool)
+            difference = max(
+                difference_from_numpy(name, valid, go_backwards) for go_backwards in (False, True)
+            )
+            rows.append({"layer": name, "mask": mask_name, "difference": difference})
+    return rows
 
 
-def parity() -> list[dict]:
-    """The largest difference from the equations in NumPy float64, outputs and last states."""
+def difference_from_numpy(name: str, mask: Any, go_backwards: bool) -> float:
+    """Returns the largest difference of outputs and final states from the NumPy equations."""
     import keras
     import numpy as np
 
     from tests.layers import cases, reference
 
-    found = []
-    for name, (layer_class, own) in cases.LAYERS.items():
-        for mask, rows in rows_of_masks().items():
-            valid = None if rows is None else np.array(rows, bool)
-            differences = []
-            for go_backwards in (False, True):
-                settings = {"return_sequences": True, "return_state": True, **own}
-                layer = layer_class(cases.UNITS, go_backwards=go_backwards, **settings)
-                layer.build((cases.BATCH, cases.TIME, cases.FEATURES))
-                weights = [w.astype("float64") for w in cases.randomize(layer)]
-                x = cases.random(cases.BATCH, cases.TIME, cases.FEATURES).astype("float32")
-                states = [state.astype("float32") for state in cases.states_for(name)]
-                answer = layer(x, initial_state=states, mask=valid)
-                outputs, *last = [keras.ops.convert_to_numpy(part) for part in answer]
-                wanted, wanted_last = reference.sequence(
-                    reference.STEPS[name], x.astype("float64"), states, weights, valid, go_backwards
-                )
-                pairs = zip([outputs, *last], [wanted, *wanted_last], strict=True)
-                differences += [float(np.abs(a - b).max()) for a, b in pairs]
-            found.append({"layer": name, "mask": mask, "difference": max(differences)})
-    return found
+    layer_class: Any
+    layer_class, own_options = cases.LAYERS[name]
+    options = {"return_sequences": True, "return_state": True, **own_options}
+    layer = layer_class(cases.UNITS, go_backwards=go_backwards, **options)
+    layer.build((cases.BATCH, cases.TIME, cases.FEATURES))
+    weights = [w.astype("float64") for w in cases.randomize(layer)]
+    x = cases.random(cases.BATCH, cases.TIME, cases.FEATURES).astype("float32")
+    states = [state.astype("float32") for state in cases.states_for(name)]
+    results = layer(x, initial_state=states, mask=mask)
+    actual = [np.asarray(keras.ops.convert_to_numpy(result)) for result in results]
+    outputs, final_states = reference.sequence(
+        reference.STEPS[name], x.astype("float64"), states, weights, mask, go_backwards
+    )
+    pairs = zip(actual, [outputs, *final_states], strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-def model_of(layer, steps=TIME, units=UNITS):
+def make_model(layer: Any, batch: int, time: int, features: int) -> Any:
+    """Returns a compiled model of one layer, with fixed sizes."""
     import keras
 
-    inputs = keras.Input((steps, FEATURES), batch_size=BATCH)
-    model = keras.Model(inputs, layer(inputs))
+    inputs = keras.Input((time, features), batch_size=batch)
+    model: Any = keras.Model(inputs, layer(inputs))
     model.compile("sgd", "mse", jit_compile=keras.backend.backend() == "jax")
     return model
 
 
-def in_turns(functions: dict, rounds: int) -> dict[str, list[float]]:
-    """Returns milliseconds of every function, in turns, after three rounds to warm up."""
+def time_in_turns(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Returns the milliseconds of every function, called in turns, after three warm-up rounds."""
     for function in list(functions.values()) * 3:
         function()
     times = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             function()
-            times[name].append(1000 * (time.perf_counter() - began))
+            times[name].append(1000 * (time.perf_counter() - start))
     return times
 
 
-def speed() -> list[dict]:
-    """A training step of each of our layers beside the one of `keras.layers` it stands for."""
+def median_ratio(times: list[float], baseline: list[float]) -> float:
+    """Returns the median of the ratios within the same round."""
+    return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
+
+
+def measure_speed() -> list[Row]:
+    """Measures a training step of each layer, relative to the `keras.layers` counterpart."""
     import keras
     import numpy as np
 
     from rnn_topologies import layers
 
-    def around(wrapper, units=UNITS, **settings):
-        return lambda: layers.RNN(
-            wrapper(layers.LSTMCell(units), **settings), return_sequences=True
-        )
+    def wrap_lstm(wrapper: Any, units: int = UNITS, **options: Any) -> Any:
+        return layers.RNN(wrapper(layers.LSTMCell(units), **options), return_sequences=True)
 
-    def ours(name):
-        return lambda: layers.CELLS[name].layer(UNITS, return_sequences=True)
-
-    theirs = {
-        name: lambda kind=kind: kind(UNITS, return_sequences=True)
-        for name, kind in (
-            ("keras SimpleRNN", keras.layers.SimpleRNN),
-            ("keras LSTM", keras.layers.LSTM),
-            ("keras GRU", keras.layers.GRU),
-        )
+    keras_layers = {
+        "keras SimpleRNN": keras.layers.SimpleRNN(UNITS, return_sequences=True),
+        "keras LSTM": keras.layers.LSTM(UNITS, return_sequences=True),
+        "keras GRU": keras.layers.GRU(UNITS, return_sequences=True),
     }
+    layer_classes: dict[str, Any] = {name: pair.layer for name, pair in layers.CELLS.items()}
+    our_layers = {
+        name: layer_class(UNITS, return_sequences=True)
+        for name, layer_class in layer_classes.items()
+    }
+    dropout = {"return_sequences": True, "recurrent_dropout": 0.1}
     wrapped = {
-        "lstm, zoneout": around(layers.Zoneout),
-        "lstm, recurrent dropout": around(layers.RecurrentDropout, rate=0.1),
-        "lstm, learnt first state": around(layers.TrainableInitialState),
-        "lstm, recurrent_dropout=0.1": lambda: layers.LSTM(
-            UNITS, return_sequences=True, recurrent_dropout=0.1
-        ),
-        "keras LSTM, recurrent_dropout=0.1": lambda: keras.layers.LSTM(
-            UNITS, return_sequences=True, recurrent_dropout=0.1
-        ),
+        "lstm, zoneout": wrap_lstm(layers.Zoneout),
+        "lstm, recurrent dropout": wrap_lstm(layers.RecurrentDropout, rate=0.1),
+        "lstm, trainable initial state": wrap_lstm(layers.TrainableInitialState),
+        "lstm, recurrent_dropout=0.1": layers.LSTM(UNITS, **dropout),
+        "keras LSTM, recurrent_dropout=0.1": keras.layers.LSTM(UNITS, **dropout),
     }
-    alike = {  # what needs inputs as wide as the cell
-        "keras LSTM of 128": lambda: keras.layers.LSTM(FEATURES, return_sequences=True),
-        "lstm of 128, residual": around(layers.Residual, units=FEATURES),
-        "lstm of 128, highway": around(layers.Highway, units=FEATURES),
+    as_wide_as_inputs = {
+        "keras LSTM of 128": keras.layers.LSTM(FEATURES, return_sequences=True),
+        "lstm of 128, residual": wrap_lstm(layers.Residual, units=FEATURES),
+        "lstm of 128, highway": wrap_lstm(layers.Highway, units=FEATURES),
     }
-    makers = {**theirs, **{name: ours(name) for name in layers.CELLS}, **wrapped, **alike}
     x = np.random.default_rng(0).normal(size=(BATCH, TIME, FEATURES)).astype("float32")
-    steps = {}
-    for name, make in makers.items():
-        model = model_of(make())
+    training_steps = {}
+    for name, layer in {**keras_layers, **our_layers, **wrapped, **as_wide_as_inputs}.items():
+        model = make_model(layer, BATCH, TIME, FEATURES)
         y = np.zeros(model.output_shape, "float32")
-        steps[name] = lambda model=model, y=y: model.train_on_batch(x, y)
-    times = in_turns(steps, 7)
-    beside = {"simple_rnn": "keras SimpleRNN", "ind_rnn": "keras SimpleRNN"}
-    beside |= dict.fromkeys(alike, "keras LSTM of 128")
-    beside |= dict.fromkeys(("gru", "layer_norm_gru", "min_gru"), "keras GRU")
-    found = []
-    for name, taken in times.items():
-        other = beside.get(name, name if name in theirs else "keras LSTM")
-        ratio = statistics.median(a / b for a, b in zip(taken, times[other], strict=True))
-        median = round(statistics.median(taken), 1)
-        found.append({"layer": name, "ms": median, "beside": other, "ratio": round(ratio, 2)})
-    return found
+        training_steps[name] = lambda model=model, y=y: model.train_on_batch(x, y)
+    times = time_in_turns(training_steps, 7)
+    baselines = {"simple_rnn": "keras SimpleRNN", "ind_rnn": "keras SimpleRNN"}
+    baselines |= dict.fromkeys(as_wide_as_inputs, "keras LSTM of 128")
+    baselines |= dict.fromkeys(("gru", "layer_norm_gru", "min_gru"), "keras GRU")
+    baselines |= {name: name for name in keras_layers}
+    rows = []
+    for name, own_times in times.items():
+        baseline = baselines.get(name, "keras LSTM")
+        ratio = median_ratio(own_times, times[baseline])
+        ms = round(statistics.median(own_times), 1)
+        rows.append({"layer": name, "ms": ms, "baseline": baseline, "ratio": round(ratio, 2)})
+    return rows
 
 
-def lengths() -> list[dict]:
-    """Forward and backward over 16 to 4096 steps, batch 16, units 64: scan, loop, GRU."""
+def measure_lengths() -> list[Row]:
+    """Measures training steps over 16 to 4096 time steps, batch size 16, 64 units."""
     import keras
     import numpy as np
 
     from rnn_topologies import layers
+    from rnn_topologies.layers.dispatch import plan
+    from rnn_topologies.layers.dispatch.execution import execute
 
-    class Scan(layers.MinGRU):
-        """Runs in parallel where the loop would be chosen, too."""
+    class ParallelMinGRU(layers.MinGRU):
+        """Always runs in parallel over time, even where a loop would be chosen."""
 
         def inner_loop(self, sequences, initial_state, mask, training=False):
-            return self._parallel(sequences, initial_state, mask, training)
+            return execute(plan.PARALLEL, self, sequences, initial_state, mask, training)
 
-    found = []
+    rows = []
     for steps in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096):
         x = np.random.default_rng(0).normal(size=(16, steps, 32)).astype("float32")
-        makers = {
-            "min_gru": lambda: layers.MinGRU(64, return_sequences=True),
-            "min_lstm": lambda: layers.MinLSTM(64, return_sequences=True),
-            "gru": lambda: layers.GRU(64, return_sequences=True),
-            "gru, equations": lambda: layers.GRU(64, return_sequences=True, use_cudnn=False),
-            "min_gru, scan": lambda: Scan(64, return_sequences=True),
-            "min_gru, loop": lambda: keras.layers.RNN(layers.MinGRUCell(64), return_sequences=True),
+        y = np.zeros((16, steps, 64), "float32")
+        contenders = {
+            "min_gru": layers.MinGRU(64, return_sequences=True),
+            "min_lstm": layers.MinLSTM(64, return_sequences=True),
+            "gru": layers.GRU(64, return_sequences=True),
+            "gru, equations": layers.GRU(64, return_sequences=True, use_cudnn=False),
+            "min_gru, scan": ParallelMinGRU(64, return_sequences=True),
+            "min_gru, loop": keras.layers.RNN(layers.MinGRUCell(64), return_sequences=True),
         }
-        functions = {}
-        for name, make in makers.items():
-            inputs = keras.Input((steps, 32), batch_size=16)
-            model = keras.Model(inputs, make()(inputs))
-            model.compile("sgd", "mse", jit_compile=keras.backend.backend() == "jax")
-            y = np.zeros((16, steps, 64), "float32")
-            functions[name] = lambda model=model, x=x, y=y: model.train_on_batch(x, y)
-        times = in_turns(functions, 5)
-        medians = {name: round(statistics.median(taken), 1) for name, taken in times.items()}
-        ratio = statistics.median(
-            a / b for a, b in zip(times["gru"], times["min_gru"], strict=True)
-        )
-        found.append({"time": steps, **medians, "gru / min_gru": round(ratio, 1)})
-    return found
+        training_steps = {}
+        for name, layer in contenders.items():
+            model = make_model(layer, 16, steps, 32)
+            training_steps[name] = lambda model=model, x=x, y=y: model.train_on_batch(x, y)
+        times = time_in_turns(training_steps, 5)
+        medians = {name: round(statistics.median(values), 1) for name, values in times.items()}
+        ratio = round(median_ratio(times["gru"], times["min_gru"]), 1)
+        rows.append({"time": steps, **medians, "gru / min_gru": ratio})
+    return rows
 
 
-def steps() -> list[dict]:
-    """Microseconds for one step of one sequence: `step`, and `predict` on a stateful model."""
+def measure_steps() -> list[Row]:
+    """Measures one step of one sequence, in microseconds: `step` against a stateful model."""
     import keras
     import numpy as np
 
     from rnn_topologies import layers
 
-    found = []
+    rows = []
     x = np.random.default_rng(0).normal(size=(1, FEATURES)).astype("float32")
     for name in ("simple_rnn", "lstm", "gru", "min_gru"):
-        live = layers.CELLS[name].layer(UNITS).stream()
+        layer_class: Any = layers.CELLS[name].layer
+        stream = layer_class(UNITS).stream()
         inputs = keras.Input((1, FEATURES), batch_size=1)
-        stateful = layers.CELLS[name].layer(UNITS, stateful=True)
-        model = keras.Model(inputs, stateful(inputs))
+        model: Any = keras.Model(inputs, layer_class(UNITS, stateful=True)(inputs))
         functions = {
-            "step": lambda live=live: keras.ops.convert_to_numpy(live(x)),
+            "step": lambda stream=stream: keras.ops.convert_to_numpy(stream(x)),
             "predict": lambda model=model: model.predict(x[:, None], verbose=0),
             "predict_on_batch": lambda model=model: model.predict_on_batch(x[:, None]),
         }
-        times = in_turns(functions, 200)
-        medians = {key: round(1000 * statistics.median(taken)) for key, taken in times.items()}
+        times = time_in_turns(functions, 200)
+        medians = {key: round(1000 * statistics.median(values)) for key, values in times.items()}
         ratio = round(medians["predict"] / medians["step"])
-        found.append({"layer": name, **medians, "predict / step": ratio})
-    return found
+        rows.append({"layer": name, **medians, "predict / step": ratio})
+    return rows
 
 
-MEASURES = {"parity": parity, "speed": speed, "lengths": lengths, "steps": steps}
+MEASUREMENTS = {
+    "parity": measure_parity,
+    "speed": measure_speed,
+    "lengths": measure_lengths,
+    "steps": measure_steps,
+}
 
 
-def parity_table(rows):
-    """A line for a layer, a column for a mask, in it the backends in their order."""
+def parity_table(rows: list[Row]) -> Iterator[tuple[str, ...]]:
+    """Yields one line per layer with one column per mask, each listing the backends in order."""
     masks = list(dict.fromkeys(row["mask"] for row in rows))
     yield ("layer", *masks)
     for layer in dict.fromkeys(row["layer"] for row in rows):
-        cells = [
+        columns = [
             ", ".join(
                 f"{float(row['difference']):.0e}"
                 for row in rows
@@ -230,79 +242,92 @@ def parity_table(rows):
             )
             for mask in masks
         ]
-        yield (layer, *cells)
+        yield (layer, *columns)
 
 
-def by_backend(rows, key, show):
+def backend_table(
+    rows: list[Row], key: str, text_of: Callable[[Row], str]
+) -> Iterator[tuple[str, ...]]:
+    """Yields one line per value of `key` with one column per backend."""
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     yield (key, *backends)
     for value in dict.fromkeys(row[key] for row in rows):
-        found = {row["backend"]: show(row) for row in rows if row[key] == value}
-        yield (value, *(found.get(backend, "") for backend in backends))
+        texts = {row["backend"]: text_of(row) for row in rows if row[key] == value}
+        yield (value, *(texts.get(backend, "") for backend in backends))
 
 
-KINDS = ("gru", "gru, equations", "min_gru, loop", "min_gru, scan", "min_gru", "min_lstm")
-TABLES = {
+LENGTH_COLUMNS = ("gru", "gru, equations", "min_gru, loop", "min_gru, scan", "min_gru", "min_lstm")
+TABLES: dict[str, Callable[[list[Row]], Iterator[tuple[str, ...]]]] = {
     "parity": parity_table,
-    "speed": lambda rows: by_backend(
+    "speed": lambda rows: backend_table(
         rows, "layer", lambda row: f"{float(row['ms']):.0f} ms, {float(row['ratio']):.2f}"
     ),
-    "lengths": lambda rows: by_backend(
-        rows, "time", lambda row: " / ".join(row[kind] for kind in KINDS)
+    "lengths": lambda rows: backend_table(
+        rows, "time", lambda row: " / ".join(row[column] for column in LENGTH_COLUMNS)
     ),
-    "steps": lambda rows: by_backend(
+    "steps": lambda rows: backend_table(
         rows, "layer", lambda row: f"{row['step']}, {row['predict_on_batch']}, {row['predict']}"
     ),
 }
 
 
-def markdown(lines) -> str:
-    head, *rest = [" | ".join(line) for line in lines]
-    rule = "|---" * (head.count("|") + 1) + "|"
-    return "\n".join([f"| {head} |", rule, *(f"| {line} |" for line in rest)])
+def markdown_table(lines: Iterable[tuple[str, ...]]) -> str:
+    header, *body = [" | ".join(line) for line in lines]
+    rule = "|---" * (header.count("|") + 1) + "|"
+    return "\n".join([f"| {header} |", rule, *(f"| {line} |" for line in body)])
 
 
-def tables(page: str) -> str:
-    """Returns the page with every table between its marks made anew."""
-    for name, lines in TABLES.items():
-        with (RESULTS / f"{name}.csv").open(newline="") as file:
-            page = marks.filled(page, name, markdown(lines(list(csv.DictReader(file)))))
+def read_results(name: str) -> list[Row]:
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def update_tables(page: str) -> str:
+    """Returns the page with all tables rebuilt from the results."""
+    for name, lines_of in TABLES.items():
+        page = marks.replace_table(page, name, markdown_table(lines_of(read_results(name))))
     return page
 
 
+def measure_on_backend(backend: str, measurement: str) -> list[Row]:
+    """Runs a measurement in a process with another backend."""
+    process = subprocess.run(
+        [sys.executable, __file__, measurement, "--here"],
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(process.stdout.splitlines()[-1])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("measure", choices=(*MEASURES, "tables"))
-    parser.add_argument("--here", action="store_true", help="on KERAS_BACKEND only, as JSON")
-    chosen = parser.parse_args()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("command", choices=(*MEASUREMENTS, "tables"))
+    parser.add_argument(
+        "--here", action="store_true", help="measure on KERAS_BACKEND only and print JSON"
+    )
+    arguments = parser.parse_args()
+    command = arguments.command
     sys.path.insert(0, str(ROOT))
-    if chosen.measure == "tables":
-        PAGE.write_text(tables(PAGE.read_text("utf-8")), "utf-8")
+    if command == "tables":
+        PAGE.write_text(update_tables(PAGE.read_text("utf-8")), "utf-8")
         return
-    if chosen.here:
-        print(json.dumps(MEASURES[chosen.measure]()))
+    if arguments.here:
+        print(json.dumps(MEASUREMENTS[command]()))
         return
-    found = []
+    rows = []
     for backend in BACKENDS:
-        if not importlib.util.find_spec(backend):
+        if importlib.util.find_spec(backend):
+            rows += [{"backend": backend, **row} for row in measure_on_backend(backend, command)]
+        else:
             print(f"{backend} is not installed", file=sys.stderr)
-            continue
-        done = subprocess.run(
-            [sys.executable, __file__, chosen.measure, "--here"],
-            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        rows = json.loads(done.stdout.splitlines()[-1])
-        found += [{"backend": backend, **row} for row in rows]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / f"{chosen.measure}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
+    with (RESULTS / f"{command}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(found)
-    with (RESULTS / f"{chosen.measure}.csv").open(newline="") as file:
-        print(markdown(TABLES[chosen.measure](list(csv.DictReader(file)))))
+        writer.writerows(rows)
+    print(markdown_table(TABLES[command](read_results(command))))
     print(f"{len(os.sched_getaffinity(0))} cores")
 
 

@@ -1,15 +1,15 @@
-"""Recurrent layers on a CPU: ours and those of keras.layers on every backend, and torch.nn.
+"""Speed of recurrent layers on a CPU: ours and keras.layers on every backend, and torch.nn.
 
-    python benchmarks/layers.py             measures, into results/benchmarks/layers.csv; with
-                                            --size and --cores some rows, the others stay
-    python benchmarks/layers.py table       writes what was measured into docs/cpu.md
+    python benchmarks/layers.py             measures into results/benchmarks/layers.csv; with
+                                            --size and --cores only those rows are replaced
+    python benchmarks/layers.py table       updates the tables of docs/cpu.md
 
-Simple RNN, LSTM, GRU and a bidirectional LSTM; forward, and a training step: forward and
-backward, with the gradients of the weights and of the input; four sizes; one core and all. Every
-contender is a process of its own, since the threads of TensorFlow, OpenMP and JAX stand in each
-other's way. In a row of the table all take turns, after one or two to warm up, until each has had
-seven or enough seconds; medians are kept. `products` is what the matrix products of the layer
-take by themselves, all steps in one product (NumPy with OpenBLAS).
+Simple RNN, LSTM, GRU and a bidirectional LSTM; a forward pass, and a training step, which is
+forward and backward with the gradients of weights and inputs; four sizes; one core and all cores.
+Every contender has its own process, since the threads of TensorFlow, OpenMP and JAX get in each
+other's way. Within a row of the table the contenders take turns, after one or two to warm up,
+until each has had seven turns or has used up its time; the medians are kept. `products` is the
+time of the layer's matrix products alone, with all steps in one product (NumPy with OpenBLAS).
 """
 
 import argparse
@@ -23,6 +23,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
+from typing import IO, Any, TypeAlias, cast
 
 import marks
 
@@ -35,18 +37,28 @@ SIZES = {  # batch, time, features, units
     "large": (64, 400, 256, 512),
     "batch of one": (1, 100, 128, 256),
 }
-LAYERS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3, "Bidirectional LSTM": 4}  # gates
-WAYS = ("forward", "training step")
+GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3, "Bidirectional LSTM": 4}
+MODES = ("forward", "training step")
 BACKENDS = ("tensorflow", "jax", "torch")
-CONTENDERS = [f"{kind} {of}" for of in BACKENDS for kind in ("ours", "keras")]
+CONTENDERS = [f"{kind} {backend}" for backend in BACKENDS for kind in ("ours", "keras")]
 CONTENDERS += ["torch.nn", "products"]
-TURNS, SECONDS = 7, 5.0  # at most so many turns, and so many seconds, of a contender in a row
-TURN = 0.05  # seconds: a turn is one call, or as many as begin within this time
-PAUSE = 0.03  # seconds between turns: OpenMP's threads go on spinning for a while
-ALONE = "products"  # takes its turns at the end: OpenBLAS's threads spin for longer
+MAX_TURNS, MAX_SECONDS = 7, 5.0  # per contender and row
+TURN = 0.05  # seconds: a turn is one call, or as many as start within this time
+PAUSE = 0.03  # seconds between turns, because OpenMP's threads keep spinning for a while
+LAST = "products"  # takes its turns at the end: OpenBLAS's threads spin for longer
+COLUMNS: tuple[str, ...] = ("cores", "size", "layer", "way", "contender", "ms", "turns")
+
+Row: TypeAlias = dict[str, Any]
+Run: TypeAlias = Callable[[], Any]
+Wait: TypeAlias = Callable[[Any], Any]  # waits for an asynchronous result
 
 
-def arrays(layer, size):
+def return_at_once(result: Any) -> Any:
+    return result
+
+
+def make_arrays(layer: str, size: str) -> tuple[Any, Any]:
+    """Returns the inputs and the gradient of the outputs."""
     import numpy as np
 
     batch, time, features, units = SIZES[size]
@@ -56,290 +68,313 @@ def arrays(layer, size):
     return x, generator.normal(size=(batch, time, width)).astype("float32")
 
 
-def keras_layer(kind, layer, size):
+def make_keras_layer(kind: str, layer: str, size: str) -> Any:
     import keras
 
     from rnn_topologies import layers
 
-    home = layers if kind == "ours" else keras.layers
+    module: Any = layers if kind == "ours" else keras.layers
     units = SIZES[size][-1]
     if layer == "Bidirectional LSTM":
-        return home.Bidirectional(home.LSTM(units, return_sequences=True))
-    return getattr(home, layer)(units, return_sequences=True)
+        return module.Bidirectional(module.LSTM(units, return_sequences=True))
+    return getattr(module, layer)(units, return_sequences=True)
 
 
-def on_tensorflow(made, x, above, way):
+def prepare_tensorflow(layer: Any, x: Any, output_gradient: Any, mode: str) -> tuple[Run, Wait]:
     import tensorflow as tf
 
-    x, above = tf.constant(x), tf.constant(above)
-    made(x)
-    if way == "forward":
-        return tf.function(lambda: made(x)), lambda answer: answer  # there when the call returns
+    x, output_gradient = tf.constant(x), tf.constant(output_gradient)
+    layer(x)
+    if mode == "forward":
+        return cast(Run, tf.function(lambda: layer(x))), return_at_once
 
     @tf.function
-    def step():
+    def training_step():
         with tf.GradientTape() as tape:
             tape.watch(x)
-            outputs = made(x, training=True)
-        sources = [x, *made.trainable_variables]
-        return tape.gradient(outputs, sources, output_gradients=above)
+            outputs = layer(x, training=True)
+        sources = [x, *layer.trainable_variables]
+        return tape.gradient(outputs, sources, output_gradients=[output_gradient])
 
-    return step, lambda answer: answer
+    return cast(Run, training_step), return_at_once
 
 
-def on_jax(made, x, above, way):
+def prepare_jax(layer: Any, x: Any, output_gradient: Any, mode: str) -> tuple[Run, Wait]:
     import jax
 
-    x, above = jax.numpy.asarray(x), jax.numpy.asarray(above)
-    made(x)
-    weights = [weight.value for weight in made.trainable_variables]
-    rest = [weight.value for weight in made.non_trainable_variables]
+    x, output_gradient = jax.numpy.asarray(x), jax.numpy.asarray(output_gradient)
+    layer(x)
+    trainable = [weight.value for weight in layer.trainable_variables]
+    non_trainable = [weight.value for weight in layer.non_trainable_variables]
 
-    def answer(weights, x, training=False):
-        return made.stateless_call(weights, rest, x, training=training)[0]
+    def forward(weights, x, training=False):
+        return layer.stateless_call(weights, non_trainable, x, training=training)[0]
 
-    def step(weights, x):
-        training = functools.partial(answer, training=True)
-        return jax.vjp(training, weights, x)[1](above)
+    def training_step(weights, x):
+        _, backward = jax.vjp(functools.partial(forward, training=True), weights, x)
+        return backward(output_gradient)
 
-    run = jax.jit(answer if way == "forward" else step)
-    return lambda: run(weights, x), jax.block_until_ready
+    run = jax.jit(forward if mode == "forward" else training_step)
+    return lambda: run(trainable, x), jax.block_until_ready
 
 
-def on_torch(made, x, above, way):
+def prepare_torch(layer: Any, x: Any, output_gradient: Any, mode: str) -> tuple[Run, Wait]:
     import torch
 
-    x, above = torch.tensor(x), torch.tensor(above)
-    outputs = made(x)
-    first = (lambda answer: answer) if torch.is_tensor(outputs) else (lambda answer: answer[0])
-    if way == "forward":
+    x, output_gradient = torch.tensor(x), torch.tensor(output_gradient)
+    returns_states = not torch.is_tensor(layer(x))
+    if mode == "forward":
 
-        def run():
+        def forward():
             with torch.inference_mode():
-                return made(x)
+                return layer(x)
 
-        return run, lambda answer: answer
+        return forward, return_at_once
     x.requires_grad_()
-    weights = [x, *made.parameters()]
+    leaves = [x, *layer.parameters()]
 
-    def step():
-        for of in weights:
-            of.grad = None
-        first(made(x)).backward(above)
+    def training_step():
+        for leaf in leaves:
+            leaf.grad = None
+        outputs = layer(x)[0] if returns_states else layer(x)
+        outputs.backward(output_gradient)
 
-    return step, lambda answer: answer
+    return training_step, return_at_once
 
 
-def torch_layer(layer, size):
+def make_torch_layer(layer: str, size: str) -> Any:
     import torch
 
     _, _, features, units = SIZES[size]
     name = {"SimpleRNN": "RNN", "Bidirectional LSTM": "LSTM"}.get(layer, layer)
-    both = layer == "Bidirectional LSTM"
-    return getattr(torch.nn, name)(features, units, batch_first=True, bidirectional=both)
+    bidirectional = layer == "Bidirectional LSTM"
+    layer_class: Any = getattr(torch.nn, name)
+    return layer_class(features, units, batch_first=True, bidirectional=bidirectional)
 
 
-def products(layer, size, way):
-    """The matrix products by themselves: [x h] [W; R], and backward twice as many."""
+def prepare_products(layer: str, size: str, mode: str) -> tuple[Run, Wait]:
+    """Prepares the matrix products alone: [x h] [W; R], and twice as many for backward."""
     import numpy as np
 
     batch, time, features, units = SIZES[size]
-    rows, depth, width = batch * time, features + units, LAYERS[layer] * units
-    a, b, c = (
-        np.ones(shape, "float32") for shape in ((rows, depth), (depth, width), (rows, width))
-    )
-    of_a, of_b = np.empty_like(a), np.empty_like(b)
-    runs = [lambda: np.matmul(a, b, out=c)]
-    if way == "training step":
-        runs += [lambda: np.matmul(c, b.T, out=of_a), lambda: np.matmul(a.T, c, out=of_b)]
-    runs *= 2 if layer == "Bidirectional LSTM" else 1
-    return lambda: [run() for run in runs], lambda answer: answer
+    rows, depth, width = batch * time, features + units, GATES[layer] * units
+    a, b = np.ones((rows, depth), "float32"), np.ones((depth, width), "float32")
+    c = np.ones((rows, width), "float32")
+    a_gradient, b_gradient = np.empty_like(a), np.empty_like(b)
+    products = [lambda: np.matmul(a, b, out=c)]
+    if mode == "training step":
+        products.append(lambda: np.matmul(c, b.T, out=a_gradient))
+        products.append(lambda: np.matmul(a.T, c, out=b_gradient))
+    products *= 2 if layer == "Bidirectional LSTM" else 1
+    return lambda: [product() for product in products], return_at_once
 
 
-def prepare(contender, layer, size, way):
-    """Returns a function that takes a turn and returns milliseconds."""
+def prepare_turn(contender: str, layer: str, size: str, mode: str) -> Callable[[], float]:
+    """Returns a function that takes one turn and returns its median in milliseconds."""
     kind, _, backend = contender.partition(" ")
-    x, above = arrays(layer, size)
+    x, output_gradient = make_arrays(layer, size)
     if contender == "products":
-        run, wait = products(layer, size, way)
+        run, wait = prepare_products(layer, size, mode)
     elif contender == "torch.nn":
-        run, wait = on_torch(torch_layer(layer, size), x, above, way)
+        run, wait = prepare_torch(make_torch_layer(layer, size), x, output_gradient, mode)
     else:
-        on = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[backend]
-        run, wait = on(keras_layer(kind, layer, size), x, above, way)
+        prepare = {"tensorflow": prepare_tensorflow, "jax": prepare_jax, "torch": prepare_torch}
+        run, wait = prepare[backend](make_keras_layer(kind, layer, size), x, output_gradient, mode)
 
-    def turn():
-        times, ends = [], time.perf_counter() + TURN
-        while not times or time.perf_counter() < ends:
-            began = time.perf_counter()
+    def take_turn() -> float:
+        times, end = [], time.perf_counter() + TURN
+        while not times or time.perf_counter() < end:
+            start = time.perf_counter()
             wait(run())
-            times.append(1000 * (time.perf_counter() - began))
+            times.append(1000 * (time.perf_counter() - start))
         return statistics.median(times)
 
-    return turn
+    return take_turn
 
 
-def work(contender):
-    """Answers lines of JSON: [layer, size, way] prepares, an empty list takes a turn."""
+def serve(contender: str) -> None:
+    """Answers lines of JSON: [layer, size, mode] prepares a row, an empty list takes a turn."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
-    run = None
+    os.dup2(2, 1)  # whatever libraries print must not mix with the answers
+    take_turn: Callable[[], float] | None = None
     for line in sys.stdin:
-        asked = json.loads(line)
-        if asked:
-            run = None
-            run = prepare(contender, *asked)
-            answer = run()
+        request = json.loads(line)
+        if request:
+            take_turn = None  # frees the memory of the previous row
+            take_turn = prepare_turn(contender, *request)
+            answer = take_turn()
             if answer < 3000:
-                answer = min(answer, run())
+                answer = min(answer, take_turn())
+        elif take_turn is not None:
+            answer = take_turn()
         else:
-            answer = run()
+            raise ValueError("a turn was requested before any row")
         print(json.dumps(answer), file=answers, flush=True)
 
 
 class Contender:
-    """A process that runs what it is asked to."""
+    """A process that measures one contender on request.
 
-    def __init__(self, name, cores):
-        backend = name.partition(" ")[2] or "torch"
-        quiet = {
-            "KERAS_BACKEND": backend,
+    Args:
+        name: one of `CONTENDERS`.
+        cores: the cores that it may use.
+    """
+
+    def __init__(self, name: str, cores: Iterable[int]) -> None:
+        self.name = name
+        environment = {
+            "KERAS_BACKEND": backend_of(name),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_WAIT_POLICY": "passive",
         }
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "work", "--contender", name],
+            [sys.executable, __file__, "serve", "--contender", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **quiet},
+            env={**os.environ, **environment},
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
+        self.requests = cast(IO[str], self.process.stdin)
+        self.answers = cast(IO[str], self.process.stdout)
 
-    def ask(self, *row):
-        print(json.dumps(row), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
+    def ask(self, *row: str) -> float:
+        """Sends a request and returns the milliseconds of a turn; see `serve`."""
+        print(json.dumps(row), file=self.requests, flush=True)
+        answer = self.answers.readline()
         if not answer:
-            raise RuntimeError(f"{self.process.args[-1]} ended at {row}")
+            raise RuntimeError(f"{self.name} exited at {row}")
         return json.loads(answer)
 
-    def end(self):
-        self.process.stdin.close()
+    def close(self) -> None:
+        self.requests.close()
         self.process.wait()
 
 
-def measure_row(contenders, row):
-    """Returns the milliseconds of every contender, in turns."""
-    left = dict.fromkeys(contenders, SECONDS)
-    taken = {name: [] for name in contenders}
-    together = [name for name in contenders if name != ALONE]
-    for group in (together, [name for name in contenders if name == ALONE]):
+def backend_of(contender: str) -> str:
+    """Returns the package that a contender needs."""
+    return contender.partition(" ")[2] or "torch"
+
+
+def measure_row(contenders: dict[str, Contender], row: tuple[str, str, str]) -> dict[str, Any]:
+    """Returns the milliseconds of every contender, measured in turns."""
+    seconds_left = dict.fromkeys(contenders, MAX_SECONDS)
+    times = {name: [] for name in contenders}
+    first = [name for name in contenders if name != LAST]
+    for group in (first, [name for name in contenders if name == LAST]):
         for name in group:
-            left[name] -= 2 * contenders[name].ask(*row) / 1000
-        for turn in range(TURNS):
+            seconds_left[name] -= 2 * contenders[name].ask(*row) / 1000
+        for turn in range(MAX_TURNS):
             for name in group:
-                if turn == 0 or left[name] > 0:
+                if turn == 0 or seconds_left[name] > 0:
                     time.sleep(PAUSE)
-                    taken[name].append(contenders[name].ask())
-                    left[name] -= max(taken[name][-1] / 1000, TURN)
+                    times[name].append(contenders[name].ask())
+                    seconds_left[name] -= max(times[name][-1] / 1000, TURN)
     time.sleep(10 * PAUSE)
-    return taken
+    return times
 
 
-def measure(sizes, numbers):
-    every = sorted(os.sched_getaffinity(0))
-    lines = []
-    for count in numbers:
-        cores = every[: count or len(every)]
-        names = [
-            name
-            for name in CONTENDERS
-            if importlib.util.find_spec(name.partition(" ")[2] or "torch")
-        ]
+def measure(sizes: Iterable[str], core_counts: Iterable[int]) -> list[Row]:
+    """Measures all layers and modes; a core count of 0 means all cores."""
+    all_cores = sorted(os.sched_getaffinity(0))
+    names = [name for name in CONTENDERS if importlib.util.find_spec(backend_of(name))]
+    rows = []
+    for count in core_counts:
+        cores = all_cores[: count or len(all_cores)]
         contenders = {name: Contender(name, cores) for name in names}
         for size in sizes:
-            for layer in LAYERS:
-                for way in WAYS:
-                    taken = measure_row(contenders, (layer, size, way))
-                    medians = {name: round(statistics.median(of), 3) for name, of in taken.items()}
+            for layer in GATES:
+                for mode in MODES:
+                    times = measure_row(contenders, (layer, size, mode))
+                    medians = {n: round(statistics.median(t), 3) for n, t in times.items()}
                     for name, ms in medians.items():
-                        row = (str(len(cores)), size, layer, way, name, ms, len(taken[name]))
-                        lines.append(dict(zip(HEAD, row, strict=True)))
-                    print(len(cores), size, layer, way, medians, flush=True)
+                        row = (str(len(cores)), size, layer, mode, name, ms, len(times[name]))
+                        rows.append(dict(zip(COLUMNS, row, strict=True)))
+                    print(len(cores), size, layer, mode, medians, flush=True)
         for contender in contenders.values():
-            contender.end()
-    return lines
+            contender.close()
+    return rows
 
 
-HEAD = ("cores", "size", "layer", "way", "contender", "ms", "turns")
-
-
-def number(ms):
+def format_ms(ms: float) -> str:
     return f"{ms:.2f}" if ms < 1 else f"{ms:.1f}" if ms < 10 else f"{ms:.0f}"
 
 
-def table(lines, cores) -> str:
-    """One row for each size, layer and way; the first columns are how often we are as fast."""
-    found = {}
-    for line in lines:
-        if int(line["cores"]) == cores:
-            row = (line["size"], line["layer"], line["way"])
-            found.setdefault(row, {})[line["contender"]] = float(line["ms"])
-    made = ["| size | layer | | TF | JAX | PyTorch | " + " | ".join(CONTENDERS) + " |"]
-    made.append("|---" * (len(CONTENDERS) + 6) + "|")
-    for row, ms in found.items():
-        times = [number(ms[name]) if name in ms else "-" for name in CONTENDERS]
-        ratios = [
-            f"{ms[f'keras {of}'] / ms[f'ours {of}']:.1f}" if f"ours {of}" in ms else "-"
-            for of in BACKENDS
+def markdown_table(rows: list[Row], cores: int) -> str:
+    """Returns one line per size, layer and mode: speedups over Keras, then milliseconds."""
+    by_line: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in rows:
+        if int(row["cores"]) == cores:
+            line = (row["size"], row["layer"], row["way"])
+            by_line.setdefault(line, {})[row["contender"]] = float(row["ms"])
+    table = ["| size | layer | | TF | JAX | PyTorch | " + " | ".join(CONTENDERS) + " |"]
+    table.append("|---" * (len(CONTENDERS) + 6) + "|")
+    for line, ms in by_line.items():
+        times = [format_ms(ms[name]) if name in ms else "-" for name in CONTENDERS]
+        speedups = [
+            f"{ms[f'keras {backend}'] / ms[f'ours {backend}']:.1f}"
+            if f"ours {backend}" in ms
+            else "-"
+            for backend in BACKENDS
         ]
-        made.append("| " + " | ".join([*row, *ratios, *times]) + " |")
-    return "\n".join(made)
+        table.append("| " + " | ".join([*line, *speedups, *times]) + " |")
+    return "\n".join(table)
 
 
-def read() -> list[dict]:
-    """Returns what was measured before."""
+def read_results() -> list[Row]:
+    """Returns the rows of earlier measurements."""
     if not RESULTS.exists():
         return []
     with RESULTS.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def tables(page: str) -> str:
-    """Returns the page with the tables between its marks made anew."""
-    lines = read()
-    for cores in sorted({int(line["cores"]) for line in lines}):
+def write_results(rows: Iterable[Row]) -> None:
+    """Writes rows, sorted; of rows for the same measurement, the last one is kept."""
+    latest = {tuple(row[key] for key in COLUMNS[:5]): row for row in rows}
+    order = {size: index for index, size in enumerate(SIZES)}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(
+            sorted(latest.values(), key=lambda row: (-int(row["cores"]), order[row["size"]]))
+        )
+
+
+def update_tables(page: str) -> str:
+    """Returns the page with its tables rebuilt from the results."""
+    rows = read_results()
+    for cores in sorted({int(row["cores"]) for row in rows}):
         name = "one core" if cores == 1 else "all cores"
-        page = marks.filled(page, name, table(lines, cores))
+        page = marks.replace_table(page, name, markdown_table(rows, cores))
     return page
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", default="measure", choices=("measure", "table", "work"))
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--size", choices=SIZES, action="append", help="only this one")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--cores", type=int, action="append", help="only on so many; 0 stands for all"
+        "command", nargs="?", default="measure", choices=("measure", "table", "serve")
     )
-    chosen = parser.parse_args()
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--size", choices=SIZES, action="append", help="measure only this size; repeatable"
+    )
+    parser.add_argument(
+        "--cores",
+        type=int,
+        action="append",
+        help="measure only with this many cores, 0 for all; repeatable",
+    )
+    arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    if chosen.what == "work":
-        work(chosen.contender)
-        return
-    if chosen.what == "table":
-        PAGE.write_text(tables(PAGE.read_text("utf-8")), "utf-8")
-        return
-    rows = [*read(), *measure(chosen.size or list(SIZES), chosen.cores or [0, 1])]
-    newest = {tuple(row[key] for key in HEAD[:5]): row for row in rows}
-    places = {size: place for place, size in enumerate(SIZES)}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEAD)
-        writer.writeheader()
-        writer.writerows(
-            sorted(newest.values(), key=lambda row: (-int(row["cores"]), places[row["size"]]))
-        )
+    if arguments.command == "serve":
+        serve(arguments.contender)
+    elif arguments.command == "table":
+        PAGE.write_text(update_tables(PAGE.read_text("utf-8")), "utf-8")
+    else:
+        rows = measure(arguments.size or list(SIZES), arguments.cores or [0, 1])
+        write_results([*read_results(), *rows])
 
 
 if __name__ == "__main__":

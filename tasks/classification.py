@@ -76,7 +76,9 @@ class ClassificationConfig(base.TaskConfig):
     bidirectional: bool = base.setting(False, "Read rows or pixels in both directions.")
     layers: int = base.setting(1, "Number of recurrent layers.", at_least=1, at_most=100)
     filters: int = base.setting(
-        32, "Filters of the first convolutional block; each further block doubles them.", at_least=1
+        32,
+        "Filters of the first convolutional block; each block doubles them, up to 8x.",
+        at_least=1,
     )
     feature_size: int = base.setting(128, "Size of the feature vector of an image.", at_least=1)
     dropout: float = base.setting(

@@ -9,7 +9,7 @@
         image                  x           convolutions: one vector per position
 
 The image sets the initial state of the decoder. From there on, each word follows from the words
-before it, and the caption ends when the decoder generates `<end>`.
+before it and, through attention, from the image, until the decoder generates `<end>`.
 
 Data: `scenes` (default), rendered images, see `tasks/data/sources/scenes/`; `flickr8k` (Hodosh,
 Young and Hockenmaier, 2013; captions CC BY-SA 3.0, images for research only); any data set of
@@ -121,7 +121,9 @@ class ImageCaptioningConfig(base.TaskConfig):
     )
     embedding_size: int = base.setting(64, "Size of the token embeddings.", at_least=1)
     filters: int = base.setting(
-        16, "Filters of the first convolutional block; each further block doubles them.", at_least=1
+        16,
+        "Filters of the first convolutional block; each block doubles them, up to 8x.",
+        at_least=1,
     )
     feature_size: int = base.setting(256, "Size of the feature vector of an image.", at_least=1)
     dropout: float = base.setting(

@@ -87,7 +87,9 @@ class VideoLabelingConfig(base.TaskConfig):
     bidirectional: bool = base.setting(False, "Let labels depend on later frames, too.")
     layers: int = base.setting(1, "Number of recurrent layers.", at_least=1, at_most=100)
     filters: int = base.setting(
-        16, "Filters of the first convolutional block; each further block doubles them.", at_least=1
+        16,
+        "Filters of the first convolutional block; each block doubles them, up to 8x.",
+        at_least=1,
     )
     feature_size: int = base.setting(64, "Size of the feature vector of a frame.", at_least=1)
     dropout: float = base.setting(

@@ -116,7 +116,7 @@ def test_gates_that_are_both_zero_do_not_give_nan():
 
 
 def test_unequal_shapes_are_refused():
-    with pytest.raises(ValueError, match="must have one shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         layers.linear_recurrence(np.ones((2, 3, 4)), np.ones((2, 3, 5)))
 
 

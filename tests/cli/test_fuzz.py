@@ -128,8 +128,8 @@ def complete_record():
 
 
 def check_record(changes, more):
-    with tempfile.TemporaryDirectory() as place:
-        folder = pathlib.Path(place) / "runs/one"
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = pathlib.Path(folder_name) / "runs/one"
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps(complete_record() | changes | more), "utf-8")
         with contextlib.suppress(UserError):
@@ -137,7 +137,7 @@ def check_record(changes, more):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for command in ("table", "report"):
-                status, error = run([command, "--results-dir", place])
+                status, error = run([command, "--results-dir", folder_name])
                 assert status in (0, 2), error
         status, error = run(["predict", str(folder), "a sentence"])
         assert status == 2, error
@@ -173,10 +173,10 @@ def test_any_file_of_a_run_is_read_or_refused(name, content):
         "samples.jsonl": lambda folder: store.read_json_lines(folder, name),
         "weights.npz": store.read_weights,
     }[name]
-    with tempfile.TemporaryDirectory() as place:
-        (pathlib.Path(place) / name).write_bytes(content)
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / name).write_bytes(content)
         with contextlib.suppress(UserError):
-            read(place)
+            read(folder)
 
 
 CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t\n\r"'), max_size=40)
@@ -186,8 +186,8 @@ CELLS = st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t\n\r"'), max
 @given(head=st.sampled_from(["", "text,label\n", "source\ttarget\n", "a,label\n"]), body=CELLS)
 @pytest.mark.parametrize("name", ["own.csv", "own.tsv", "clips/one.csv"])
 def test_any_table_is_read_or_refused(name, head, body):
-    with tempfile.TemporaryDirectory() as place:
-        path = pathlib.Path(place) / name
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(head + body, "utf-8", newline="")
         for read in (texts.read_text_files, texts.read_text_pairs, clips.read_clips):

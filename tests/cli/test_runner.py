@@ -56,10 +56,10 @@ def translate(results_dir, **settings):
 def run(tmp_path, data_dir):
     """Returns a function that trains a small translation and returns (record, folder, output)."""
 
-    def ran(**settings):
+    def train(**settings):
         return translate(tmp_path / "results", data_dir=data_dir, **settings)
 
-    return ran
+    return train
 
 
 @pytest.fixture(scope="module")
@@ -341,8 +341,8 @@ def test_a_failed_download_is_reported_and_leaves_nothing(tmp_path, monkeypatch)
     settings = {"dataset": "multi30k/de-en", "data_dir": str(tmp_path / "data")}
     with pytest.raises(UserError, match=r"cannot be reached.*--manual-dir"):
         translation.TranslationTask(settings).load_data()
-    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert left == [".multi30k.lock"]
+    remaining = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert remaining == [".multi30k.lock"]
     with pytest.raises(UserError, match="--manual-dir .* is not a folder"):
         translation.TranslationTask({**settings, "manual_dir": str(tmp_path / "no")}).load_data()
 

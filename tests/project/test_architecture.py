@@ -157,11 +157,11 @@ def test_a_missing_type_hint_is_found():
         "    def make(size): ...\n"
         "    def typed(self, x: int) -> int: ...\n"
     )
-    found = {
+    missing = {
         name: untyped(function, method=method)
         for name, function, method in public_functions(ast.parse(source))
     }
-    assert found == {
+    assert missing == {
         "plain": ["flag", "rest"],
         "Thing.__init__": ["size"],
         "Thing.make": ["size", "return"],

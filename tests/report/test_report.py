@@ -120,9 +120,9 @@ def browser():
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(driver)
-    made = webdriver.Chrome(options=options, service=service)
-    yield made
-    made.quit()
+    chrome = webdriver.Chrome(options=options, service=service)
+    yield chrome
+    chrome.quit()
 
 
 @pytest.fixture
@@ -159,9 +159,9 @@ def test_text_of_users_is_escaped(opened, page):
     assert opened.execute_script("return window.hacked") is None
     captions = [e.text for e in opened.find_elements("css selector", "figcaption")]
     assert any(HOSTILE in caption for caption in captions)
-    written = page.read_text("utf-8")
-    assert HOSTILE not in written
-    assert "<img src=x" not in written
+    html = page.read_text("utf-8")
+    assert HOSTILE not in html
+    assert "<img src=x" not in html
 
 
 def test_a_row_filters_the_page_by_mouse_and_by_keyboard(opened):
@@ -210,9 +210,9 @@ def test_the_page_fits_the_window(opened, width):
 
 
 def test_failed_runs_are_counted(page):
-    written = page.read_text("utf-8")
-    assert "7 runs (1 failed, diverged or interrupted)" in written
-    assert re.search(r">2 \(\+1 not ok\)<", written)
+    html = page.read_text("utf-8")
+    assert "7 runs (1 failed, diverged or interrupted)" in html
+    assert re.search(r">2 \(\+1 not ok\)<", html)
 
 
 def test_frames_are_shown_with_true_and_predicted_labels(opened):

@@ -57,16 +57,16 @@ def test_a_whole_model_with_wrappers_runs_on_litert(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
     x = np.random.default_rng(0).normal(size=(3, 9, 6)).astype("float32")
     layers.export(model, tmp_path / "model.tflite")
-    found = exports.load_litert(tmp_path / "model.tflite")([x])
-    np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    actual = exports.load_litert(tmp_path / "model.tflite")([x])
+    np.testing.assert_allclose(actual, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_that_has_not_been_called_is_exported(tmp_path):
     model = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     layers.export(model, tmp_path / "model.onnx")
-    found = exports.load_onnx(tmp_path / "model.onnx")([x])
-    np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    actual = exports.load_onnx(tmp_path / "model.onnx")([x])
+    np.testing.assert_allclose(actual, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
 def test_the_page_shows_the_measured_table():

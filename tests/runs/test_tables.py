@@ -110,12 +110,12 @@ def test_every_format_shows_the_same_numbers(folder):
     table = tables.summarize_runs(store.load_runs(folder))
     text = io.StringIO()
     tables.print_tables(table, Console(file=text, width=80), all_metrics=True)
-    shown, marked = text.getvalue(), tables.to_markdown(table, all_metrics=True)
-    for said in ("0.617 ± 0.126", "3 (+1 not ok)", "majority class 0.100", "log_loss", "units=16"):
-        assert said in shown
-        assert said in marked
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "**lstm**" in marked
+    printed, markdown = text.getvalue(), tables.to_markdown(table, all_metrics=True)
+    for text in ("0.617 ± 0.126", "3 (+1 not ok)", "majority class 0.100", "log_loss", "units=16"):
+        assert text in printed
+        assert text in markdown
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "**lstm**" in markdown
     rows = list(csv.DictReader(io.StringIO(tables.to_csv(table))))
     assert float(rows[1]["mean"]) == pytest.approx(0.6166666)
     assert float(rows[1]["baseline/logistic regression"]) == 0.4
@@ -170,17 +170,16 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
         )
         for n, row in enumerate(right)
     ]  # fmt: skip
-    found = compare.compare_runs(*folders)
-    assert found.settings == {"units": (8, 16)}
-    assert found.difference == pytest.approx(right[0].mean() - right[1].mean())
+    comparison = compare.compare_runs(*folders)
+    assert comparison.settings == {"units": (8, 16)}
+    assert comparison.difference == pytest.approx(right[0].mean() - right[1].mean())
     # The normal approximation for the mean of paired differences.
     paired = right[0].astype(float) - right[1]
     half = 1.96 * paired.std() / 400**0.5
-    np.testing.assert_allclose(
-        found.interval, [found.difference - half, found.difference + half], atol=0.015
-    )
+    expected = [comparison.difference - half, comparison.difference + half]
+    np.testing.assert_allclose(comparison.interval, expected, atol=0.015)
     text = io.StringIO()
-    compare.print_comparison(found, Console(file=text, width=100))
+    compare.print_comparison(comparison, Console(file=text, width=100))
     assert ": significant" in text.getvalue()
     assert "--units" in text.getvalue()
     same = compare.compare_runs(folders[0], folders[0])
@@ -216,8 +215,8 @@ SENTENCES = [
 def test_the_parts_of_bleu_sum_to_corpus_bleu():
     outputs, references = zip(*SENTENCES, strict=True)
     parts = bootstrap.bleu_parts(translation.translation_bleu(), outputs, [[r] for r in references])
-    whole = translation.translation_bleu().corpus_score(outputs, [references]).score
-    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
+    expected_score = translation.translation_bleu().corpus_score(outputs, [references]).score
+    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(expected_score)
     twice = parts.score(parts.rows[[0, 0, 3]].sum(axis=0))
     chosen = [SENTENCES[index] for index in (0, 0, 3)]
     expected = (
@@ -232,8 +231,8 @@ def test_the_parts_of_caption_bleu_sum_to_corpus_bleu():
     outputs, references = zip(*SENTENCES, strict=True)
     several = [[r, "a dog on the grass"][: 1 + n % 2] for n, r in enumerate(references)]
     parts = bootstrap.bleu_parts(captions.caption_bleu(4), outputs, several)
-    whole = captions.caption_scores(outputs, several)["bleu_4"]
-    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(whole)
+    expected_score = captions.caption_scores(outputs, several)["bleu_4"]
+    assert parts.score(parts.rows.sum(axis=0)) == pytest.approx(expected_score)
 
 
 def test_the_parts_of_macro_f1_and_of_means_sum_to_the_score():

@@ -92,13 +92,13 @@ def test_the_loss_is_the_mean_over_real_tokens(smoothing):
     targets = np.array([[1, 2, 3, 4], [2, 1, 0, 0]])
     weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], "float32")
     loss = losses.CrossEntropy(smoothing)
-    found = float(loss(targets, keras.ops.convert_to_tensor(logits), sample_weight=weights))
+    actual = float(loss(targets, keras.ops.convert_to_tensor(logits), sample_weight=weights))
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     terms = []
     for row, column in zip(*np.nonzero(weights), strict=True):
         hot = np.eye(5)[targets[row, column]] * (1 - smoothing) + smoothing / 5
         terms.append(-(hot * log_p[row, column]).sum())
-    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
+    np.testing.assert_allclose(actual, np.mean(terms), rtol=1e-5)
 
 
 def test_padding_does_not_change_the_loss():

@@ -106,12 +106,12 @@ def test_images_are_augmented_in_training_only():
 def test_augmentation_translates_and_flips():
     image = np.arange(48, dtype="uint8").reshape(1, 4, 4, 3)
     random = np.random.default_rng(0)
-    found = {augment_images(image, random, horizontal_flip=True).tobytes() for _ in range(20)}
-    assert found == {image.tobytes(), image[:, :, ::-1].tobytes()}
+    results = {augment_images(image, random, horizontal_flip=True).tobytes() for _ in range(20)}
+    assert results == {image.tobytes(), image[:, :, ::-1].tobytes()}
     wide = np.pad(image, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="edge")
-    places = {wide[:, y : y + 4, x : x + 4].tobytes() for y in range(3) for x in range(3)}
-    found = {augment_images(image, random, random_translation=1).tobytes() for _ in range(200)}
-    assert found == places
+    translations = {wide[:, y : y + 4, x : x + 4].tobytes() for y in range(3) for x in range(3)}
+    results = {augment_images(image, random, random_translation=1).tobytes() for _ in range(200)}
+    assert results == translations
 
 
 def test_images_are_converted_to_one_shape():

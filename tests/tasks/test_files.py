@@ -123,14 +123,14 @@ def test_adding_examples_moves_no_other_to_another_split(tmp_path, form):
 
 def test_the_split_depends_on_the_group_only_and_has_the_expected_fractions():
     rows = [(number // 3, number) for number in range(9000)]
-    found = splits.split_by_group(rows, lambda row: str(row[0]))
-    assert len(found["test"]) / 9000 == pytest.approx(0.1, abs=0.02)
-    assert len(found["validation"]) / 9000 == pytest.approx(0.1, abs=0.02)
-    groups = [{row[0] for row in part} for part in found.values()]
+    parts = splits.split_by_group(rows, lambda row: str(row[0]))
+    assert len(parts["test"]) / 9000 == pytest.approx(0.1, abs=0.02)
+    assert len(parts["validation"]) / 9000 == pytest.approx(0.1, abs=0.02)
+    groups = [{row[0] for row in rows_of_split} for rows_of_split in parts.values()]
     assert not groups[0] & groups[1]
     assert not groups[0] & groups[2]
     assert splits.split_by_group(rows[:50], lambda row: str(row[0]))["test"] == [
-        row for row in found["test"] if row in rows[:50]
+        row for row in parts["test"] if row in rows[:50]
     ]
 
 
@@ -186,9 +186,9 @@ def test_frames_are_ordered_by_number(tmp_path):
     for clip in "cd":
         for frame in (10, 2):
             image(tmp_path / clip / f"frame{frame}.png", frame)
-    found = clips._read_image_clips(tmp_path)
-    assert [path.name for path in found[0]["frames"]] == ["frame2.png", "frame10.png"]
-    assert found[0]["labels"] == ["a", "b"]
+    rows = clips._read_image_clips(tmp_path)
+    assert [path.name for path in rows[0]["frames"]] == ["frame2.png", "frame10.png"]
+    assert rows[0]["labels"] == ["a", "b"]
 
 
 def test_files_left_by_operating_systems_are_skipped(tmp_path):

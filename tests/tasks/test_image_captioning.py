@@ -59,8 +59,9 @@ def test_an_image_is_encoded_once_for_all_its_captions():
     assert inputs["previous"].shape[:2] == (len(inputs["image"]), 5)
     logits = keras.ops.convert_to_numpy(model(inputs))
     for caption in range(5):
-        alone = {"image": inputs["image"], "previous": inputs["previous"][:, caption : caption + 1]}
-        np.testing.assert_allclose(logits[:, caption], model(alone)[:, 0], atol=1e-5)
+        previous = inputs["previous"][:, caption : caption + 1]
+        single = {"image": inputs["image"], "previous": previous}
+        np.testing.assert_allclose(logits[:, caption], model(single)[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("captions", [None, 1, 3])
@@ -93,8 +94,8 @@ def test_batches_hold_the_inputs_and_targets_of_the_decoder():
 
 def test_captions_of_an_image_are_sampled_again_every_epoch():
     task, data, _ = make(captions_per_image=2)
-    lone = data.splits["train"][:1]  # one batch, so that only the sampled captions differ
-    batches = task.batches(lone, data, training=True)
+    examples = data.splits["train"][:1]  # one batch, so that only the sampled captions differ
+    batches = task.batches(examples, data, training=True)
     drawn = []
     for epoch in range(4):
         batches.seek(epoch)
@@ -108,12 +109,12 @@ def test_captions_of_an_image_are_sampled_again_every_epoch():
 def test_the_loss_is_the_mean_over_tokens_when_images_have_unequal_numbers_of_captions():
     task, data, model = make()
     example = data.splits["test"][0]
-    lone = example._replace(captions=example.captions[:1], tokens=example.tokens[:1])
-    inputs, following, weights = task.batches([example, lone], data, training=False)[0]
+    uncommon = example._replace(captions=example.captions[:1], tokens=example.tokens[:1])
+    inputs, following, weights = task.batches([example, uncommon], data, training=False)[0]
     model.compile("adam", task.loss(), weighted_metrics=task.metrics())
     both = model.evaluate(inputs, following, sample_weight=weights, verbose=0, return_dict=True)
     total = count = 0
-    for tokens in [*example.tokens, *lone.tokens]:  # one at a time, so that there is no padding
+    for tokens in [*example.tokens, *uncommon.tokens]:  # one at a time, so that there is no padding
         previous = np.array([[[vocabulary.START, *tokens]]])
         logits = model({"image": example.image[np.newaxis], "previous": previous})
         logits = keras.ops.convert_to_numpy(logits)[0, 0].astype("float64")
@@ -129,8 +130,8 @@ def test_scores_are_of_free_running_decodes_and_unseen_scenes_are_scored_separat
     model.compile("adam", task.loss(), weighted_metrics=task.metrics())
     evaluation = task.evaluate(model, "test", data)
     test, unseen = data.splits["test"], data.splits["unseen"]
-    written = task.predict(model, [e.image for e in (*test, *unseen)], data)
-    assert [row["output"] for row in evaluation.examples] == written
+    outputs = task.predict(model, [e.image for e in (*test, *unseen)], data)
+    assert [row["output"] for row in evaluation.examples] == outputs
     assert [row["split"] for row in evaluation.examples] == ["test"] * 12 + ["unseen"] * 8
     for name in ("bleu_1", "bleu_4", "cider_d", "exact_meaning"):
         assert {name, f"unseen/{name}"} <= set(evaluation.metrics)
@@ -230,12 +231,12 @@ def test_relations_follow_from_the_grid_cells():
 
 
 def test_unseen_pairs_occur_in_no_training_scene():
-    made = dataset.generate_scenes()
-    for split, rows in made.items():
+    splits = dataset.generate_scenes()
+    for split, rows in splits.items():
         for row in rows:
             pairs = {(thing.colour, thing.shape) for thing in row["things"]}
             assert bool(pairs & scene.UNSEEN) == (split == "unseen")
-    scenes = [frozenset(row["things"]) for rows in made.values() for row in rows]
+    scenes = [frozenset(row["things"]) for rows in splits.values() for row in rows]
     assert len(set(scenes)) == len(scenes)
     assert {colour for colour, _ in scene.UNSEEN} < set(scene.COLOURS)
 

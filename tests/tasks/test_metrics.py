@@ -21,18 +21,18 @@ def test_softmax_stays_finite_and_sums_to_one():
 
 def test_class_scores_equal_a_plain_count():
     probabilities, labels = classes_and_probabilities()
-    found = classification.class_scores(probabilities, labels)
+    scores = classification.class_scores(probabilities, labels)
     guesses = [max(range(5), key=row.__getitem__) for row in probabilities]
-    assert found["accuracy"] == pytest.approx(
+    assert scores["accuracy"] == pytest.approx(
         np.mean([g == t for g, t in zip(guesses, labels, strict=True)])
     )
     f1 = []
     for label in range(5):
         both = sum(g == t == label for g, t in zip(guesses, labels, strict=True))
         f1.append(2 * both / (guesses.count(label) + list(labels).count(label)))
-    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    assert scores["macro_f1"] == pytest.approx(np.mean(f1))
     loss = [-math.log(row[label]) for row, label in zip(probabilities, labels, strict=True)]
-    assert found["log_loss"] == pytest.approx(np.mean(loss))
+    assert scores["log_loss"] == pytest.approx(np.mean(loss))
 
 
 def test_calibration_error_is_the_mean_gap_over_bins():
@@ -45,8 +45,8 @@ def test_calibration_error_is_the_mean_gap_over_bins():
         len(rows) * abs(np.mean([r for _, r in rows]) - np.mean([c for c, _ in rows]))
         for rows in bins.values()
     )
-    found = classification.calibration_error(probabilities, labels)
-    assert found == pytest.approx(gap / len(labels))
+    error = classification.calibration_error(probabilities, labels)
+    assert error == pytest.approx(gap / len(labels))
     sure = np.eye(3)[[0, 1, 2, 0]]
     assert classification.calibration_error(sure, np.array([0, 1, 2, 0])) == 0
     assert classification.calibration_error(sure, np.array([1, 2, 0, 1])) == 1
@@ -62,10 +62,10 @@ def test_a_probability_of_zero_gives_a_finite_loss():
 
 
 def test_the_majority_class_is_that_of_the_training_split():
-    found = score_baselines([0, 1, 1], [0, 0, 1, 1], {"all right": [0, 0, 1, 1]})
-    assert found["majority class"]["accuracy"] == 0.5
-    assert found["majority class"]["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
-    assert found["all right"] == {"accuracy": 1.0, "macro_f1": 1.0}
+    scores = score_baselines([0, 1, 1], [0, 0, 1, 1], {"all right": [0, 0, 1, 1]})
+    assert scores["majority class"]["accuracy"] == 0.5
+    assert scores["majority class"]["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
+    assert scores["all right"] == {"accuracy": 1.0, "macro_f1": 1.0}
 
 
 def test_segments_are_runs_of_labels_other_than_the_background():
@@ -131,12 +131,12 @@ def test_caption_scores_equal_the_coco_evaluation():
         plain = [" ".join(captions.caption_words(text)) for text in (output, *references)]
         cider += (plain[0], plain[1:])
         bleu += (plain[0], plain[1:])
-    found = captions.caption_scores(OUTPUTS, CAPTIONS)
-    assert found["cider_d"] == pytest.approx(cider.compute_score()[0], rel=1e-9)
+    scores = captions.caption_scores(OUTPUTS, CAPTIONS)
+    assert scores["cider_d"] == pytest.approx(cider.compute_score()[0], rel=1e-9)
     expected, _ = bleu.compute_score(option="closest", verbose=0)
     for order in captions.ORDERS:
         # The scorer adds a small number to every count to avoid zeros.
-        assert found[f"bleu_{order}"] == pytest.approx(100 * expected[order - 1], abs=0.01)
+        assert scores[f"bleu_{order}"] == pytest.approx(100 * expected[order - 1], abs=0.01)
 
 
 def test_captions_are_compared_without_case_or_punctuation():
@@ -148,6 +148,6 @@ def test_captions_are_compared_without_case_or_punctuation():
 
 
 def test_the_signature_states_the_number_of_references():
-    found = captions.caption_signatures([["a b", "c d"], ["e f", "g h"]])
-    assert "nrefs:2" in found["bleu_4"]
-    assert "tok:none" in found["bleu_4"]
+    signatures = captions.caption_signatures([["a b", "c d"], ["e f", "g h"]])
+    assert "nrefs:2" in signatures["bleu_4"]
+    assert "tok:none" in signatures["bleu_4"]

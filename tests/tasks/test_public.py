@@ -166,11 +166,11 @@ def test_the_original_mnist_files_are_read_completely(tmp_path, manual_dir, name
         for p in (manual_dir / name).glob("*.gz")
     }
     for url, info in builder_class.url_infos.items():
-        place = tmp_path / "downloads" / name / resource.get_dl_fname(url, info.checksum)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(originals[info.checksum].read_bytes())
+        path = tmp_path / "downloads" / name / resource.get_dl_fname(url, info.checksum)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(originals[info.checksum].read_bytes())
         resource.write_info_file(
-            url=url, path=place, dataset_name=name, original_fname=place.name, url_info=info
+            url=url, path=path, dataset_name=name, original_fname=path.name, url_info=info
         )
     source = source_of("classification", name, tmp_path)
     counts = {split: len(rows) for split, rows in source.splits.items()}

@@ -60,20 +60,20 @@ def test_pooling_is_what_its_docstring_says():
     outputs, states = recurrence(sequences, mask=mask)
     outputs = keras.ops.convert_to_numpy(outputs)
     pool = {how: Pool(how, bidirectional=True) for how in POOLINGS}
-    found = {
+    pooled = {
         how: keras.ops.convert_to_numpy(layer(outputs, states, mask)) for how, layer in pool.items()
     }
     attention = pool["attention"]
     for row, length in enumerate(mask.sum(axis=1)):
         valid = outputs[row, :length]
         last = np.concatenate([valid[-1, :6], valid[0, 6:]])  # the last step of each direction
-        np.testing.assert_allclose(found["last"][row], last, atol=1e-6)
-        np.testing.assert_allclose(found["mean"][row], valid.mean(0), atol=1e-6)
-        np.testing.assert_allclose(found["max"][row], valid.max(0), atol=1e-6)
+        np.testing.assert_allclose(pooled["last"][row], last, atol=1e-6)
+        np.testing.assert_allclose(pooled["mean"][row], valid.mean(0), atol=1e-6)
+        np.testing.assert_allclose(pooled["max"][row], valid.max(0), atol=1e-6)
         kernel, bias = (keras.ops.convert_to_numpy(w) for w in attention.hidden.weights)
         score = np.tanh(valid @ kernel + bias) @ keras.ops.convert_to_numpy(attention.score.kernel)
         weights = np.exp(score) / np.exp(score).sum()
-        np.testing.assert_allclose(found["attention"][row], (weights * valid).sum(0), atol=1e-5)
+        np.testing.assert_allclose(pooled["attention"][row], (weights * valid).sum(0), atol=1e-5)
 
 
 def test_no_name_has_two_languages_and_no_entity_is_in_two_splits():

@@ -95,8 +95,8 @@ def test_scores_are_of_free_running_decodes_and_count_real_tokens_only(make):
     task, data, model = make()
     evaluation = task.evaluate(compiled(task, model), "test", data)
     pairs = data.splits["test"]
-    written = task.predict(model, [pair.source for pair in pairs], data)
-    assert [example["output"] for example in evaluation.examples] == written
+    outputs = task.predict(model, [pair.source for pair in pairs], data)
+    assert [example["output"] for example in evaluation.examples] == outputs
     total = count = 0
     for pair in pairs:  # one at a time, so that there is no padding
         previous = np.array([[vocabulary.START, *pair.target_tokens]])
@@ -152,20 +152,20 @@ def test_the_nearest_source_of_a_training_source_is_itself(make):
 
 def test_translation_scores_are_those_of_sacrebleu():
     outputs, references = ["the cat sat on the mat", "A dog"], ["the cat sat on the mat", "a dog"]
-    found = scores.translation_scores(outputs, references)
-    assert found["exact_match"] == 0.5
-    assert found["bleu_lowercase"] == pytest.approx(100)
-    assert found["bleu"] < 95
+    result = scores.translation_scores(outputs, references)
+    assert result["exact_match"] == 0.5
+    assert result["bleu_lowercase"] == pytest.approx(100)
+    assert result["bleu"] < 95
     assert "tok:13a" in scores.translation_signatures()["bleu"]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_limit_keeps_the_first_training_examples_and_the_whole_validation_split(make, split):
-    _, whole, _ = make()
+    _, full, _ = make()
     _, limited, _ = make(limit=30)
-    sources = [pair.source for pair in whole.splits[split]]
-    kept = [pair.source for pair in limited.splits[split]]
-    assert kept == (sources[:30] if split == "train" else sources)
+    sources = [pair.source for pair in full.splits[split]]
+    limited_sources = [pair.source for pair in limited.splits[split]]
+    assert limited_sources == (sources[:30] if split == "train" else sources)
 
 
 @pytest.mark.usefixtures("eagerly")

@@ -91,8 +91,8 @@ def test_padding_and_the_other_clips_of_a_batch_change_nothing(make):
     together = task._probabilities(model, clips, data)
     for clip, rows in zip(clips, together, strict=True):
         assert rows.shape == (len(clip.labels), len(CLASSES))
-        alone = task._probabilities(model, [clip], data)[0]
-        np.testing.assert_allclose(rows, alone, atol=1e-5)
+        single = task._probabilities(model, [clip], data)[0]
+        np.testing.assert_allclose(rows, single, atol=1e-5)
 
 
 def test_scores_ignore_padding(make):
@@ -159,8 +159,8 @@ def test_the_frames_so_far_decide_the_label():
             elif name != last:
                 bounced = False
             last = name
-            shown = "second bounce" if bounced and name in moving_shapes.DIRECTIONS else name
-            right += shown == CLASSES[label]
+            predicted = "second bounce" if bounced and name in moving_shapes.DIRECTIONS else name
+            right += predicted == CLASSES[label]
             count += 1
     assert right / count > 0.97
 
@@ -273,8 +273,8 @@ def test_without_the_originals_the_error_says_how_to_get_them(tmp_path, dataset)
         task(settings).load_data()
     with pytest.raises(UserError, match=rf" is neither in .* nor in .*{dataset}\."):
         task({**settings, "manual_dir": str(pathlib.Path(__file__).parent)}).load_data()
-    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert left == [f".{dataset}.lock"]
+    remaining = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert remaining == [f".{dataset}.lock"]
 
 
 def test_gesture_positions_are_relative_to_the_spine():

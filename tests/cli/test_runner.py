@@ -329,7 +329,7 @@ def test_a_wrong_environment_variable_is_reported_with_status_2(tmp_path, monkey
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="backend jax is not installed: pip install"):
+    with pytest.raises(UserError, match="jax is not installed. Run: pip install"):
         app.train(["translation"], {}, backend="jax", strategy=None)
 
 

@@ -1,4 +1,4 @@
-"""MkDocs hook: generates a page for every public class and function from its docstring."""
+"""MkDocs hooks: a page for every public class and function, and links to files outside `docs/`."""
 
 import os
 import pathlib
@@ -89,3 +89,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, text in members:
             files.append(File.generated(config, f"api/{name}.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:
+    """Points links to files outside `docs/`, which are not on the site, to the repository."""
+    return markdown.replace("](../", f"]({config.repo_url}/blob/main/")

@@ -258,7 +258,8 @@ def skip_image_decoding(features: Any) -> dict[str, Any] | None:
 def manifest_hash(builder: Any) -> str:
     """Returns the SHA-256 of the manifest entries of a data set's record files, in hexadecimal.
 
-    It is fast for data sets of any size, but changes if a new version of TFDS writes other files.
+    It is fast for data sets of any size, but identifies one prepared copy: preparing the same data
+    again may give another hash, because TFDS serializes the features of an example in any order.
     """
     manifest = json.loads((pathlib.Path(builder.data_path) / MANIFEST).read_text("utf-8"))
     records = {name: entry for name, entry in manifest.items() if not name.endswith(".json")}

@@ -47,6 +47,11 @@ def test_two_lines_are_all_there_is_to_set_up():
     ]
 
 
+def test_the_picture_of_the_readme_is_current():
+    script = load_module("docs/draw_topologies.py")
+    assert script.PICTURE.read_text("utf-8") == script.draw_svg()
+
+
 @pytest.mark.parametrize("block", range(len(code_blocks("README.md", "python"))))
 def test_the_python_of_the_readme_runs(block):
     keras.utils.set_random_seed(0)

@@ -20,6 +20,7 @@ if __name__ == "layers":
             sys.modules[_name.removeprefix("rnn_topologies.")] = _module
 else:
     from .bidirectional import Bidirectional
+    from .cell_layer import CellLayer
     from .cells.base import Cell, RecurrentCell
     from .cells.coupled_lstm import CoupledLSTM, CoupledLSTMCell
     from .cells.gru import GRU, GRUCell
@@ -53,7 +54,7 @@ else:
         """A cell, which is one time step, and the layer that runs it over a sequence."""
 
         cell: type[Cell]
-        layer: type[RNN]
+        layer: type[CellLayer]
 
     CELLS = {
         "simple_rnn": CellAndLayer(SimpleRNNCell, SimpleRNN),

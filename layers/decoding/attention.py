@@ -1,8 +1,5 @@
 """Attention: a weighted sum over an encoded sequence, with weights computed from a query."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false
-
 from typing import Any, Unpack
 
 import keras

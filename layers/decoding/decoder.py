@@ -1,8 +1,5 @@
 """The autoregressive decoder: training by teacher forcing, stepping and decoding."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false, reportOptionalSubscript=false, reportOperatorIssue=false
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self, Unpack
 

@@ -4,9 +4,6 @@ Both loops are `keras.ops.while_loop`s over tensors of fixed shape and decode a 
 once. They compile on every backend and stop as soon as no sequence can change any more.
 """
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false, reportOptionalSubscript=false, reportOperatorIssue=false
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -84,7 +81,7 @@ def generate(
     def is_unfinished(t, token, ended, *_):
         return ops.logical_and(t < max_length, ops.logical_not(ops.all(ended)))
 
-    _, _, _, tokens, scores, *_ = ops.while_loop(  # pyright: ignore[reportGeneralTypeIssues]
+    _, _, _, tokens, scores, *_ = ops.while_loop(
         is_unfinished,
         body,
         (
@@ -151,7 +148,7 @@ def beam_search(
         bound = log_p[:, 0] / _length_norm(max_length, length_penalty)
         return ops.logical_and(t < max_length, ops.any(bound > finished_scores[:, -1]))
 
-    _, _, log_p, tokens, finished, finished_scores, *_ = ops.while_loop(  # pyright: ignore[reportGeneralTypeIssues]
+    _, _, log_p, tokens, finished, finished_scores, *_ = ops.while_loop(
         can_improve,
         body,
         (
@@ -175,7 +172,7 @@ def beam_search(
 
 def _top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Returns the `k` largest values of each row and their int32 indices."""
-    largest, indices = ops.top_k(values, k)  # pyright: ignore[reportGeneralTypeIssues]
+    largest, indices = ops.top_k(values, k)
     return largest, ops.cast(indices, "int32")
 
 

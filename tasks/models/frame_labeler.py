@@ -1,8 +1,5 @@
 """The video labeling model: a class for every frame of a clip."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalSubscript=false
-
 from collections.abc import Mapping
 
 import keras

@@ -1,8 +1,5 @@
 """The image captioning model: an image encoder, and a decoder that attends to its feature map."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
-
 from collections.abc import Mapping
 from typing import Any
 

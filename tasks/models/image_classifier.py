@@ -1,8 +1,5 @@
 """The image classification model: one image, read at once or as a sequence, and one class."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
-
 from typing import Literal
 
 import keras

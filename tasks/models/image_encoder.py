@@ -1,8 +1,5 @@
 """A small convolutional network that turns an image into a feature map."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false
-
 from collections.abc import Sequence
 
 import keras

@@ -1,8 +1,5 @@
 """Losses and metrics that ignore padding."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from collections.abc import Callable
 
 import keras

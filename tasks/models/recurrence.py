@@ -1,8 +1,5 @@
 """Stacked recurrent layers, and pooling of their outputs into one vector."""
 
-# Keras has no annotations, and pyright infers that the functions of `keras.ops` may return None.
-# pyright: reportOptionalOperand=false
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -80,7 +80,7 @@ class ProgressReporter(_Callback):
         self.first_step_at: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        # Here, since Keras calls `on_epoch_end` of the batches before the first epoch, too.
+        # Seek here: Keras calls `on_epoch_end` of the batches before the first epoch, too.
         self.batches.seek(epoch, self.progress.step)
         self.epoch_started_at = time.perf_counter() - self.progress.seconds
         self.display.start_epoch(epoch + 1)
@@ -147,7 +147,7 @@ class CheckpointSaver(_Callback):
         metrics: their state is saved; `model.metrics` is incomplete before the first step.
         epochs: number of epochs to train.
         steps_per_epoch: number of steps in an epoch.
-        every: steps between checkpoints; rounded up to an even number, since batches come in pairs.
+        every: steps between checkpoints; rounded up to an even number, see `BucketedBatches`.
         save: called with the progress and the arrays of a checkpoint.
         stop: checked after each step.
     """
@@ -179,7 +179,7 @@ class CheckpointSaver(_Callback):
         }
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Restores the arrays of a checkpoint; metrics and generators once the epoch resumes."""
+        """Restores a checkpoint: weights now, metrics and random state when the epoch resumes."""
         groups = {"best": [], "model": [], "metrics": [], "random": []}
         for name, array in sorted(arrays.items()):
             groups[name.partition("/")[0]].append(array)
@@ -199,7 +199,7 @@ class CheckpointSaver(_Callback):
         self._restore_random_state()
 
     def _restore_random_state(self) -> None:
-        """Restores PyTorch's generators; of an epoch resumed halfway, at its first step.
+        """Restores PyTorch's generators; when an epoch is resumed midway, at its first step.
 
         By then the DataLoader has drawn its seed for the epoch, as it had before the checkpoint.
         """
@@ -213,7 +213,7 @@ class CheckpointSaver(_Callback):
         is_due = is_stopping or step % self.every == 0
         if step % 2 or step == self.steps_per_epoch or not is_due:
             return
-        if keras.backend.backend() == "jax":  # Keras keeps the state out of the variables meanwhile
+        if keras.backend.backend() == "jax":  # within an epoch, the variables are outdated
             self.model.jax_state_sync()
         self._save()
         if is_stopping:
@@ -246,7 +246,7 @@ def _to_numpy(variable: Any) -> np.ndarray:
 def _get_random_state() -> list[Any]:
     """Returns the state of PyTorch's generators, from which Keras draws dropout without a seed.
 
-    Empty on other backends: there, all random state is in the variables of the model.
+    Empty on other backends, where all random state is in variables of the model.
     """
     if keras.backend.backend() != "torch":
         return []

@@ -8,7 +8,7 @@ complete, and holds
     lock            held by the process that works on the run, released when it dies
 
 A checkpoint is written to a temporary file and renamed: however a process dies, the last complete
-checkpoint remains. It names folders of this machine, so do not pass it on.
+checkpoint remains. `run.json` contains paths of this machine, so do not share it.
 """
 
 import contextlib

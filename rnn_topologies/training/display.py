@@ -9,10 +9,10 @@ from ..runs.record import Record
 
 
 class RunDisplay(Protocol):
-    """Receives the events of a run, in this order."""
+    """Receives the events of a run."""
 
     def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
-        """Wraps a stage that is not training; `has_bars` if it draws its own progress bars."""
+        """Wraps a stage other than training; `has_bars` if it draws its own progress bars."""
         ...
 
     def training(self, epochs: int) -> AbstractContextManager[None]:
@@ -20,23 +20,23 @@ class RunDisplay(Protocol):
         ...
 
     def start_epoch(self, number: int) -> None:
-        """Starts an epoch, counted from 1."""
+        """Reports that an epoch starts, counted from 1."""
         ...
 
     def step(self, done: int, total: int, loss: float) -> None:
-        """Ends a training step."""
+        """Reports a completed training step of the current epoch."""
         ...
 
     def show_epoch(self, row: Mapping[str, Any]) -> None:
-        """Ends an epoch with a row of `epochs.csv`."""
+        """Reports a completed epoch: a row of `epochs.csv`."""
         ...
 
     def note(self, text: str) -> None:
-        """Shows one line about the run as a whole."""
+        """Reports one line about the run as a whole."""
         ...
 
     def show_result(
         self, record: Record, examples: Sequence[Mapping[str, Any]], folder: pathlib.Path
     ) -> None:
-        """Shows the result: test examples with their outputs, and where the run is stored."""
+        """Reports the end of the run: its record, test examples with outputs, and its folder."""
         ...

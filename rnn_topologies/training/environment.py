@@ -24,8 +24,8 @@ def available_cores() -> int:
 def describe_environment() -> dict[str, Any]:
     """Returns the versions of Python, Keras and the backend, the kind of device, and the cores.
 
-    `cpu_kernel` is the instruction set of the native CPU kernel, which determines the last bits of
-    a figure; None where the kernel cannot run.
+    `cpu_kernel` is the instruction set of the native CPU kernel, on which the last bits of results
+    depend; None where the kernel cannot run.
 
     Raises:
         UserError: an environment variable asks for something that the kernel does not support.
@@ -34,16 +34,8 @@ def describe_environment() -> dict[str, Any]:
 
     import keras
 
-    from ..layers import native
-
     backend = keras.backend.backend()
     device = _device_kind(backend)
-    try:
-        kernel = (
-            native.instruction_set() if device == "cpu" and not native.fallback_reason() else None
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
@@ -51,8 +43,17 @@ def describe_environment() -> dict[str, Any]:
         "backend_version": importlib.metadata.version(backend),
         "device": device,
         "cores": available_cores(),
-        "cpu_kernel": kernel,
+        "cpu_kernel": _cpu_kernel() if device == "cpu" else None,
     }
+
+
+def _cpu_kernel() -> str | None:
+    from ..layers import native
+
+    try:
+        return None if native.fallback_reason() else native.instruction_set()
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _device_kind(backend: str) -> str:
@@ -66,9 +67,9 @@ def _device_kind(backend: str) -> str:
 
 
 def make_deterministic(backend: str) -> None:
-    """Makes a backend compute the same figures for the same seed. Call it before importing Keras.
+    """Makes results depend on the seed alone. Call it before importing Keras.
 
-    Lasts until the process ends: TensorFlow cannot switch it off.
+    It cannot be undone: TensorFlow has no way to turn it off again.
     """
     if backend == "tensorflow":
         import tensorflow as tf
@@ -85,7 +86,7 @@ def make_deterministic(backend: str) -> None:
 
 
 def describe_reproducibility(deterministic: bool) -> dict[str, Any]:
-    """Returns whether the same seed gives the same figures on this machine, and if not, why."""
+    """Returns whether the same seed gives the same results on this machine, and if not, why."""
     reason = None
     if not deterministic:
         reason = "run without --deterministic"

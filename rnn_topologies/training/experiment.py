@@ -26,15 +26,11 @@ from . import strategy
 from .callbacks import DivergedError
 from .checkpoint import CheckpointManager, RunRequest, checkpoint_folder
 from .display import RunDisplay
-from .environment import (
-    describe_environment,
-    describe_reproducibility,
-    git_state,
-)
+from .environment import describe_environment, describe_reproducibility, git_state
 from .interruption import StopRequest
 from .loop import Trainer, compile_model
 
-EXPLAINED = 4  # number of right, and of wrong, test examples to explain
+MAX_EXPLAINED = 4  # correct test examples to explain, and as many incorrect ones
 
 
 def run_experiment(
@@ -46,14 +42,14 @@ def run_experiment(
     checkpoint_steps: int = 200,
     run_id: str | None = None,
 ) -> tuple[Record, pathlib.Path]:
-    """Runs a task and writes its record, also if it fails, diverges or is interrupted.
+    """Runs a task and writes its record, even if it fails, diverges or is interrupted.
 
     Args:
         task_name: name of a task.
         settings: values for fields of the task's `Config`; the rest keep their defaults.
         results_dir: folder under which `runs/<run id>/` is written.
         display: receives the events of the run.
-        checkpoint_steps: steps between checkpoints; one is saved after every epoch, too.
+        checkpoint_steps: steps between checkpoints; there is also one after every epoch.
         run_id: id of the run. Default: a new one.
 
     Returns:
@@ -63,7 +59,7 @@ def run_experiment(
         UserError: a setting is invalid, or something that the user must provide is missing;
             nothing is written.
         NotWrittenError: the results folder is no longer writable.
-        Exception: whatever made the run fail, after a record of status `failed` was written.
+        Exception: the run failed; a record with status `failed` was written.
     """
     task = tasks.get_task(task_name)(settings)
     model_io.check_cell(task.config.cell)
@@ -109,7 +105,7 @@ def resume_experiment(
     ):
         if before != now:
             display.note(
-                f"the {name} has changed since the run started: figures may differ in their last "
+                f"the {name} has changed since the run started: results may differ in the last "
                 "digits"
             )
     return _execute(task, checkpoint, display)
@@ -118,7 +114,7 @@ def resume_experiment(
 def _execute(
     task: Task, checkpoint: CheckpointManager, display: RunDisplay
 ) -> tuple[Record, pathlib.Path]:
-    Batches.user_error = None  # it may be left from an earlier run of this process
+    Batches.user_error = None  # an earlier run of this process may have set it
     stop = StopRequest()
     run = _Run(task, checkpoint, display, stop)
     with stop.handle_signals():
@@ -149,7 +145,7 @@ def _describe(error: Exception) -> str:
 
 
 class _Run:
-    """The state of a run, which `finish` can write whenever the run ends."""
+    """The state of a run. `finish` can write it at any point."""
 
     def __init__(
         self, task: Task, checkpoint: CheckpointManager, display: RunDisplay, stop: StopRequest
@@ -298,7 +294,7 @@ class _Run:
         outcomes = [bool(example["right"]) for example in self.examples[: len(test)]]
         right = [index for index, is_right in enumerate(outcomes) if is_right]
         wrong = [index for index, is_right in enumerate(outcomes) if not is_right]
-        indices = [*right[:EXPLAINED], *wrong[:EXPLAINED]]
+        indices = [*right[:MAX_EXPLAINED], *wrong[:MAX_EXPLAINED]]
         if not indices:
             return []
         raw_inputs = [self.task.raw_input(test[index]) for index in indices]
@@ -337,7 +333,9 @@ class _Run:
             epochs=rows,
             examples=self.examples,
             explained=self.explained,
-            preprocessors={name: one.to_json() for name, one in preprocessors.items()},
+            preprocessors={
+                name: preprocessor.to_json() for name, preprocessor in preprocessors.items()
+            },
             weights=model_io.weights_by_name(self.model) if has_weights else None,
         )
         try:
@@ -363,7 +361,7 @@ class _Run:
             folder = write(tempfile.mkdtemp(prefix="rnn-topologies-"))
             message += f" It is in {folder}: move it to {store.runs_folder(results_dir)}."
         except OSError as second_error:
-            message += f" A temporary folder failed, too: {second_error.strerror}."
+            message += f" Writing it to a temporary folder failed as well: {second_error.strerror}."
         if self.checkpoint.has_checkpoint():
             message += f" Or free disk space and write it again: --resume {self.record.run_id}."
         self.checkpoint.close(keep=True)

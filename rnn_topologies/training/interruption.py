@@ -36,7 +36,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal raises nothing: the code checks `signal` itself, between steps."""
+        """Inside, a signal only sets `signal`, which the training loop checks between steps."""
         self._is_deferred = True
         try:
             yield

@@ -52,7 +52,7 @@ class Trainer:
         task: the task that built the model.
         data: to train and validate on.
         display: receives steps and epochs.
-        checkpoint_steps: steps between checkpoints; one is saved after every epoch, too.
+        checkpoint_steps: steps between checkpoints; there is also one after every epoch.
         save: called with the progress and the arrays of a checkpoint.
         stop: checked after each step.
 
@@ -106,7 +106,7 @@ class Trainer:
         self.saver.restore(arrays)
 
     def train_model(self) -> None:
-        """Trains to the end, and gives the model its best weights.
+        """Trains to the end and restores the best weights.
 
         Raises:
             DivergedError: a loss is NaN or infinite.

@@ -7,8 +7,8 @@
 
     python benchmarks/cells.py tables      updates the tables of docs/layers.md
 
-Each installed backend runs in its own process, one after the other. Within a process, whatever is
-compared takes turns. Medians and their ratios go to results/benchmarks/<name>.csv.
+Each installed backend runs in its own process. Within a process, the contenders take turns. Medians
+and their ratios go to results/benchmarks/<name>.csv.
 """
 
 import argparse

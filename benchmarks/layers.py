@@ -195,7 +195,7 @@ def prepare_turn(contender: str, layer: str, size: str, mode: str) -> Callable[[
 def serve(contender: str) -> None:
     """Answers lines of JSON: [layer, size, mode] prepares a row, an empty list takes a turn."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print must not mix with the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     take_turn: Callable[[], float] | None = None
     for line in sys.stdin:
         request = json.loads(line)

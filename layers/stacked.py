@@ -91,7 +91,7 @@ class StackedCells(RecurrentCell):
             for cell, own_states in zip(self.cells, self._states_by_cell(states), strict=True):
                 stack.enter_context(cell.sequence(inputs, own_states, training))
                 # The next cell reads inputs of the size of this cell's output.
-                batch, *_ = cast(tuple, ops.shape(inputs))
+                batch = ops.shape(inputs)[0]
                 inputs = ops.zeros((batch, cell.output_size), dtype=inputs.dtype)
             yield
 

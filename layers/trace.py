@@ -1,7 +1,5 @@
 """Tracing recurrent layers: the value of every gate at every step."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
@@ -45,7 +43,7 @@ def trace_gates(
         >>> sorted(trace), trace["f"].shape
         (['c', 'f', 'g', 'h', 'i', 'o'], (2, 5, 4))
     """
-    x: Any = ops.convert_to_tensor(inputs, dtype=layer.compute_dtype)
+    x = ops.convert_to_tensor(inputs, dtype=layer.compute_dtype)
     if isinstance(layer, keras.layers.Bidirectional):
         return _trace_bidirectional(layer, x, initial_state, mask)
     if not isinstance(layer, RNN) or not isinstance(layer.cell, RecurrentCell):
@@ -70,7 +68,7 @@ def _trace_steps(
         states = [values[name] for name in cell.state_names]
         steps[t] = values
     return {
-        name: np.asarray(ops.convert_to_numpy(ops.stack([steps[t][name] for t in times], axis=1)))
+        name: ops.convert_to_numpy(ops.stack([steps[t][name] for t in times], axis=1))
         for name in steps[0]
     }
 

@@ -62,8 +62,8 @@ class Attention(keras.layers.Layer):
 
 def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Returns the softmax over valid steps; zeros for rows without valid steps."""
-    # Softmax in float32 whatever the dtype policy: sums over long memories lose too much precision
-    # in 16 bits.
+    # Softmax in float32 under any dtype policy: sums over long memories lose too much precision in
+    # 16 bits.
     scores = ops.cast(scores, "float32")
     valid = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), 1)
     if valid is not None:

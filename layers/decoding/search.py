@@ -161,7 +161,7 @@ def beam_search(
             *(ops.repeat(state, beam_size, axis=0) for state in states),
         ),
     )
-    # A sequence without an end token ranks below all that have one, whatever its score.
+    # A sequence without an end token ranks below all that have one, regardless of its score.
     scores = log_p / _length_norm(max_length, length_penalty)
     _, best = _top_k(ops.concatenate([finished_scores, scores + NEVER / 2], axis=1), beam_size)
     return Sequences(

@@ -129,8 +129,7 @@ class Highway(_SkipConnection):
         self, values: dict[str, Tensor], inputs: Tensor, states: States, noise: Tensor | None
     ) -> dict[str, Tensor]:
         t = ops.sigmoid(ops.matmul(inputs, self.kernel) + self.bias)
-        carry = 1 - t
-        return {"t": t, "y": t * values[self.inner_output_name] + carry * inputs}
+        return {"t": t, "y": t * values[self.inner_output_name] + (1 - t) * inputs}
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.initializers.serialize

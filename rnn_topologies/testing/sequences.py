@@ -44,7 +44,7 @@ def check_loop(subject: Subject) -> None:
 
 
 def check_chunks(subject: Subject) -> None:
-    """Checks that a sequence in two chunks, with the states passed on, equals the whole."""
+    """Checks that a sequence in two chunks, with the states passed on, gives the same values."""
     cell = subject.build_cell()
     layer, x, initial_states = make_layer(cell), subject.sequence(), subject.states(cell)
     expected, expected_states = run_layer(layer, x, initial_states)

@@ -1,6 +1,6 @@
 // Matrix products c = a b, where b is stored in panels of PANEL columns, [panel][depth][PANEL].
 // Included once per instruction set. The terms of every element are added in order of depth,
-// whatever the tile size: the results do not depend on how the rows are split.
+// regardless of the tile size: the results do not depend on how the rows are split.
 
 enum Start { FROM_ZERO, FROM_C, FROM_BIAS };
 

@@ -8,20 +8,20 @@
 
 #include "interface.h"
 
-struct Held {
+struct Array {
   std::unique_ptr<char[]> memory;
   RnnArray array = {};
-  int64_t numbers = 1;
+  int64_t elements = 1;
 
-  Held(std::vector<int64_t> sizes, bool bytes = false) {
+  Array(std::vector<int64_t> sizes, bool bytes = false) {
     array.rank = int64_t(sizes.size());
     for (size_t axis = 0; axis < sizes.size(); axis++) {
       array.sizes[axis] = sizes[axis];
-      numbers *= sizes[axis];
+      elements *= sizes[axis];
     }
-    memory.reset(new char[numbers * (bytes ? 1 : sizeof(float))]);
+    memory.reset(new char[elements * (bytes ? 1 : sizeof(float))]);
     array.data = memory.get();
-    for (int64_t i = 0; i < numbers; i++) {
+    for (int64_t i = 0; i < elements; i++) {
       if (bytes)
         memory[i] = rand() % 3 > 0;
       else
@@ -54,25 +54,25 @@ int main() {
           const int64_t states = cell == 1 ? batch : 0;
           std::vector<int64_t> bias = {0};
           if (biased) bias = cell == 2 ? std::vector<int64_t>{2, width} : std::vector{width};
-          Held x({batch, time, features}), mask({masked ? batch : 0, time}, true);
-          Held h0({batch, units}), c0({states, units}), kernel({features, width});
-          Held recurrent({units, width}), b(bias), y({batch, time, units}), h({batch, units});
-          Held c({states, units}), kept({reserve}), dy({sequences ? batch : 0, time, units});
-          Held dx({batch, time, features}), dh0({batch, units}), dc0({states, units});
-          Held dkernel({features, width}), drecurrent({units, width}), db(bias);
+          Array x({batch, time, features}), mask({masked ? batch : 0, time}, true);
+          Array h0({batch, units}), c0({states, units}), kernel({features, width});
+          Array recurrent({units, width}), b(bias), y({batch, time, units}), h({batch, units});
+          Array c({states, units}), kept({reserve}), dy({sequences ? batch : 0, time, units});
+          Array dx({batch, time, features}), dh0({batch, units}), dc0({states, units});
+          Array dkernel({features, width}), drecurrent({units, width}), db(bias);
           const RnnArray inputs[] = {x.array, mask.array, h0.array, c0.array, kernel.array,
                                      recurrent.array, b.array, y.array, kept.array, dy.array,
                                      h.array, c.array};
           const RnnArray outputs[] = {y.array, h.array, c.array, kept.array};
           const RnnArray gradients[] = {dx.array, dh0.array, dc0.array, dkernel.array,
                                         drecurrent.array, db.array};
-          if (const char *wrong = rnn_topologies_forward(settings, inputs, outputs))
-            return fail(wrong);
-          if (const char *wrong = rnn_topologies_backward(settings, inputs, gradients))
-            return fail(wrong);
-          for (const Held *of : {&y, &h, &dx, &dh0, &dkernel, &drecurrent, &db})
-            for (int64_t i = 0; i < of->numbers; i++)
-              if (!std::isfinite(of->begin()[i])) return fail("not a number");
+          if (const char *error = rnn_topologies_forward(settings, inputs, outputs))
+            return fail(error);
+          if (const char *error = rnn_topologies_backward(settings, inputs, gradients))
+            return fail(error);
+          for (const Array *array : {&y, &h, &dx, &dh0, &dkernel, &drecurrent, &db})
+            for (int64_t i = 0; i < array->elements; i++)
+              if (!std::isfinite(array->begin()[i])) return fail("not a number");
           calls++;
         }
   }

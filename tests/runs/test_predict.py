@@ -63,7 +63,7 @@ def runs(tmp_path_factory):
         arguments += ["--epochs", "1", "--data-dir", data_dir, "--results-dir", results_dir]
         with contextlib.redirect_stdout(io.StringIO()) as output:
             assert run_main(*arguments) == 0
-        folders = {store.read_record(f).task: f for f in store.run_folders(results_dir)}
+        folders = {store.read_record(f).task: f for f in store.list_run_folders(results_dir)}
         yield Runs(results_dir, folders, data_dir, output.getvalue())
     scenes.generate_scenes.cache_clear()
 
@@ -216,9 +216,9 @@ def test_n_best_outputs_come_from_the_beam_search(runs, task, capfd):
     [
         (("best:classification",), "Give an input"),
         (("best:classification", "nothing.png"), "nothing.png cannot be read as an image"),
-        (("best:classification", "x", "--n-best", "2"), "does not write"),
+        (("best:classification", "x", "--n-best", "2"), "is not a generation task"),
         (("best:translation", "x", "--explain", "why.doc"), "must end in .png"),
-        (("best:translation", "--file", "nothing.txt"), "nothing.txt cannot be read"),
+        (("best:translation", "--file", "nothing.txt"), "Cannot read --file nothing.txt"),
         (("best:video_labeling", "nothing"), "neither a folder of images"),
         (("best:everything", "x"), "Unknown task"),
     ],

@@ -146,19 +146,23 @@ def build_task_app(name: str) -> typer.Typer:
         return train(names, settings, **options)
 
     parameters = [
-        _option("task", str, "", "Task to train.", metavar="NAME"),
+        _option("task", str, "", metavar="NAME", help="Task to train."),
         *map(_setting_option, fields),
-        _option("backend", str, None, f"Keras backend: {', '.join(BACKENDS)}.", metavar="NAME"),
+        _option("backend", str, metavar="NAME", help=f"Keras backend: {', '.join(BACKENDS)}."),
         _option(
-            *("strategy", str, None, "Train on all devices: data_parallel (JAX only)."),
+            "strategy",
+            str,
             metavar="NAME",
+            help="Train on all devices: data_parallel (JAX only).",
         ),
-        _option("results_dir", str, "results", "Results folder.", metavar="DIR"),
+        _option("results_dir", str, "results", metavar="DIR", help="Results folder."),
         _option(
-            *("checkpoint_steps", int, CHECKPOINT_STEPS),
-            "Save a checkpoint every N steps, and after every epoch.",
+            "checkpoint_steps",
+            int,
+            CHECKPOINT_STEPS,
             metavar="N",
             min=1,
+            help="Save a checkpoint every N steps, and after every epoch.",
         ),
     ]
     command: Any = run
@@ -169,12 +173,10 @@ def build_task_app(name: str) -> typer.Typer:
     return app
 
 
-def _option(
-    name: str, kind: Any, default: Any, help_text: str, **settings: Any
-) -> inspect.Parameter:
+def _option(name: str, kind: Any, default: Any = None, **attributes: Any) -> inspect.Parameter:
     flag = flag_name(name)
     declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    option = typer.Option(declaration, help=help_text, **settings)
+    option = typer.Option(declaration, **attributes)
     annotation = Annotated[kind if default is not None else kind | None, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -194,7 +196,7 @@ def _setting_option(field: dataclasses.Field) -> inspect.Parameter:
         help_text += f" Default: {'on' if field.default else 'off'}."
     elif field.default not in (None, ""):
         help_text += f" Default: {field.default}."
-    return _option(field.name, kind, None, help_text, metavar=metavar, show_default=False)
+    return _option(field.name, kind, metavar=metavar, help=help_text, show_default=False)
 
 
 def train(

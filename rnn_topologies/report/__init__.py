@@ -1,1 +1,1 @@
-"""The HTML report and the figures."""
+"""The HTML report, its charts, and figures of explanations."""

@@ -1,1 +1,1 @@
-"""Recorded runs: schema, storage, comparison, reloaded models."""
+"""Recorded runs: schema, storage, tables, comparison, trained models."""

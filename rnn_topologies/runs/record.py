@@ -164,7 +164,7 @@ def new_record(
         git: see `environment.git_state`.
     """
     config = dataclasses.asdict(task.config)
-    recorded = {name: value for name, value in config.items() if name not in NOT_RECORDED}
+    recorded = {key: value for key, value in config.items() if key not in NOT_RECORDED}
     return Record(
         run_id=run_id,
         started_at=started_at,

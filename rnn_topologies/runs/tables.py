@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]  # of the table that `summarize_runs` returns
-Frame = Any  # a `pandas.DataFrame`; pandas has no type hints that know the types of columns
+Frame = Any  # a `pandas.DataFrame`: its type hints do not know what the columns contain
 
 GROUP = ["task", "dataset", "headline"]  # scores are comparable within a group
 VARIANT = ["cell", "setting"]  # scores are averaged over the seeds of a variant

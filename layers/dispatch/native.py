@@ -14,7 +14,7 @@ def run_native(
     cell = layer.cell
     name = native_name(cell)
     assert name is not None  # the plan is made for cells that the kernel supports
-    outputs, states = native.run(
+    outputs, states = native.run_kernel(
         name,
         cell.drop_inputs(sequences, training),
         states,

@@ -87,7 +87,7 @@ def threads() -> int:
     return int(value)
 
 
-def run(
+def run_kernel(
     name: str,
     sequences: Tensor,
     states: list[Tensor],
@@ -130,5 +130,5 @@ def run(
         empty if bias is None else ops.convert_to_tensor(bias),
     )
     settings = (CELLS.index(name), int(reverse), threads())
-    outputs, h, c = _adapter().run(settings, arrays, bool(training), keep_outputs)
+    outputs, h, c = _adapter().run_kernel(settings, arrays, bool(training), keep_outputs)
     return outputs, [h, c] if len(states) == 2 else [h]

@@ -81,9 +81,9 @@ _layer.defvjp(_layer_forward, _layer_backward)
 _compiled_layer = jax.jit(_layer, static_argnums=(0, 1))
 
 
-def run(
+def run_kernel(
     settings: tuple[int, int, int], arrays: tuple[Any, ...], _: bool, keep_outputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Returns (h of all steps or None, h, c); see `native.run`."""
+    """Returns (h of all steps or None, h, c); see `native.run_kernel`."""
     x, mask, *others = arrays
     return _compiled_layer(settings, keep_outputs, mask, x, *others)

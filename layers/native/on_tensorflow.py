@@ -58,10 +58,10 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
     return None
 
 
-def run(
+def run_kernel(
     settings: tuple[int, int, int], arrays: tuple[Any, ...], training: bool, keep_outputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Returns (h of all steps or None, h, c); see `native.run`."""
+    """Returns (h of all steps or None, h, c); see `native.run_kernel`."""
     attributes = dict(zip(("cell", "reverse", "threads"), settings, strict=True))
     # `tf.custom_gradient` treats variables separately: pass tensors.
     x, mask, h0, c0, kernel, recurrent, bias = map(tf.convert_to_tensor, arrays)

@@ -79,10 +79,10 @@ class _Layer(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-def run(
+def run_kernel(
     settings: tuple[int, int, int], arrays: tuple[Any, ...], _: bool, keep_outputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Returns (h of all steps or None, h, c); see `native.run`."""
+    """Returns (h of all steps or None, h, c); see `native.run_kernel`."""
     x, mask, *others = arrays
     keep_reserve = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others))
     y, h, c = _Layer.apply(settings, keep_reserve, mask, x, *others)

@@ -239,7 +239,7 @@ def test_gates_are_accurate_from_tiny_to_huge_inputs(monkeypatch, instructions):
 @pytest.mark.parametrize("shape", [(0, 4, 3), (2, 0, 3)])
 def test_empty_batches_and_sequences_return_the_initial_state(shape):
     h0, weights = normal(shape[0], 5), (normal(3, 20), normal(5, 20), None)
-    outputs, (h, c) = native.run(
+    outputs, (h, c) = native.run_kernel(
         "lstm", np.zeros(shape, "float32"), [h0, 2 * h0], weights, mask=None, reverse=False,
         training=True, keep_outputs=True,
     )  # fmt: skip
@@ -252,7 +252,7 @@ def test_shapes_that_do_not_fit_are_refused():
     weights = normal(4, 20), normal(5, 20), None  # for four features; x has three
     with pytest.raises(Exception, match=r"kernel must be \(features, gates"):
         cases.numpy(
-            native.run(
+            native.run_kernel(
                 "lstm", normal(2, 6, 3), [normal(2, 5)] * 2, weights, mask=None, reverse=False,
                 training=False, keep_outputs=True,
             )

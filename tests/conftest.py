@@ -7,6 +7,8 @@ import pathlib
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# OpenMP threads wait actively: those of several test processes would slow each other down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 MANUAL_DIR = "RNN_TOPOLOGIES_MANUAL_DIR"

@@ -11,7 +11,7 @@ from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
 from ..typing import Activation, Constraint, Initializer, Regularizer, Shape, States, Tensor
 from .base import Cell
-from .layer_norm_lstm import normalized
+from .layer_norm_lstm import layer_norm
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -110,18 +110,18 @@ class LayerNormGRUCell(Cell):
     def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         (h,) = self.unpack(states)
         b, d = (self.bias[0], self.bias[1]) if self.use_bias else (None, None)
-        x_z, x_r, x_n = self._normalized(self.input_product(inputs, training), self.input_gain, b)
-        a_z, a_r, a_n = self._normalized(self.state_product(h, training), self.recurrent_gain, d)
+        x_z, x_r, x_n = self._normalize(self.input_product(inputs, training), self.input_gain, b)
+        a_z, a_r, a_n = self._normalize(self.state_product(h, training), self.recurrent_gain, d)
         z = self.recurrent_activation(x_z + a_z)
         r = self.recurrent_activation(x_r + a_r)
         n = self.activation(x_n + r * a_n)
         return {"z": z, "r": r, "n": n, "h": z * h + (1 - z) * n}
 
-    def _normalized(self, product, gain, shift):
+    def _normalize(self, product, gain, shift):
         """Normalizes the gates as one vector and the candidate as another, cuts them apart."""
         cut = 2 * self.units
         parts = [
-            normalized(
+            layer_norm(
                 product[:, part], gain[part], None if shift is None else shift[part], self.epsilon
             )
             for part in (slice(0, cut), slice(cut, None))

@@ -114,20 +114,20 @@ class LayerNormLSTMCell(Cell):
     def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         h, c = self.unpack(states)
         x, a = self.input_product(inputs, training), self.state_product(h, training)
-        z = normalized(x, self.input_gain, None, self.epsilon)
-        z = z + normalized(a, self.recurrent_gain, self.bias, self.epsilon)
+        z = layer_norm(x, self.input_gain, None, self.epsilon)
+        z = z + layer_norm(a, self.recurrent_gain, self.bias, self.epsilon)
         i, f, g, o = ops.split(z, 4, axis=-1)
         f = self.recurrent_activation(f)
         i = self.recurrent_activation(i)
         g = self.activation(g)
         c = f * c + i * g
         o = self.recurrent_activation(o)
-        shown = normalized(c, self.state_gain, self.state_bias, self.epsilon)
-        return {"f": f, "i": i, "g": g, "c": c, "o": o, "h": o * self.activation(shown)}
+        exposed = layer_norm(c, self.state_gain, self.state_bias, self.epsilon)
+        return {"f": f, "i": i, "g": g, "c": c, "o": o, "h": o * self.activation(exposed)}
 
 
-def normalized(x, gain, shift, epsilon):
-    """Returns norm(x) * gain + shift over the last axis, computed in float32 at least."""
+def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | None, epsilon: float) -> Tensor:
+    """Returns norm(x) * gain + shift over the last axis, computed in at least float32."""
     dtype = x.dtype
     if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
         x = ops.cast(x, "float32")

@@ -118,7 +118,7 @@ class LayerNormGRUCell(Cell):
         return {"z": z, "r": r, "n": n, "h": z * h + (1 - z) * n}
 
     def _normalize(self, product, gain, shift):
-        """Normalizes the gates as one vector and the candidate as another, cuts them apart."""
+        """Returns the blocks z, r, h; the gates are normalized together, the candidate alone."""
         cut = 2 * self.units
         parts = [
             layer_norm(

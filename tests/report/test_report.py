@@ -141,7 +141,7 @@ def visible(browser, selector):
     return [e for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()]
 
 
-def test_the_page_draws_every_chart_without_an_error_or_the_network(opened):
+def test_the_page_draws_every_chart_without_errors_or_network_access(opened):
     assert opened.get_log("browser") == []
     charts = len(opened.find_elements("css selector", "[data-chart]"))
     # Curves of four data sets, two attention maps, probabilities, and a confusion matrix.

@@ -128,7 +128,7 @@ def test_the_table_of_the_reference_runs_is_current():
     assert (ROOT / "results/TABLE.md").read_text("utf-8") == tables.to_markdown(table)
 
 
-def test_the_example_of_the_results_guide_runs(monkeypatch):
+def test_the_example_in_the_results_guide_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     code = code_blocks("results/README.md", "python")[0]
     assert len(code.splitlines()) == 5

@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,3 +22,12 @@ def manual_dir() -> pathlib.Path:
     if not folder:
         pytest.skip(f"needs real data: set {MANUAL_DIR} to the folder with the original files")
     return pathlib.Path(folder)
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Runs the test without compiling, where tracing would take longer than computing."""
+    from .support.training import execution
+
+    with execution(eager=True):
+        yield

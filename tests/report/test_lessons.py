@@ -9,13 +9,15 @@ from rnn_topologies.cli import app
 from rnn_topologies.lessons import _brackets, bidirectional, long_memory, unrolling
 from rnn_topologies.tasks.errors import UserError
 
+from ..support import training
+
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="lessons take gradients with TensorFlow"
 )
 
 
 @pytest.fixture(autouse=True)
-def short_training(monkeypatch):
+def short_training(monkeypatch, eagerly):
     """Lessons of a few steps: these tests check that lessons run, not what networks learn."""
     monkeypatch.setattr(_brackets, "STEPS", 3)
     monkeypatch.setattr(bidirectional, "STEPS", 3)
@@ -32,9 +34,12 @@ def short_training(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("eager", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", lessons.lesson_names())
-def test_every_lesson_writes_its_tables_and_pictures(name, tmp_path, capfd):
-    app.build_main_app()(["lesson", name, "--results-dir", str(tmp_path)], standalone_mode=False)
+def test_every_lesson_writes_its_tables_and_pictures(name, eager, tmp_path, capfd):
+    arguments = ["lesson", name, "--results-dir", str(tmp_path)]
+    with training.execution(eager=eager):
+        app.build_main_app()(arguments, standalone_mode=False)
     folder = tmp_path / "lessons" / name
     tables = json.loads((folder / "figures.json").read_text("utf-8"))
     out = capfd.readouterr().out

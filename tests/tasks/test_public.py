@@ -155,6 +155,7 @@ def test_without_network_the_download_fails_early(tmp_path, monkeypatch):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_original_mnist_files_are_read_completely(tmp_path, manual_dir, name):
     # TFDS looks into its download folder before it downloads.

@@ -71,8 +71,20 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("check", testing.CHECKS)
+def cells_and_checks():
+    """Returns (name, check); "parity" starts a process with another backend, which is slow."""
+    fast = ("lstm", "stack")
+    return [
+        pytest.param(
+            *(name, check),
+            marks=pytest.mark.slow if check == "parity" and name not in fast else (),
+        )
+        for check in testing.CHECKS
+        for name in CELLS
+    ]
+
+
+@pytest.mark.parametrize(("name", "check"), cells_and_checks())
 def test_the_cells_of_this_library_pass(name, check):
     cell_class, options, step = CELLS[name]
     report = testing.check_cell(cell_class, checks=[check], reference=step, **options)

@@ -24,11 +24,11 @@ from rnn_topologies import tasks
 from rnn_topologies.report import page as report
 from rnn_topologies.runs import store, trained_model
 from rnn_topologies.tasks.data import images, vocabulary
-from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder
 from rnn_topologies.tasks.errors import UserError
 
 from ..support import runs, training
-from ..support.paths import RUNNER
+from ..support.paths import ROOT
+from ..support.small_data import small_data
 
 
 @pytest.fixture(scope="module")
@@ -345,20 +345,19 @@ def test_default_data_are_loaded_without_network(name, tmp_path, monkeypatch):
 
     for method in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, method, connect)
-    sizes = {"train": 64, "validation": 16, "test": 16}
-    monkeypatch.setattr(cldr_dates_dataset_builder, "SPLIT_SIZES", sizes)
     task = tasks.get_task(name)({"limit": 40, "data_dir": str(tmp_path)})
-    assert len(task.load_data().splits["train"]) == 40
+    with small_data():
+        assert len(task.load_data().splits["train"]) == 40
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may disable the network (unshare -n)")
 def test_all_tasks_run_on_their_default_data_without_network(tmp_path):
-    command = ["unshare", "-n", sys.executable, str(RUNNER), "--task", "all"]
+    command = ["unshare", "-n", sys.executable, "-m", "tests.support.small_data", "--task", "all"]
     flags = ["--limit", "40", "--epochs", "1", "--units", "4"]
     folders = ["--data-dir", str(tmp_path / "data"), "--results-dir", str(tmp_path / "results")]
     process = subprocess.run(
-        [*command, *flags, *folders], capture_output=True, text=True, timeout=900
+        [*command, *flags, *folders], capture_output=True, text=True, timeout=900, cwd=ROOT
     )
     assert process.returncode == 0, process.stderr
     assert len(store.list_run_folders(tmp_path / "results")) == 5

@@ -17,7 +17,7 @@ from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import store as run_store
 from rnn_topologies.tasks.data import store as data_store
 
-from .runs import small_data
+from .small_data import small_data
 
 
 def kill(*_: Any, **__: Any) -> None:

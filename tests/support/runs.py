@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import pathlib
 import signal
@@ -17,25 +16,7 @@ from rich.console import Console
 
 from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import store
-from rnn_topologies.tasks.data.source import Source
-from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder
 from rnn_topologies.training import callbacks, checkpoint, experiment
-
-
-@contextlib.contextmanager
-def small_data() -> Iterator[None]:
-    """Inside, the setting `limit` applies to every split, and the data of translation are few."""
-
-    def limit(source: Source, count: int | None) -> Source:
-        splits = {name: rows[:count] for name, rows in source.splits.items()}
-        return dataclasses.replace(source, splits=splits)
-
-    sizes = {"train": 128, "validation": 32, "test": 32}
-    with (
-        mock.patch.object(Source, "limit_train", limit),
-        mock.patch.object(cldr_dates_dataset_builder, "SPLIT_SIZES", sizes),
-    ):
-        yield
 
 
 def silent_display() -> progress.Display:

@@ -30,6 +30,7 @@ from rnn_topologies.training.interruption import SIGNALS, StopRequest
 
 from ..support import runs, training
 from ..support.paths import ROOT, RUNNER
+from ..support.small_data import small_data
 
 # Four steps per epoch.
 SETTINGS = {"limit": 100, "epochs": 2, "units": 8, "batch_size": 32, "cell": "simple_rnn"}
@@ -40,7 +41,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a 
 @pytest.fixture
 def fast() -> Iterator[None]:
     """Runs on little data, and without tracing graphs, which would take most of the time."""
-    with runs.small_data(), training.execution(eager=True):
+    with small_data(), training.execution(eager=True):
         yield
 
 
@@ -57,7 +58,10 @@ def start_python(*arguments: object) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Returns the exit status, standard output and standard error of a process."""
-    output, errors = process.communicate(timeout=1200)
+    try:
+        output, errors = process.communicate(timeout=1200)
+    finally:
+        process.kill()  # does nothing unless the timeout expired
     return process.returncode, output, errors
 
 
@@ -396,7 +400,8 @@ def test_a_run_waits_for_data_that_another_is_preparing(tmp_path, capfd, monkeyp
 def test_runs_that_start_together_prepare_their_data_once(tmp_path):
     data_dir, results_dir = tmp_path / "data", tmp_path / "results"
     arguments = ("--task", "translation", *FLAGS, "--seed", "0", "--data-dir", data_dir)
-    processes = [start_python(RUNNER, *arguments, "--results-dir", results_dir) for _ in range(2)]
+    arguments = ("-m", "tests.support.small_data", *arguments, "--results-dir", results_dir)
+    processes = [start_python(*arguments) for _ in range(2)]
     outcomes = [finish(process) for process in processes]
     assert [status for status, _, _ in outcomes] == [0, 0], outcomes
     assert sum("waiting for another run" in errors for _, _, errors in outcomes) <= 1

@@ -18,7 +18,7 @@ from rnn_topologies.runs.record import Record
 from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.training import checkpoint, strategy
 
-from ..support.paths import RUNNER
+from ..support.paths import ROOT
 
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="needs JAX: pip install '.[jax]'"
@@ -31,13 +31,14 @@ DATA_PARALLEL = ("--strategy", "data_parallel")
 def start_run(
     task: str, results_dir: pathlib.Path, *flags: str, **environment: str
 ) -> subprocess.Popen[str]:
-    command = [sys.executable, str(RUNNER), "--task", task, *FLAGS, "--backend", "jax", *flags]
+    command = [sys.executable, "-m", "tests.support.small_data", "--task", task, *FLAGS]
     folders = ["--data-dir", str(results_dir.parent / "data"), "--results-dir", str(results_dir)]
     return subprocess.Popen(
-        [*command, *folders],
+        [*command, "--backend", "jax", *flags, *folders],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=ROOT,
         env={**os.environ, **environment},
     )
 

@@ -23,12 +23,14 @@ def build(name, merge_mode="concat", **settings):
     return layer, cases.randomize(layer)
 
 
-# Every layer with one merge mode, and one layer with the others.
+# Every layer with a few masks and one merge mode, and one layer with the others.
 OTHER_MODES = ("sum", "mul", "ave", None)
-EQUATIONS = [(name, mask, "concat") for name in cases.LAYERS for mask in (None, *cases.MASKS)]
+OTHER_MASKS = [mask for mask in cases.MASKS if mask != "gaps"]
+EQUATIONS = [(name, mask, "concat") for name in cases.LAYERS for mask in (None, "gaps")]
+EQUATIONS += [("lstmp", mask, "concat") for mask in OTHER_MASKS]
 EQUATIONS += [("lstm", mask, mode) for mask in (None, "gaps") for mode in OTHER_MODES]
 SINGLE_OUTPUTS = [(name, "gaps") for name in cases.LAYERS]
-SINGLE_OUTPUTS += [("lstmp", mask) for mask in cases.MASKS if mask != "gaps"]
+SINGLE_OUTPUTS += [("lstmp", mask) for mask in OTHER_MASKS]
 KERAS = [(name, "concat") for name in cases.KERAS] + [("lstm", mode) for mode in OTHER_MODES]
 
 

@@ -21,6 +21,10 @@ ATTENTIONS = {
 CELLS = ("simple_rnn", "lstm", "gru", "lstmp", "min_gru")
 each_cell = pytest.mark.parametrize("cell", CELLS)
 each_attention = pytest.mark.parametrize("attention", ATTENTIONS)
+# Every cell with one attention, and one cell with the others.
+CELLS_AND_ATTENTIONS = [(cell, "dot") for cell in CELLS]
+CELLS_AND_ATTENTIONS += [("lstm", "none"), ("lstm", "additive")]
+each_cell_or_attention = pytest.mark.parametrize(("cell", "attention"), CELLS_AND_ATTENTIONS)
 
 
 def build(cell="gru", attention="dot", depth=1, scale=2.0, **settings):
@@ -98,10 +102,14 @@ def endings(length):
             yield [*sequence, END]
 
 
-@each_cell
-@each_attention
-@pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("tie_embeddings", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "attention", "depth", "tie_embeddings"),
+    [
+        *((*pair, 1, False) for pair in itertools.product(CELLS, ATTENTIONS)),
+        *((cell, "dot", 2, True) for cell in CELLS),
+        *(("lstm", "none", 2, False), ("lstm", "additive", 1, True)),
+    ],
+)
 def test_steps_return_the_logits_of_teacher_forcing(cell, attention, depth, tie_embeddings):
     decoder, start = build(cell, attention, depth, tie_embeddings=tie_embeddings)
     previous = tokens()
@@ -130,8 +138,7 @@ def test_logits_do_not_depend_on_later_tokens(attention):
     )
 
 
-@each_cell
-@each_attention
+@each_cell_or_attention
 def test_greedy_equals_a_python_loop_of_steps(cell, attention):
     decoder, start = build(cell, attention)
     decoded = decoder.greedy(max_length=7, **start)
@@ -153,9 +160,10 @@ def test_greedy_equals_a_python_loop_of_steps(cell, attention):
         np.testing.assert_allclose(cases.numpy(decoded.scores)[row], score, rtol=1e-4)
 
 
-@each_cell
-@pytest.mark.parametrize("attention", ["none", "dot"])
-@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("cell", "attention", "length_penalty"),
+    [*((cell, "dot", 1.0) for cell in CELLS), ("lstm", "none", 0.0), ("lstm", "dot", 0.0)],
+)
 def test_a_beam_as_wide_as_the_space_finds_the_best_of_all_sequences(
     cell, attention, length_penalty
 ):
@@ -201,8 +209,7 @@ def beam_by_hand(decoder, start, row, beam_size, length_penalty, max_length):
     return finished
 
 
-@each_cell
-@pytest.mark.parametrize("beam_size", [2, 3])
+@pytest.mark.parametrize(("cell", "beam_size"), [*((cell, 3) for cell in CELLS), ("lstm", 2)])
 def test_a_narrow_beam_equals_beam_search_by_hand(cell, beam_size):
     decoder, start = build(cell, "additive")
     actual = decoder.beam_search(max_length=6, beam_size=beam_size, length_penalty=0.8, **start)
@@ -313,8 +320,7 @@ def test_a_compiled_search_returns_what_an_eager_one_returns(method, settings, b
     )
 
 
-@each_cell
-@each_attention
+@each_cell_or_attention
 def test_a_loaded_model_decodes_like_the_saved_one(cell, attention, tmp_path):
     decoder = layers.Decoder(
         layers.CELLS[cell].cell(5, dropout=0.1),

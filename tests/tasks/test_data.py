@@ -33,19 +33,16 @@ def locales(pair):
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
+def small_data_dir(tmp_path_factory):
+    """The folder in which small splits are prepared, once."""
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture(scope="module")
-def small_data_dir(tmp_path_factory):
-    """The folder in which `small_splits` are prepared."""
-    return tmp_path_factory.mktemp("small_data")
-
-
 @pytest.fixture
-def small_splits(monkeypatch):
+def data_dir(small_data_dir, monkeypatch):
+    """The same folder, with small splits while a test runs."""
     monkeypatch.setattr(cldr_dates, "SPLIT_SIZES", {"train": 90, "validation": 20, "test": 20})
+    return small_data_dir
 
 
 def dates(data_dir, source="en", target="de"):
@@ -100,12 +97,21 @@ def test_a_phrase_determines_its_day(pair):
             assert len(distinct) == len(days), (locale, date)
 
 
-def test_the_prepared_splits_share_no_phrase_and_have_the_promised_sizes(data_dir):
+def check_prepared_splits(data_dir):
     builder = dates(data_dir)
     splits = {name: store.read_split(builder, name) for name in cldr_dates.SPLIT_SIZES}
     assert {name: len(rows) for name, rows in splits.items()} == cldr_dates.SPLIT_SIZES
     sources = [{row["source"] for row in rows} for rows in splits.values()]
     assert not (sources[0] & sources[1] | sources[0] & sources[2] | sources[1] & sources[2])
+
+
+def test_the_prepared_splits_share_no_phrase_and_have_the_promised_sizes(data_dir):
+    check_prepared_splits(data_dir)
+
+
+@pytest.mark.slow
+def test_the_full_splits_share_no_phrase_and_have_the_promised_sizes(tmp_path):
+    check_prepared_splits(tmp_path)
 
 
 def test_a_prepared_set_is_read_back_and_not_prepared_again(data_dir, monkeypatch):
@@ -119,9 +125,8 @@ def test_a_prepared_set_is_read_back_and_not_prepared_again(data_dir, monkeypatc
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "file gone", "list gone", "half prepared"])
-@pytest.mark.usefixtures("small_splits")
-def test_a_damaged_copy_is_noticed_and_prepared_again(tmp_path, small_data_dir, damage, capsys):
-    shutil.copytree(dates(small_data_dir).data_path, tmp_path / "cldr_dates/en-de/1.0.0")
+def test_a_damaged_copy_is_noticed_and_prepared_again(tmp_path, data_dir, damage, capsys):
+    shutil.copytree(dates(data_dir).data_path, tmp_path / "cldr_dates/en-de/1.0.0")
     folder = tmp_path / "cldr_dates/en-de/1.0.0"
     file = next(folder.glob("*train*"))
     content = bytearray(file.read_bytes())
@@ -143,7 +148,7 @@ def test_a_damaged_copy_is_noticed_and_prepared_again(tmp_path, small_data_dir, 
     assert "preparing it again" in capsys.readouterr().err
     assert store.is_intact(folder)
     assert list(store.read_split(builder, "train")) == list(
-        store.read_split(dates(small_data_dir), "train")
+        store.read_split(dates(data_dir), "train")
     )
 
 

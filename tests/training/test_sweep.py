@@ -323,13 +323,13 @@ def test_optuna_searches_and_poor_runs_are_stopped_early_and_recorded(tmp_path):
     process = start_sweep(
         tmp_path,
         *("--task", "classification", "--cell", "simple_rnn", "--search", "optuna"),
-        *("--trials", "4", "--stop-early", "--set", "units=2..16", "--set", "limit=100"),
+        *("--trials", "3", "--stop-early", "--set", "units=2..16", "--set", "limit=100"),
         *("--set", "learning_rate=1e-5..1e-2", "--set", "epochs=4"),
     )
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, output + errors
     runs = store.load_runs(tmp_path)
-    assert len(runs) == 4
+    assert len(runs) == 3
     assert set(runs["status"]) <= {"ok", "stopped"}
     assert runs["config/units"].nunique() > 1
     assert not checkpoint.unfinished_runs(tmp_path)

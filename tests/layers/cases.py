@@ -30,6 +30,12 @@ MASKS = {
 }
 
 
+def with_masks(names, every_mask):
+    """Returns (name, mask): all names with no mask and with gaps, one of them with every mask."""
+    pairs = [(name, mask) for name in names for mask in (None, "gaps")]
+    return pairs + [(every_mask, mask) for mask in MASKS if mask != "gaps"]
+
+
 def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(FLOAT)
 

@@ -25,12 +25,9 @@ def build(name, merge_mode="concat", **settings):
 
 # Every layer with a few masks and one merge mode, and one layer with the others.
 OTHER_MODES = ("sum", "mul", "ave", None)
-OTHER_MASKS = [mask for mask in cases.MASKS if mask != "gaps"]
-EQUATIONS = [(name, mask, "concat") for name in cases.LAYERS for mask in (None, "gaps")]
-EQUATIONS += [("lstmp", mask, "concat") for mask in OTHER_MASKS]
+EQUATIONS = [(*pair, "concat") for pair in cases.with_masks(cases.LAYERS, "lstmp")]
 EQUATIONS += [("lstm", mask, mode) for mask in (None, "gaps") for mode in OTHER_MODES]
-SINGLE_OUTPUTS = [(name, "gaps") for name in cases.LAYERS]
-SINGLE_OUTPUTS += [("lstmp", mask) for mask in OTHER_MASKS]
+SINGLE_OUTPUTS = [pair for pair in cases.with_masks(cases.LAYERS, "lstmp") if pair[1]]
 KERAS = [(name, "concat") for name in cases.KERAS] + [("lstm", mode) for mode in OTHER_MODES]
 
 

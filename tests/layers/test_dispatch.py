@@ -45,14 +45,14 @@ FUSED = ("simple_rnn", "lstm", "gru") if cases.BACKEND == "torch" else ()
 
 
 # Without the native kernel, only the layers that it runs take another method.
-SWITCHED = [(name, "auto") for name in cases.LAYERS] + [(name, "off") for name in native.CELLS]
+SWITCHED = [(*pair, "auto") for pair in cases.with_masks(cases.LAYERS, "lstm")]
+SWITCHED += [(*pair, "off") for pair in cases.with_masks(native.CELLS, "lstm")]
 
 
-@pytest.mark.parametrize(("name", "switch"), SWITCHED)
-@pytest.mark.parametrize("mask", [None, *cases.MASKS])
+@pytest.mark.parametrize(("name", "mask", "switch"), SWITCHED)
 @pytest.mark.parametrize(("go_backwards", "training"), [(False, True), (True, False)])
 def test_the_fastest_method_runs_whatever_the_mask(
-    monkeypatch, calls, name, mask, go_backwards, training, switch
+    monkeypatch, calls, name, mask, switch, go_backwards, training
 ):
     monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
     layer_class, arguments = cases.LAYERS[name]

@@ -64,12 +64,9 @@ def test_padded_steps_change_nothing_and_have_the_documented_value(
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
-# Every layer with one mask, and one layer with the others.
-SINGLE_OUTPUTS = [(name, "gaps") for name in cases.LAYERS]
-SINGLE_OUTPUTS += [("lstmp", mask) for mask in cases.MASKS if mask != "gaps"]
-
-
-@pytest.mark.parametrize(("name", "mask"), SINGLE_OUTPUTS)
+@pytest.mark.parametrize(
+    ("name", "mask"), [pair for pair in cases.with_masks(cases.LAYERS, "lstmp") if pair[1]]
+)
 @both_ways
 def test_the_single_output_is_that_of_the_last_valid_step(name, mask, go_backwards):
     settings = {"go_backwards": go_backwards, "zero_output_for_mask": True}

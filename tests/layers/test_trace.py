@@ -22,12 +22,7 @@ NAMES = {
 }
 
 
-# Every layer with and without a mask; one layer with all masks.
-MASKED = [(name, mask) for name in cases.LAYERS for mask in (None, "gaps")]
-MASKED += [("lstmp", mask) for mask in cases.MASKS if mask != "gaps"]
-
-
-@pytest.mark.parametrize(("name", "mask"), MASKED)
+@pytest.mark.parametrize(("name", "mask"), cases.with_masks(cases.LAYERS, "lstmp"))
 @pytest.mark.parametrize("go_backwards", [False, True])
 def test_traced_states_equal_the_forward_pass(name, mask, go_backwards):
     layer, _ = cases.build(name, return_sequences=True, go_backwards=go_backwards)

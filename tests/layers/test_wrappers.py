@@ -64,8 +64,7 @@ def compare(layer, x, states, step, mask, first, go_backwards=False):
         np.testing.assert_allclose(state, value, **cases.TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "min_gru"])
-@each_mask
+@pytest.mark.parametrize(("name", "mask"), cases.with_masks(("lstm", "gru", "min_gru"), "lstm"))
 @both_ways
 def test_residual_adds_the_input(name, mask, go_backwards):
     layer = run(layers.Residual(cell_of(name)), WIDE, go_backwards=go_backwards)
@@ -96,8 +95,7 @@ def test_highway_mixes_by_its_gate(name, mask):
     compare(layer, WIDE, cases.states_for(name), step, mask, lambda s: np.zeros_like(s[0]))
 
 
-@pytest.mark.parametrize("name", CELLS)
-@each_mask
+@pytest.mark.parametrize(("name", "mask"), cases.with_masks(CELLS, "lstmp"))
 def test_zoneout_takes_the_mean_outside_training(name, mask):
     layer = run(layers.Zoneout(cell_of(name), 0.3), X)
     weights = values(layer.cell.cell.weights)
@@ -221,10 +219,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("stack", STACKS)
-@each_mask
-@both_ways
-@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize(("stack", "mask"), cases.with_masks(STACKS, "different widths"))
+@pytest.mark.parametrize(("go_backwards", "unroll"), [(True, False), (False, True)])
 def test_stacked_cells_equal_stacked_layers(stack, mask, go_backwards, unroll):
     cell = layers.StackedCells(STACKS[stack]())
     layer = run(cell, X, go_backwards=go_backwards, unroll=unroll)

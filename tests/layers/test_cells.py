@@ -94,7 +94,8 @@ def test_dropout_masks_the_inputs(name):
     cell, weights = build_cell(name, dropout=0.4, seed=7)
     x, states = cases.random(cases.BATCH, cases.FEATURES), cases.states_for(name)
     with cell.sequence(x, states, training=True):
-        mask = cases.numpy(cell.drop_inputs(np.ones_like(x)[:, None], training=True))[:, 0]
+        ones = keras.ops.ones((cases.BATCH, 1, cases.FEATURES), dtype=x.dtype)
+        mask = cases.numpy(cell.drop_inputs(ones, training=True))[:, 0]
         output, _ = cases.numpy(cell(x, states, training=True))
     np.testing.assert_allclose(np.unique(mask), [0, 1 / 0.6], rtol=1e-6)
     expected = reference.STEPS[name](mask * x, states, weights)[0]

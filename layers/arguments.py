@@ -227,11 +227,16 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: ARGUMENTS[name].check(name, value) for name, value in values.items()}
 
 
+def layer_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that `keras.layers.Layer` receives: `implementation` is ignored."""
+    names = LayerOptions.__annotations__
+    return {k: v for k, v in values.items() if k in names and k != "implementation"}
+
+
 def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the values of `ARGUMENTS`, checked, and the options of `keras.layers.Layer`."""
     own = checked({k: v for k, v in values.items() if k in ARGUMENTS})
-    options = {k: v for k, v in values.items() if k not in ARGUMENTS and k != "implementation"}
-    return own, options
+    return own, layer_options(values)
 
 
 # Annotations of `**kwargs`, evaluated or not, that only `keras.layers.Layer` receives.

@@ -25,20 +25,16 @@ class CellLayer(RNN):
             setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
 
     def __init__(self, *args: Any, **kwargs: Any):
-        own = arguments.constructor_arguments(type(self), CellLayer)
-        accepted = dict.fromkeys((*self.cell_class.argument_names(), *LOOP_ARGUMENTS, *own))
+        named = arguments.constructor_arguments(type(self), CellLayer)
+        accepted = dict.fromkeys((*self.cell_class.argument_names(), *LOOP_ARGUMENTS, *named))
         arguments.check_names(self, kwargs, tuple(accepted))
         loop = {name: kwargs.pop(name) for name in LOOP_ARGUMENTS if name in kwargs}
         use_cudnn = kwargs.pop("use_cudnn", "auto")
-        layer_options = {
-            name: kwargs.pop(name)
-            for name in tuple(kwargs)
-            if name in arguments.LayerOptions.__annotations__
-        }
-        layer_options.pop("implementation", None)
-        shared = {k: layer_options[k] for k in ("dtype", "trainable") if k in layer_options}
-        cell = self.cell_class(*args, **kwargs, **shared, name="cell")
-        super().__init__(cell, **arguments.checked(loop), **layer_options)
+        options = arguments.layer_options(kwargs)
+        shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
+        own = {k: v for k, v in kwargs.items() if k not in arguments.LayerOptions.__annotations__}
+        cell = self.cell_class(*args, **own, **shared, name="cell")
+        super().__init__(cell, **arguments.checked(loop), **options)
         self.input_spec = keras.layers.InputSpec(ndim=3)
         self.use_cudnn = arguments.ARGUMENTS["use_cudnn"].check("use_cudnn", use_cudnn)
 

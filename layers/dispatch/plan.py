@@ -21,6 +21,12 @@ LOOP = "loop"
 # Shorter sequences run in a loop: measured, see results/benchmarks.
 PARALLEL_FROM = 2
 
+# Suggestions that several reasons share.
+KEEP_AUTO = "Keep it at 'auto'."
+REMOVE_UNROLL = "Remove `unroll`."
+SAME_DTYPE = "Give both the same `dtype`."
+NOTHING_TO_DO = "Nothing to do: exported models hold the equations."
+
 
 class Plan(NamedTuple):
     """How a layer will run.
@@ -108,12 +114,6 @@ def choose_plan(
         return Plan(SLICED, True, "The cell's equations at every step, written into a tensor.")
     loop = {"tensorflow": "tf.while_loop", "jax": "jax.lax.scan", "torch": "a Python loop"}[backend]
     return _plan(LOOP, f"The cell's equations at every step, in {loop}, {where}.", fallbacks)
-
-
-KEEP_AUTO = "Keep it at 'auto'."
-REMOVE_UNROLL = "Remove `unroll`."
-SAME_DTYPE = "Give both the same `dtype`."
-NOTHING_TO_DO = "Nothing to do: exported models hold the equations."
 
 
 def _plan(method: str, description: str, fallbacks: Iterable[Fallback]) -> Plan:

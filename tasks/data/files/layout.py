@@ -14,7 +14,14 @@ from ...errors import UserError
 from ..source import Source
 from ..splits import SPLIT_FRACTIONS, SPLITS, hash_fraction, split_by_group
 
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+# Names of splits, in any case: train, Valid.csv, test_set, imdb_dev.tsv.
+SPLIT_NAME = re.compile(
+    r"(?P<prefix>.*[\W_])??"
+    r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation)?)?|dev(?:elopment)?)"
+    r"|(?P<test>test(?:ing)?))"
+    r"[\W_]*(?:sets?|data(?:set)?|split|images|texts|clips)?[\W_]*\d*",
+    re.IGNORECASE,
+)
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Files that operating systems create in folders.
 SYSTEM_FILES = re.compile(r"\..*|Thumbs\.db|desktop\.ini|__MACOSX", re.IGNORECASE)
@@ -40,25 +47,57 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
         suffixes: file name suffixes, if a split may be a file; otherwise it is a folder.
 
     Raises:
-        UserError: the path does not exist, or there are splits but no train.
+        UserError: the path does not exist, a split is there twice, there are splits but no train,
+            or train may be a class.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
-    split_paths = {}
-    for split, names in SPLIT_NAMES.items():
-        candidates = [path / f"{name}{suffix}" for name in names for suffix in ("", *suffixes)]
-        split_path = next(filter(pathlib.Path.exists, candidates), None)
-        if split_path is not None:
-            split_paths[split] = split_path
+    candidates = [
+        entry for entry in list_entries(path) if entry.is_dir() or entry.suffix.lower() in suffixes
+    ]
+    split_paths = _match_splits(path, candidates)
     if split_paths and "train" not in split_paths:
         names = ", ".join(split_path.name for split_path in split_paths.values())
         raise UserError(
             f"{path} has {names} but no train. Add train, or move all examples out of the splits "
             "to have them split automatically."
         )
+    others = [entry.name for entry in candidates if entry.is_dir()]
+    if len(split_paths) == 1 and len(others) > 1:
+        raise UserError(
+            f"{path} has the folders {', '.join(others[:5])}, but no validation or test: is "
+            f"{split_paths['train'].name} a split or a class? If it is a split, move the other "
+            "folders away; if it is a class, rename it."
+        )
     return split_paths or {"": path}
+
+
+def _match_splits(
+    path: pathlib.Path, candidates: Iterable[pathlib.Path]
+) -> dict[str, pathlib.Path]:
+    """Returns `{split: folder or file}` of those that are named like splits.
+
+    A name may start with that of the data set if all splits do: seg_train and seg_test are splits,
+    positive_test and negative_test are not.
+    """
+    found: dict[str, dict[str, list[pathlib.Path]]] = {}  # {prefix: {split: paths}}
+    for entry in candidates:
+        match = SPLIT_NAME.fullmatch(entry.name if entry.is_dir() else entry.stem)
+        if match is not None:
+            prefix = (match["prefix"] or "").lower()
+            split = next(split for split in SPLITS if match[split])
+            found.setdefault(prefix, {}).setdefault(split, []).append(entry)
+    groups = [splits for prefix, splits in found.items() if not prefix or len(splits) > 1]
+    if len(groups) > 1:
+        names = ", ".join(str(p.name) for splits in groups for p, *_ in splits.values())
+        raise UserError(f"{path} has the splits of several data sets: {names}. Name one of them.")
+    for split, paths in groups[0].items() if groups else ():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise UserError(f"{path} has {split} more than once: {names}. Keep one of them.")
+    return {split: groups[0][split][0] for split in SPLITS if groups and split in groups[0]}
 
 
 def list_class_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import keras
-from keras import tree
+import numpy as np
+from keras import ops, tree
 
 from .arguments import LayerOptions
 from .dispatch.plan import Plan
 from .typing import Shape, States, Tensor
+
+MERGES: dict[str | None, Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {
+    "concat": lambda forward, backward: (ops.concatenate([forward, backward], axis=-1),),
+    "sum": lambda forward, backward: (forward + backward,),
+    "mul": lambda forward, backward: (forward * backward,),
+    "ave": lambda forward, backward: ((forward + backward) / 2,),
+    None: lambda forward, backward: (forward, backward),
+}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -30,11 +41,13 @@ class Bidirectional(keras.layers.Bidirectional):
 
     Args:
         layer: a recurrent layer, such as `LSTM(64, return_sequences=True)`; it is copied.
-        merge_mode: "concat" (2 * units features), "sum", "mul", "ave" (the mean), or None for two
+        merge_mode: "concat" (the features of both), "sum", "mul", "ave" (the mean), or None for two
             separate outputs.
-        weights: initial weights, those of the forward layer first.
+        weights: initial weights, those of the forward layer first: a list of arrays in the order of
+            `get_weights`. The first one, a kernel (features, ...), fixes the number of features.
         backward_layer: the layer for the backward direction (`go_backwards=True`), if it is not to
-            be a copy of `layer`.
+            be a copy of `layer`. It may have other units or another cell; "sum", "mul" and "ave"
+            need outputs of the same size.
         **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -50,8 +63,9 @@ class Bidirectional(keras.layers.Bidirectional):
         at the first step.
 
     Raises:
-        ValueError: `merge_mode` is unknown, the layers do not match, or `initial_state` does not
-            hold the states of two layers.
+        ValueError: `merge_mode` is unknown, the layers do not match, `weights` do not fit or the
+            layers are stateful, or `initial_state` does not hold the states of both layers.
+        TypeError: `layer` or `backward_layer` is not a recurrent layer.
 
     Example:
         >>> layer = Bidirectional(LSTM(4, return_sequences=True))
@@ -68,18 +82,66 @@ class Bidirectional(keras.layers.Bidirectional):
         self,
         layer: keras.layers.Layer,
         merge_mode: str | None = "concat",
-        weights: list[Any] | None = None,
+        weights: Sequence[Any] | None = None,
         backward_layer: keras.layers.Layer | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
+        for name, one_way in (("layer", layer), ("backward_layer", backward_layer)):
+            if one_way is not None:
+                _check_recurrent(name, one_way)
+        backward_use_cudnn = getattr(backward_layer, "use_cudnn", None)
         super().__init__(
             layer,
             merge_mode,  # pyright: ignore[reportArgumentType] Keras documents None
-            weights,
-            backward_layer,
+            backward_layer=backward_layer,
             **kwargs,
         )
+        if backward_use_cudnn is not None:  # Keras overwrites it with that of `layer`
+            self.backward_layer.use_cudnn = backward_use_cudnn
         self.supports_masking = True
+        self._check_sizes(_output_size(self.forward_layer), _output_size(self.backward_layer))
+        if weights is not None:
+            self._start_from(weights)
+
+    def _start_from(self, weights: Sequence[Any]) -> None:
+        """Builds the layer with these weights.
+
+        Keras's `Embedding` does the same: within a traced `fit`, weights can only be created.
+        """
+        if self.stateful:
+            raise ValueError(
+                "`weights` cannot be set before the batch size of a stateful layer is known: call "
+                "`set_weights` when the layer is built."
+            )
+        arrays = [np.asarray(ops.convert_to_numpy(weight)) for weight in weights]
+        if not arrays or arrays[0].ndim != 2:
+            raise ValueError(
+                "`weights` of Bidirectional must be a list of arrays that starts with a kernel "
+                f"(features, ...), got {[array.shape for array in arrays]}."
+            )
+        self.build((None, None, arrays[0].shape[0]))
+        shapes = [tuple(weight.shape) for weight in self.weights]
+        if [array.shape for array in arrays] != shapes:
+            raise ValueError(
+                "`weights` of Bidirectional must be a list of arrays, those of the forward layer "
+                f"first, of shapes {shapes}; got {[array.shape for array in arrays]}."
+            )
+        self.set_weights(arrays)
+
+    def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
+        """Creates the weights for sequences of shape (batch, time, features)."""
+        super().build(sequences_shape)
+        (forward, *_), (backward, *_) = self._output_shapes(sequences_shape)
+        self._check_sizes(forward[-1], backward[-1])
+
+    def _check_sizes(self, forward: int | None, backward: int | None) -> None:
+        mergeable = self.merge_mode in ("concat", None) or forward == backward
+        if not mergeable and None not in (forward, backward):
+            raise ValueError(
+                f"`merge_mode={self.merge_mode!r}` needs outputs of the same size, but the forward "
+                f"layer has {forward} output features and `backward_layer` has {backward}. Use "
+                "'concat' or None, or give both layers the same units."
+            )
 
     def call(
         self,
@@ -88,13 +150,45 @@ class Bidirectional(keras.layers.Bidirectional):
         mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Any:
-        expected = 2 * len(self.forward_layer.state_size)
-        if initial_state is not None and len(initial_state) != expected:
+        one_ways = (self.forward_layer, self.backward_layer)
+        states = self._split_states(initial_state)
+        # Keras's own `call` cuts `initial_state` in halves, whatever the two layers need.
+        (forward, forward_states), (backward, backward_states) = (
+            self._run(layer, sequences, own_states, mask, training)
+            for layer, own_states in zip(one_ways, states, strict=True)
+        )
+        if self.return_sequences:
+            backward = ops.flip(backward, axis=1)
+        outputs = MERGES[self.merge_mode](forward, backward)
+        results: Any = (*outputs, *forward_states, *backward_states)
+        return results if len(results) > 1 else results[0]
+
+    def _run(self, layer, sequences, states, mask, training):
+        """Returns the output of one direction, in its own order, and its final states."""
+        accepted = inspect.signature(layer.call).parameters
+        given = {"initial_state": states, "mask": mask, "training": training}
+        options = {k: v for k, v in given.items() if v is not None and k in accepted}
+        result = layer(sequences, **options)
+        output, final_states = (result[0], result[1:]) if self.return_state else (result, ())
+        return ops.cast(output, self.compute_dtype), final_states
+
+    def _split_states(self, states: Any) -> tuple[Any, Any]:
+        """Splits the initial states into those of the forward and those of the backward layer."""
+        if states is None:
+            return None, None
+        sizes = [self.forward_layer.state_size, self.backward_layer.state_size]
+        states = list(states) if isinstance(states, list | tuple) else [states]
+        count, total = len(sizes[0]), len(sizes[0]) + len(sizes[1])
+        if len(states) != total:  # not one per state: nested, or flat although they are nested
+            states = tree.flatten(states)
+            count, total = len(tree.flatten(sizes[0])), len(tree.flatten(sizes))
+        if len(states) != total:
             raise ValueError(
-                f"`initial_state` of Bidirectional must hold {expected} states, those of the "
-                f"forward layer and then those of the backward layer, got {len(initial_state)}."
+                f"`initial_state` of Bidirectional must hold {total} states, those of the forward "
+                f"layer ({count}) and then those of the backward layer ({total - count}), got "
+                f"{len(states)}."
             )
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        return states[:count], states[count:]
 
     def explain(
         self, input_shape: Shape, mask: Any = None, training: bool = False
@@ -116,20 +210,44 @@ class Bidirectional(keras.layers.Bidirectional):
         )
 
     def compute_output_shape(self, sequences_shape: Shape, initial_state_shape: Any = None) -> Any:
-        shapes = self.forward_layer.compute_output_shape(sequences_shape)
-        shape, states = (shapes[0], shapes[1:]) if self.return_state else (shapes, ())
+        (forward, *states), (backward, *backward_states) = self._output_shapes(sequences_shape)
         if self.merge_mode == "concat":
-            outputs = ((*shape[:-1], 2 * shape[-1]),)
+            outputs = ((*forward[:-1], forward[-1] + backward[-1]),)
         elif self.merge_mode is None:
-            outputs = (shape, shape)
+            outputs = (forward, backward)
         else:
-            outputs = (shape,)
-        all_shapes = (*outputs, *states, *states)
+            outputs = (forward,)
+        all_shapes = (*outputs, *states, *backward_states)
         return all_shapes if len(all_shapes) > 1 else outputs[0]
+
+    def _output_shapes(self, sequences_shape: Shape) -> list[Any]:
+        """Returns, for each direction, the shapes of the output and of the states returned."""
+        one_ways = (self.forward_layer, self.backward_layer)
+        shapes = [layer.compute_output_shape(sequences_shape) for layer in one_ways]
+        return shapes if self.return_state else [(shape,) for shape in shapes]
 
     def compute_mask(self, sequences: Any, previous_mask: Any) -> Any:
         mask = tree.flatten(previous_mask)[0] if self.return_sequences else None
+        if mask is not None and self.forward_layer.go_backwards:
+            mask = ops.flip(mask, axis=1)  # the outputs are in the forward layer's order
         masks = [mask] if self.merge_mode is not None else [mask, mask]
         if self.return_state:
-            masks += [None] * 2 * len(self.forward_layer.state_size)
+            one_ways = (self.forward_layer, self.backward_layer)
+            masks += [None] * sum(len(layer.state_size) for layer in one_ways)
         return masks if len(masks) > 1 else mask
+
+
+def _output_size(layer: Any) -> int | None:
+    """Returns the number of output features of a recurrent layer, None if it is not known yet."""
+    cell = getattr(layer, "cell", None)
+    size = getattr(cell, "output_size", None) or getattr(layer, "state_size", [None])[0]
+    return size if isinstance(size, int) else None
+
+
+def _check_recurrent(name: str, layer: Any) -> None:
+    needed = ("go_backwards", "return_sequences", "return_state", "stateful")
+    if not isinstance(layer, keras.layers.Layer) or not all(hasattr(layer, a) for a in needed):
+        raise TypeError(
+            f"`{name}` of Bidirectional must be a recurrent layer, such as `LSTM(32)` or "
+            f"`RNN(cell)`, got {layer!r}."
+        )

@@ -3,54 +3,28 @@
 import io
 import pathlib
 from collections.abc import Sequence
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from ..errors import UserError
+from .image_reader import read_image
 
 ImageLike: TypeAlias = np.ndarray | bytes | str | pathlib.Path  # pixels, file content, or path
 
-# Pillow supports more formats, some of them through external programs such as Ghostscript.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 50_000_000  # per image: a small file may decode to gigabytes
-
-
-def read_image(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> np.ndarray:
-    """Returns an image file as uint8: (height, width, 1) if greyscale, else (height, width, 3).
-
-    Args:
-        file: a path or an open binary file.
-        name: what error messages call the image; by default `file`.
-
-    Raises:
-        UserError: the file cannot be decoded; names the file.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    name = name or str(file)
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size  # known before anything is decoded
-            if width * height > MAX_PIXELS:
-                raise ValueError(
-                    f"{width} x {height} pixels exceed the limit of {MAX_PIXELS:,} pixels"
-                )
-            greyscale = image.mode in ("1", "L", "I", "I;16", "F")
-            pixels = np.asarray(image.convert("L" if greyscale else "RGB"))
-    except UnidentifiedImageError as error:
-        raise UserError(
-            f"{name} cannot be read as an image: it is damaged, or not one of {', '.join(FORMATS)}."
-        ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{name} cannot be read as an image: {reason}.") from error
-    return pixels[..., np.newaxis] if greyscale else pixels
-
 
 def to_image_array(image: ImageLike, name: str) -> np.ndarray:
-    """Returns an array unchanged, and decodes file content or a path with `read_image`."""
+    """Returns an array unchanged, and decodes file content or a path with `read_image`.
+
+    Raises:
+        UserError: an array is not uint8 (height, width, 1 or 3), or an image cannot be read.
+    """
     if isinstance(image, np.ndarray):
+        if image.dtype != "uint8" or image.ndim != 3 or image.shape[-1] not in (1, 3):
+            raise UserError(
+                f"{name} must be an array of bytes (height, width, channels) with 1 or 3 channels, "
+                f"got {image.dtype} {image.shape}."
+            )
         return image
     return read_image(io.BytesIO(image) if isinstance(image, bytes) else image, name)
 

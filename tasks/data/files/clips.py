@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
-from ..images import read_image
+from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, tables
 from .images import check_image_suffix, read_checked_bytes

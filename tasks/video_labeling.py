@@ -69,11 +69,15 @@ JOINT_SETTINGS = {  # for a few long recordings of joints: an epoch is only a fe
 
 
 class Clip(NamedTuple):
-    """Frames (time, height, width, channels) or (time, features), and their labels (time,)."""
+    """Frames (time, height, width, channels) or (time, features), and their labels (time,).
+
+    `describe_value(frame, feature)` says where a value comes from, for error messages.
+    """
 
     name: str
     frames: np.ndarray
     labels: np.ndarray
+    describe_value: Callable[[int, int], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,6 +210,8 @@ class VideoLabelingTask(base.Task):
         scaler = Scaler()
         if first_frames.ndim == 2:
             scaler = Scaler.fit([clip.frames for clip in splits["train"]])
+            for clip in itertools.chain(*splits.values()):
+                scaler(clip.frames, clip.describe_value)  # reports values out of range
         return base.Data(
             name=source.name,
             sha256=source.sha256,
@@ -227,18 +233,21 @@ class VideoLabelingTask(base.Task):
         row = rows[index]
         name = row.get("name") or f"clip {index}"
         labels = np.broadcast_to(np.asarray(row["labels"], "int32"), len(row["frames"]))
-        return Clip(name, self._prepare_frames(resize, row["frames"], name), labels)
+        describe_value = row["table"].describe_value if "table" in row else None
+        return Clip(name, self._prepare_frames(resize, row["frames"], name), labels, describe_value)
 
     def _prepare_frames(self, resize: "ImageResizer", frames: Any, name: str) -> np.ndarray:
         """Returns the frames as the model reads them, before scaling.
 
         Args:
             resize: converts images to the same shape.
-            frames: (time, features), or images as an array or a list of arrays, paths or file
-                contents.
+            frames: an array (time, features); or images: an array, or a list of arrays, paths or
+                file contents.
             name: name of the clip, for error messages.
         """
         if isinstance(frames, np.ndarray) and frames.ndim == 2:
+            if frames.dtype != "float32":
+                frames = frames.astype("float64")  # differences of bytes would wrap around
             if not self.config.delta_features:
                 return frames
             deltas = np.diff(frames, axis=0, prepend=frames[:1])
@@ -386,8 +395,8 @@ class VideoLabelingTask(base.Task):
         """Returns a label for every frame of each clip.
 
         Args:
-            raw_inputs: clips. Each is an array (time, features), an array of bytes (time, height,
-                width, channels), or a list of image paths.
+            raw_inputs: clips. Each is an array (time, features), a `FeatureTable`, an array of
+                bytes (time, height, width, channels), or a list of image paths.
         """
         classes = data.notes["classes"]
         return [
@@ -396,6 +405,7 @@ class VideoLabelingTask(base.Task):
         ]
 
     def _to_clips(self, raw_inputs: Sequence[Any], data: base.Data) -> list[Clip]:
+        from .data.files.clips import FeatureTable
         from .data.images import ImageResizer
 
         frame_shape = data.notes["frame_shape"]
@@ -403,12 +413,16 @@ class VideoLabelingTask(base.Task):
         resize = ImageResizer(self.config.image_size, image_shape)
         clips = []
         for number, raw_frames in enumerate(raw_inputs):
+            table = raw_frames if isinstance(raw_frames, FeatureTable) else None
+            if table is not None:
+                raw_frames = table.select_columns(data.notes.get("columns") or table.columns)
             frames = self._prepare_frames(resize, raw_frames, f"clip {number}")
             if list(frames.shape[1:]) != list(frame_shape):
                 raise UserError(
                     f"The frames of clip {number} have the shape {frames.shape[1:]}, but the "
                     f"model was trained on frames of the shape {tuple(frame_shape)}."
                 )
+            data.preprocessors["scaler"](frames, table and table.describe_value)
             clips.append(Clip("", frames, np.zeros(len(frames), "int32")))
         return clips
 

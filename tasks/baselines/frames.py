@@ -78,9 +78,9 @@ class FrameBoosting:
 
     def _windows(self, clip: np.ndarray) -> np.ndarray:
         """Returns (time, features): each frame joined with the frames at the offsets from it."""
-        flat = clip.reshape(len(clip), -1).astype("float32")
+        flat = clip.reshape(len(clip), -1)
         if self.reduction is not None:
-            flat = self.reduction.transform(flat)
+            flat = self.reduction.transform(flat.astype("float32"))
         times = np.arange(len(flat))
         # Beyond its ends, a clip is padded with its first and last frame.
         indices = [np.clip(times + offset, 0, len(flat) - 1) for offset in self.offsets]

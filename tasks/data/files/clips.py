@@ -1,11 +1,13 @@
 """The user's own clips, with a label for every frame."""
 
+import dataclasses
 import functools
 import hashlib
 import math
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,48 @@ from . import layout, tables
 from .images import check_image_suffix, read_checked_bytes
 
 LABELS_FILE = "labels.csv"
+LARGEST = float(np.finfo("float32").max)
+EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
+INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+class FeatureTable(NamedTuple):
+    """The frames of a clip of feature vectors, read from a .csv file.
+
+    Attributes:
+        path: path of the file.
+        columns: names of the features.
+        frames: (time, features), float64.
+        lines: the line of each frame.
+        labels: the label of each frame, if the table has labels.
+        integers: `{column: (smallest, largest)}` of columns of integers that reach 2**53.
+    """
+
+    path: pathlib.Path
+    columns: list[str]
+    frames: np.ndarray
+    lines: list[int]
+    labels: list[str]
+    integers: dict[str, tuple[int, int]]
+
+    def describe_value(self, frame: int, feature: int) -> str:
+        """Returns where a value is in the file, for error messages."""
+        name = self.columns[feature % len(self.columns)]
+        change = "the change of " if feature >= len(self.columns) else ""
+        return f"{self.path}, line {self.lines[frame]}: {change}column {name!r}"
+
+    def select_columns(self, columns: Sequence[str]) -> np.ndarray:
+        """Returns the frames with the columns in this order.
+
+        Raises:
+            UserError: the table has other columns.
+        """
+        if sorted(columns) != sorted(self.columns):
+            raise UserError(
+                f"{self.path}, line 1: expected the columns {', '.join(columns)}, got "
+                f"{', '.join(self.columns)}."
+            )
+        return self.frames[:, [self.columns.index(name) for name in columns]]
 
 
 def read_clips(dataset: str) -> Source:
@@ -51,10 +95,12 @@ def read_clips(dataset: str) -> Source:
     all_rows = [row for rows in splits.values() for row in rows]
     classes = sorted({label for row in all_rows for label in row["labels"]})
     layout.check_classes(classes, path)
+    tables.check_labels(classes, path)
     _check_columns(all_rows)
+    _check_integers(all_rows)
     for row in all_rows:
         row["labels"] = np.array([classes.index(label) for label in row["labels"]], "int32")
-    return layout.build_source(
+    source = layout.build_source(
         path,
         splits,
         digest=digest,
@@ -64,10 +110,13 @@ def read_clips(dataset: str) -> Source:
             range(len(rows)), functools.partial(_read_example, rows)
         ),
     )
+    columns = _columns_of(all_rows[0])
+    notes = {**source.notes, "columns": columns} if columns else source.notes
+    return dataclasses.replace(source, notes=notes)
 
 
-def read_clip(path: str) -> list[pathlib.Path] | np.ndarray:
-    """Returns one clip without labels: the image paths in a folder, or the numbers in a .csv file.
+def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
+    """Returns one clip without labels: the image paths in a folder, or the table in a .csv file.
 
     Raises:
         UserError: the path is neither, or cannot be read.
@@ -87,7 +136,7 @@ def read_clip(path: str) -> list[pathlib.Path] | np.ndarray:
         return files
     if clip.suffix.lower() != ".csv" or not clip.is_file():
         raise UserError(f"{clip} is neither a folder of images nor a .csv file.")
-    return _read_feature_clip(clip, needs_labels=False)["frames"]
+    return _read_feature_table(clip, needs_labels=False)
 
 
 def _read_example(rows: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
@@ -95,7 +144,7 @@ def _read_example(rows: Sequence[Mapping[str, Any]], index: int) -> dict[str, An
     frames = row["frames"]
     if isinstance(frames, list):
         frames = [read_image(file) for file in frames]
-    return {"name": row["name"], "frames": frames, "labels": row["labels"]}
+    return {**row, "frames": frames}
 
 
 def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -168,47 +217,111 @@ def _read_feature_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
     ]
 
 
-def _read_feature_clip(path: pathlib.Path, *, needs_labels: bool = True) -> dict[str, Any]:
-    header = [name.strip() for name in next(tables.read_cells(path), (1, []))[1]]
-    columns = [name for name in header if name != "label"]
+def _read_feature_clip(path: pathlib.Path) -> dict[str, Any]:
+    table = _read_feature_table(path)
+    key = layout.sha256_hex("\0".join(table.columns).encode() + table.frames.tobytes())
+    return {
+        "name": path.stem,
+        "frames": table.frames,
+        "labels": table.labels,
+        "key": key,
+        "table": table,
+    }
+
+
+def _read_feature_table(path: pathlib.Path, *, needs_labels: bool = True) -> FeatureTable:
+    header, rows = tables.read_table(path, ["label"])
+    label = None
+    if needs_labels or any(name.casefold() == "label" for name in header):
+        label = tables.find_column(path, header, "label", ["label"])
+    columns = _feature_columns(path, header, label)
+    if not rows:
+        raise UserError(f"{path}: the clip has no frames. Add a row for each frame.")
+    frames = [
+        [_parse_feature(row[index], path, line, name) for name, index in columns.items()]
+        for line, row in rows
+    ]
+    labels = [row[label].strip() for _, row in rows] if label is not None else []
+    if needs_labels and not all(labels):
+        line, _ = rows[labels.index("")]
+        raise UserError(f"{path}, line {line}: column 'label' is empty. Fill it in.")
+    array = np.array(frames, "float64")
+    integers = {
+        name: _integer_range([row[index].strip() for _, row in rows])
+        for (name, index), values in zip(columns.items(), array.T, strict=True)
+        if np.abs(values).max() >= EXACT_INTEGERS
+    }
+    lines = [line for line, _ in rows]
+    return FeatureTable(path, list(columns), array, lines, labels, integers)
+
+
+def _feature_columns(
+    path: pathlib.Path, header: Sequence[str], label: int | None
+) -> dict[str, int]:
+    """Returns the position of each column of numbers: all but the label."""
+    columns = {name: index for index, name in enumerate(header) if index != label}
     if not columns:
         raise UserError(
             f"{path}, line 1: there are no numeric columns. The first line must name them, and "
             "the column label."
         )
-    frames, labels = [], []
-    for line, values in tables.read_rows(path, [*columns, "label"] if needs_labels else columns):
-        frames.append([_parse_number(values[name], path, line, name) for name in columns])
-        labels.append(values.get("label"))
-    if not frames:
-        raise UserError(f"{path}: the clip has no frames. Add a row for each frame.")
-    array = np.array(frames, "float32")
-    key = layout.sha256_hex("\0".join(columns).encode() + array.tobytes())
-    return {"name": path.stem, "frames": array, "labels": labels, "key": key, "columns": columns}
+    for index, name in enumerate(header):
+        if not name:
+            raise UserError(
+                f"{path}, line 1: column {index + 1} has no name. Name it, or remove it if it "
+                "contains row numbers."
+            )
+        if name in columns and columns[name] != index:
+            raise UserError(f"{path}, line 1: column {name!r} is there twice. Rename one of them.")
+    return columns
 
 
-def _parse_number(value: str, path: pathlib.Path, line: int, column: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+def _parse_feature(value: str, path: pathlib.Path, line: int, column: str) -> float:
+    number = tables.parse_number(value)
+    if abs(number) <= LARGEST:
+        return number
+    if not value.strip():
         raise UserError(
-            f"{path}, line {line}: column {column!r} must be a finite number, got {value!r}."
+            f"{path}, line {line}: column {column!r} is empty. Fill it in, or remove the row."
         )
-    return number
+    limit = f" of at most {LARGEST:.1e}" if math.isfinite(number) else ""
+    raise UserError(
+        f"{path}, line {line}: column {column!r} must be a finite number{limit}, got {value!r}."
+    )
+
+
+def _integer_range(values: Sequence[str]) -> tuple[int, int]:
+    """Returns the exact range of values that are all integers, or (0, 0)."""
+    integers = [int(value) for value in values if INTEGER.fullmatch(value)]
+    return (min(integers), max(integers)) if len(integers) == len(values) else (0, 0)
 
 
 def _check_columns(rows: Sequence[Mapping[str, Any]]) -> None:
-    expected = rows[0].get("columns")
+    expected = _columns_of(rows[0])
     for row in rows:
-        if row.get("columns") != expected:
+        if _columns_of(row) != expected:
             raise UserError(
                 f"All clips must have the same columns: {rows[0]['name']} has "
                 f"{_describe_columns(expected)}, but {row['name']} has "
-                f"{_describe_columns(row.get('columns'))}."
+                f"{_describe_columns(_columns_of(row))}."
             )
 
 
-def _describe_columns(columns: Sequence[str] | None) -> str:
-    return "images" if columns is None else ", ".join(columns)
+def _columns_of(row: Mapping[str, Any]) -> list[str]:
+    return row["table"].columns if "table" in row else []
+
+
+def _describe_columns(columns: Sequence[str]) -> str:
+    return ", ".join(columns) or "images"
+
+
+def _check_integers(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that no column of large integers differs only in digits that float64 lacks."""
+    ranges = [row["table"].integers for row in rows if "table" in row]
+    for column in set.intersection(*map(set, ranges)) if ranges else ():
+        low, high = (min(r[column][0] for r in ranges), max(r[column][1] for r in ranges))
+        if 0 < high - low < 1000 * np.spacing(float(max(abs(low), abs(high)))):
+            raise UserError(
+                f"{rows[0]['table'].path}: column {column!r} has integers from {low} to {high}, "
+                "whose last digits do not fit into 64-bit numbers. Subtract a constant from it."
+            )

@@ -142,23 +142,6 @@ def check_classes(classes: Iterable[str], path: pathlib.Path) -> None:
         raise UserError(f"{path} has {count}. At least two classes are needed.")
 
 
-def read_utf8(path: pathlib.Path) -> str:
-    """Returns the text of a file.
-
-    Raises:
-        UserError: the file is not UTF-8; names the line.
-    """
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: not valid UTF-8 (byte {content[error.start]:#04x}). Save the "
-            "file as UTF-8."
-        ) from error
-
-
 def build_source(
     path: pathlib.Path,
     rows: Mapping[str, list[Any]],

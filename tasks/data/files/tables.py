@@ -2,38 +2,42 @@
 
 import csv
 import io
+import math
 import pathlib
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...errors import UserError
-from . import layout
+from . import reading
 
-TABLE_SUFFIXES = (".csv", ".tsv")
+# The usual delimiter first, then those that some programs use instead.
+DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
+TABLE_SUFFIXES = tuple(DELIMITERS)
+MAX_FIELD = 2**31 - 1  # characters of a value; the default of the csv module is 131,072
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*(?=[\r\n])")  # which Excel writes and reads
+# Values that are quoted beyond doubt: with quotation marks in them, which are doubled.
+QUOTED_VALUE = re.compile(
+    r'(?:^|\t)"(?:[^"\t\r\n]|"")*""(?:[^"\t\r\n]|"")*"(?=[\t\r\n]|$)', re.MULTILINE
+)
+QUOTED_LINE = re.compile(r'"[^"\t]*"(\t"[^"\t]*")*')
+
+Row = tuple[int, list[str]]  # the line where it starts, and its values
 
 
 def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the line number and the named columns of each row.
 
-    The first line contains the column names. Other columns and empty lines are ignored.
+    The first line contains the column names, in any case. Other columns and empty lines are
+    ignored. Values are separated by commas, semicolons, tabs or vertical bars.
 
     Raises:
-        UserError: a column or a value is missing, or the file is not UTF-8.
+        UserError: a column or a value is missing, a column is there twice, or the file cannot be
+            decoded.
     """
-    lines = read_cells(path)
-    header = [name.strip() for name in next(lines, (1, []))[1]]
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}, line 1: column {missing[0]!r} is missing. The first line must name the "
-            f"columns {', '.join(columns)}, got {', '.join(header) or 'none'}."
-        )
-    positions = [header.index(name) for name in columns]
-    for line, row in lines:
-        if len(row) != len(header):
-            raise UserError(
-                f"{path}, line {line}: expected {len(header)} values, one for each column, got "
-                f"{len(row)}."
-            )
+    header, rows = read_table(path, columns)
+    positions = [find_column(path, header, name, columns) for name in columns]
+    for line, row in rows:
         values = {
             name: row[position].strip() for name, position in zip(columns, positions, strict=True)
         }
@@ -45,24 +49,153 @@ def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[int,
         yield line, values
 
 
-def read_cells(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line number and the values of each row that is not empty.
+def read_table(path: pathlib.Path, columns: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """Returns the column names and the rows, each with one value per column.
 
-    Values in .tsv files are separated by tabs, and quotation marks have no special meaning. Values
-    in .csv files are separated by commas, and quoted if they contain commas.
+    Args:
+        path: path of the table.
+        columns: names that tell which delimiter separates the values.
 
     Raises:
-        UserError: the file is not UTF-8, or a quotation mark is not closed.
+        UserError: a row has too few or too many values, or the file cannot be decoded.
     """
-    text = io.StringIO(layout.read_utf8(path), newline="")
-    is_tsv = path.suffix.lower() == ".tsv"
-    quoting = csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL
-    reader = csv.reader(text, delimiter="\t" if is_tsv else ",", quoting=quoting, strict=True)
+    text = reading.read_text(path)
+    separator_line = SEPARATOR_LINE.match(text)
+    if separator_line:
+        text = text[separator_line.end() :]  # the line stays, empty, so that the next is line 2
+        delimiter = separator_line[1]
+    else:
+        delimiter = _find_delimiter(path, text, columns)
+    rows = parse_table(path, text, delimiter)
+    header = [name.strip() for name in _drop_empty_end(rows[0][1], 0)] if rows else []
+    return header, [(line, _fit_row(path, line, row, len(header))) for line, row in rows[1:]]
+
+
+def _find_delimiter(path: pathlib.Path, text: str, columns: Sequence[str]) -> str:
+    """Returns the delimiter that finds most of the columns in the first line."""
+    first_line = next(filter(str.strip, reading.split_lines(text)), "")
+
+    def score(delimiter: str) -> tuple[int, int]:
+        names = [name.strip(' "').casefold() for name in first_line.split(delimiter)]
+        return sum(name in names for name in columns), len(names)
+
+    return max(DELIMITERS[path.suffix.lower()], key=score)
+
+
+def _fit_row(path: pathlib.Path, line: int, row: list[str], width: int) -> list[str]:
+    row = _drop_empty_end(row, width)
+    if len(row) != width:
+        raise UserError(
+            f"{path}, line {line}: expected {width} values, one for each column, got {len(row)}."
+        )
+    return row
+
+
+def _drop_empty_end(row: list[str], width: int) -> list[str]:
+    """Returns the row without the empty values at its end that exceed the width."""
+    end = len(row)
+    while end > width and not row[end - 1].strip():
+        end -= 1
+    return row[:end]
+
+
+def find_column(
+    path: pathlib.Path, header: Sequence[str], name: str, columns: Sequence[str]
+) -> int:
+    """Returns the position of a column, whose name may be written in any case.
+
+    Args:
+        path: path of the table, for error messages.
+        header: names of the columns.
+        name: the column, in lower case.
+        columns: all columns that the table must have, for error messages.
+
+    Raises:
+        UserError: the column is missing, or there are several.
+    """
+    exact = [index for index, other in enumerate(header) if other == name]
+    found = exact or [index for index, other in enumerate(header) if other.casefold() == name]
+    if not found:
+        raise UserError(
+            f"{path}, line 1: column {name!r} is missing. The first line must name the columns "
+            f"{', '.join(columns)}, got {', '.join(header) or 'none'}."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"{path}, line 1: column {name!r} is there {len(found)} times, got "
+            f"{', '.join(header)}. Rename the others."
+        )
+    return found[0]
+
+
+def parse_table(path: pathlib.Path, text: str, delimiter: str) -> list[Row]:
+    """Returns the rows of a table that are not empty.
+
+    Values that contain the delimiter are quoted. If the delimiter is a tab, quotation marks have
+    no special meaning unless all values are quoted, or some contain doubled quotation marks.
+
+    Raises:
+        UserError: a quotation mark is not closed.
+    """
+    if delimiter == "\t" and not _has_quoted_values(text):
+        return list(_read_csv(path, text, delimiter, csv.QUOTE_NONE))
+    return list(_read_csv(path, text, delimiter, csv.QUOTE_MINIMAL))
+
+
+def _has_quoted_values(text: str) -> bool:
+    lines = [line for line in reading.split_lines(text) if line.strip()]
+    is_quoted = all(map(QUOTED_LINE.fullmatch, lines)) and bool(lines)
+    return is_quoted or QUOTED_VALUE.search(text) is not None
+
+
+def _read_csv(path: pathlib.Path, text: str, delimiter: str, quoting: int) -> Iterator[Row]:
+    limit = csv.field_size_limit(MAX_FIELD)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True
+    )
+    line = 1
     try:
         for row in reader:
             if any(value.strip() for value in row):
-                yield reader.line_num, row
+                yield line, row
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(
-            f"{path}, line {reader.line_num}: {error}. Check the quotation marks."
-        ) from error
+        raise UserError(f"{path}, line {line}: {error}. Check the quotation marks.") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def parse_number(value: str) -> float:
+    """Returns the number that a value spells, or NaN if it spells none.
+
+    Unlike Python, underscores are not allowed between digits.
+    """
+    try:
+        return math.nan if "_" in value else float(value)
+    except ValueError:
+        return math.nan
+
+
+def is_number(value: str) -> bool:
+    """Whether a value spells a finite number."""
+    return math.isfinite(parse_number(value))
+
+
+def check_labels(labels: Iterable[str], path: pathlib.Path) -> None:
+    """Checks that no two labels are spellings of the same one, and that none is missing.
+
+    Raises:
+        UserError: there are labels such as 1 and 1.0, Spam and spam, or nan.
+    """
+    known: dict[float | str, str] = {}
+    for label in sorted(set(labels)):
+        if label.casefold() == "nan":
+            raise UserError(f"{path}: a label is {label!r}, a missing value. Fill it in.")
+        number = parse_number(label)
+        key = unicodedata.normalize("NFKC", label).casefold() if math.isnan(number) else number
+        other = known.setdefault(key, label)
+        if other != label:
+            raise UserError(
+                f"{path}: the labels {other!r} and {label!r} differ in spelling only. Write both "
+                "alike, or rename one of them."
+            )

@@ -1,12 +1,19 @@
 """The user's own texts, with classes or translations."""
 
+import dataclasses
 import hashlib
 import pathlib
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ..source import Source
-from . import layout, tables
+from . import layout, reading, tables
+
+# Names of a first column that identifies rows.
+ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
+ROW_NUMBER = re.compile(r"[#(\[]?\d+[.:)\]]?")
 
 
 def read_text_files(dataset: str) -> Source:
@@ -29,6 +36,7 @@ def read_text_files(dataset: str) -> Source:
             digest.update(f"{split}\0{row['label']}\0{row['text']}\0".encode())
         splits[split] = rows
     labels = {split: {row["label"] for row in rows} for split, rows in splits.items()}
+    tables.check_labels(set().union(*labels.values()), path)
     classes = layout.merge_classes(labels, path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
@@ -43,7 +51,7 @@ def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
         for path in files:
             if path.suffix.lower() != ".txt":
                 raise UserError(f"{path} is not a .txt file. Convert it, or remove it.")
-            text = layout.read_utf8(path).strip()
+            text = "\n".join(reading.split_lines(reading.read_text(path))).strip()
             if not text:
                 raise UserError(f"{path} is empty. Add text, or remove the file.")
             rows.append({"text": text, "label": label})
@@ -63,8 +71,9 @@ def read_text_pairs(dataset: str) -> Source:
     """Returns texts with translations, from .tsv files.
 
     Args:
-        dataset: path of a .tsv file without header, with source and target in its first two
-            columns, or of a folder with one such file for each split.
+        dataset: path of a .tsv file with source and target in its first two columns that are not
+            numbers, or in columns that its first line names `source` and `target`; or of a folder
+            with one such file for each split.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.
@@ -72,23 +81,104 @@ def read_text_pairs(dataset: str) -> Source:
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
     splits: dict[str, list[dict[str, str]]] = {}
+    columns: dict[str, str] = {}
     for split, split_path in layout.find_split_paths(path, (".tsv",)).items():
         if split_path.suffix.lower() != ".tsv":
             raise UserError(
                 f"{split_path} is not a .tsv file or a folder with train.tsv. Expected source and "
                 "target in the first two columns, separated by a tab."
             )
-        splits[split] = []
-        for line, row in tables.read_cells(split_path):
-            if len(row) < 2 or not (row[0].strip() and row[1].strip()):
-                raise UserError(
-                    f"{split_path}, line {line}: expected a source, a tab and a target, got "
-                    f"{_shorten(' | '.join(row))}."
-                )
-            pair = {"source": row[0].strip(), "target": row[1].strip()}
+        pairs = read_pair_table(split_path)
+        splits[split] = [_make_pair(split_path, pairs, line, row) for line, row in pairs.rows]
+        columns = columns or pairs.describe_columns()  # of train, which is first
+        for pair in splits[split]:
             digest.update(f"{split}\0{pair['source']}\0{pair['target']}\0".encode())
-            splits[split].append(pair)
-    return layout.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
+    source = layout.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
+    return dataclasses.replace(source, notes={**source.notes, "columns": columns})
+
+
+class PairTable(NamedTuple):
+    """The rows of a table of pairs, and where in them the source and the target are.
+
+    Attributes:
+        rows: line and values of each row, without the header.
+        source, target: positions of the two columns, from 0.
+        header: the column names, if the first line has them.
+    """
+
+    rows: Sequence[tables.Row]
+    source: int
+    target: int
+    header: Sequence[str] = ()
+
+    def describe_columns(self) -> dict[str, str]:
+        """Returns the number and the name, if it has one, of the columns that are read."""
+        return {
+            side: " ".join([str(position + 1), *self.header[position : position + 1]])
+            for side, position in (("source", self.source), ("target", self.target))
+        }
+
+
+def read_pair_table(path: pathlib.Path) -> PairTable:
+    """Returns the rows of a table of pairs.
+
+    Raises:
+        UserError: the file cannot be decoded, or the columns are not clear.
+    """
+    rows = tables.parse_table(path, reading.read_text(path), "\t")
+    if not rows:
+        raise UserError(f"{path} is empty. Add a source, a tab and a target in each line.")
+    header = [name.strip() for name in rows[0][1]]
+    names = [name.casefold() for name in header]
+    if names.count("source") == names.count("target") == 1:
+        return PairTable(rows[1:], names.index("source"), names.index("target"), header)
+    width = max(len(row) for _, row in rows)
+    names += [""] * (width - len(names))
+    body = [[*row, *[""] * (width - len(row))] for _, row in rows[1:]]
+    not_text = {column for column in range(width) if _is_numeric([row[column] for row in body])}
+    has_header = 0 in not_text and not names[0]  # pandas writes no name for row numbers
+    has_header |= any(names[column] and not _is_number(names[column]) for column in not_text)
+    if names[0] in ID_COLUMNS and width > 2 and _is_id([row[0] for row in body]):
+        not_text, has_header = not_text | {0}, True
+    columns = [column for column in range(width) if column not in not_text]
+    if not_text.isdisjoint((0, 1)) or (width == 2 and 0 not in not_text):  # a target may be numbers
+        columns = [0, 1]
+    if len(columns) < 2:
+        raise UserError(
+            f"{path}: the source, column 1, contains only numbers, and there are no two columns "
+            "of text. Remove row numbers; if the source is a number, name the columns source and "
+            "target in the first line."
+        )
+    return PairTable(rows[has_header:], *columns[:2], header if has_header else ())
+
+
+def _is_number(value: str) -> bool:
+    return ROW_NUMBER.fullmatch(value) is not None or tables.is_number(value)
+
+
+def _is_numeric(values: Sequence[str]) -> bool:
+    values = [value.strip() for value in values]
+    return any(values) and all(not value or _is_number(value) for value in values)
+
+
+def _is_id(values: Sequence[str]) -> bool:
+    is_code = all(re.fullmatch(r"\S*\d\S*", value.strip()) for value in values)
+    return is_code and len(set(values)) == len(values)
+
+
+def _make_pair(
+    path: pathlib.Path, pairs: PairTable, line: int, row: Sequence[str]
+) -> dict[str, str]:
+    sides = {"source": pairs.source, "target": pairs.target}
+    pair = {
+        side: row[column].strip() if column < len(row) else "" for side, column in sides.items()
+    }
+    if not all(pair.values()):
+        raise UserError(
+            f"{path}, line {line}: expected a source, a tab and a target, got "
+            f"{_shorten(' | '.join(row))}."
+        )
+    return pair
 
 
 def _shorten(text: str) -> str:

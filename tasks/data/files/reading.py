@@ -1,0 +1,77 @@
+"""Text of the user, read alike for training and for prediction."""
+
+import codecs
+import pathlib
+
+from ...errors import UserError
+
+# Byte order marks. UTF-32 comes first: its mark starts with that of UTF-16.
+ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Returns the text of a file; see `decode_text`.
+
+    Raises:
+        UserError: the file cannot be read or decoded; names the line.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    return decode_text(content, str(path))
+
+
+def decode_text(content: bytes, name: str) -> str:
+    """Returns bytes as text: UTF-8, or UTF-16 or UTF-32 if they start with a byte order mark.
+
+    Args:
+        content: the bytes.
+        name: where they come from, for error messages.
+
+    Raises:
+        UserError: they cannot be decoded, or contain NUL characters; names the line.
+    """
+    encoding = next((value for mark, value in ENCODINGS.items() if content.startswith(mark)), None)
+    try:
+        text = content.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        kind = (encoding or "utf-8").removesuffix("-sig").upper()
+        raise UserError(
+            f"{name}, line {line}: not valid {kind} (byte {content[error.start]:#04x}). Save the "
+            "file as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise UserError(
+            f"{name}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: there is a NUL "
+            "character. Save the file as UTF-8 text."
+        )
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    """Returns the lines of a text, which end in LF, CRLF or CR as in tables.
+
+    Other separators, such as U+2028, may be part of a line.
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def check_argument(text: str) -> str:
+    """Returns a text from the command line without surrounding whitespace, as tables are read.
+
+    Raises:
+        UserError: it is not valid Unicode.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{text!a} is not valid UTF-8. Pass UTF-8 text.") from error
+    return text.strip()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ResultsDir = Annotated[
     str, typer.Option(metavar="DIR", help="Results folder, or a folder of run folders.")
 ]
-RUN_HELP = "Run id, a unique prefix of it, a run folder, or best:TASK."
+RUN_HELP = "Run id, a unique prefix of it, a run folder, or best:TASK/DATASET."
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -46,7 +46,8 @@ def table_command(
         str | None, typer.Option(metavar="NAME", help="Only runs of this task.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only runs on this data set.")
+        str | None,
+        typer.Option(metavar="NAME", help="Only runs on this data set."),
     ] = None,
     format: Annotated[
         Literal["rich", "markdown", "csv"], typer.Option(help="Output format.")
@@ -58,7 +59,8 @@ def table_command(
 ) -> None:
     """Show a table of runs, best first.
 
-    Scores are mean ± standard deviation over seeds on the test split, next to the baselines.
+    Scores are mean ± standard deviation over seeds on the test split, or over the folds of a
+    cross-validation, next to the baselines. The best row is marked, unless a baseline is better.
     """
     from rich.console import Console
 
@@ -69,11 +71,9 @@ def table_command(
     if unfinished := unfinished_runs(results_dir):
         noun = "run" if len(unfinished) == 1 else "runs"
         print(f"{len(unfinished)} unfinished {noun}: see --resume", file=sys.stderr)
-    wanted = {"task": task, "dataset": dataset}
-    runs = tables.select_runs(
-        load_runs(results_dir),
-        {name: [value] for name, value in wanted.items() if value is not None},
-    )
+    runs = tables.select_runs(load_runs(results_dir), {} if task is None else {"task": [task]})
+    if dataset is not None and not runs.empty:
+        runs = tables.select_dataset(runs, dataset)
     if runs.empty:
         raise UserError(f"No matching runs in {results_dir}. To train: runner.py --task NAME.")
     summary = tables.summarize_runs(runs)

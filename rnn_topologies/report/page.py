@@ -57,6 +57,7 @@ def render_report(runs: pd.DataFrame) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"score": tables.format_score, "count": tables.format_count}
+    environment.tests["wins"] = tables.wins
     return environment.get_template("page.html").render(
         groups=_groups(runs, tables.table_rows(summary)),
         run_count=len(runs),
@@ -93,8 +94,8 @@ class _Row:
         self.runs = runs
         self.name = " · ".join(filter(None, (row["cell"], row["setting"])))
         self.seeds = tables.format_seeds(row)
-        self.baselines = tables.format_baselines(row)
-        ok = sorted((r for r in runs if r["status"] == "ok"), key=lambda run: run["config/seed"])
+        ok = [run for run in runs if run["status"] == "ok"]
+        ok.sort(key=lambda run: (run.get("config/fold", 0), run["config/seed"]))
         self.details = _RunDetails(ok[0]) if has_details and ok else None
 
 
@@ -209,6 +210,9 @@ def _groups(runs: pd.DataFrame, rows: Sequence[tables.Row]) -> list[dict[str, An
                 "dataset": first["dataset"],
                 "headline": first["headline"],
                 "direction": "lower" if first["higher_is_better"] is False else "higher",
+                "baselines": tables.format_baselines(first),
+                "baseline_wins": first["baseline_wins"],
+                "warnings": tables.data_warnings([member.row for member in members]),
                 "rows": members,
                 "detailed": len(detailed),
                 "curves": charts.learning_curves((m.key, m.name, m.runs) for m in detailed),

@@ -15,6 +15,7 @@ from rnn_topologies.tasks.errors import UserError
 from rnn_topologies.tasks.metrics import bootstrap
 
 from . import store
+from .datasets import dataset_use, label_datasets
 from .record import Headline, Record
 from .tables import format_count, format_number
 
@@ -57,12 +58,13 @@ def _compare(*folders: pathlib.Path) -> Comparison:
         if record.status != "ok":
             raise UserError(f"{record.run_id} is {record.status} and cannot be compared.")
     first, second = records
-    for name in ("task", "dataset"):
-        if getattr(first, name) != getattr(second, name):
-            raise UserError(
-                f"The runs have different {name}s: {getattr(first, name)} and "
-                f"{getattr(second, name)}."
-            )
+    if first.task != second.task:
+        raise UserError(f"The runs have different tasks: {first.task} and {second.task}.")
+    uses = [dataset_use(record) for record in records]
+    if len({use.identity.content if use.identity else use.name for use in uses}) > 1:
+        labels = label_datasets(uses)
+        names = " and ".join(labels[use] for use in uses)
+        raise UserError(f"The runs have different datasets: {names}.")
     samples = [_read_samples(*pair) for pair in zip(folders, records, strict=True)]
     questions = [[(row["source"], row["target"]) for row in rows] for rows in samples]
     if questions[0] != questions[1]:
@@ -141,6 +143,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     seconds = [sum(r.seconds.values()) for r in (first, second)]
     table.add_row("seconds", *map(format_count, seconds))
     console.print(table)
+    _print_best_baseline(comparison, console)
     low, high = comparison.interval
     significance = "not significant" if low <= 0 <= high else "significant"
     console.print(
@@ -149,3 +152,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         "(paired bootstrap over test examples). Different seeds may vary more: compare\n"
         "means over seeds with `table`."
     )
+
+
+def _print_best_baseline(comparison: Comparison, console: Console) -> None:
+    """Prints the best of the baselines that either run recorded, on the same test examples."""
+    runs = (comparison.first, comparison.second)
+    sign = 1 if _headline(runs[0])["higher_is_better"] else -1
+    baselines = [item for record in runs for item in record.baselines.items()]
+    if baselines:
+        name, score = max(baselines, key=lambda item: sign * item[1])
+        wins = all(sign * score > sign * _headline(record)["value"] for record in runs)
+        note = ", better than both runs" if wins else ""
+        console.print(f"\nbest baseline: {escape(name)} {format_number(score)}{note}")

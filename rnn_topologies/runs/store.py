@@ -33,6 +33,7 @@ import pydantic
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError
 
+from .datasets import dataset_use, label_datasets
 from .record import SCHEMA, Config, Explanation, Record, Sample, Versioned, current_settings
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
 
     Returns:
         Columns `run_id`, `started_at`, `status`, `task`, `topology`, `cell`, `dataset`,
-        `headline`, `value` and `higher_is_better` of the headline, `parameters`, `seconds` (total),
-        `epochs_run`, `best_epoch`, `error`, `folder`; and `config/...`, `validation/...`,
-        `test/...`, `baseline/...` (the headline metric of the baselines), `environment/...`, empty
-        for runs that lack them. Records that cannot be read are skipped with a warning.
+        `dataset_label` (see `datasets.label_datasets`), `headline`, `value` and `higher_is_better`
+        of the headline, `parameters`, `seconds` (total), `epochs_run`, `best_epoch`, `error`,
+        `folder`, `warnings` (about the data); and `config/...`, `validation/...`, `test/...`,
+        `baseline/...` (the headline metric of the baselines), `environment/...`, empty for runs
+        that lack them. Records that cannot be read are skipped with a warning.
     """
     import pandas as pd
 
@@ -74,30 +76,41 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
 
 def load_run_rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
     """Returns the rows of `load_runs` as dictionaries, without importing pandas."""
-    rows = []
+    records = {}
     for folder in list_run_folders(path):
         try:
-            rows.append(_run_row(read_record(folder), folder))
+            records[folder] = read_record(folder)
         except UserError as error:
             warnings.warn(f"skipping {folder}: {error}", stacklevel=2)
-    return rows
+    labels = label_datasets(map(dataset_use, records.values()))
+    return [
+        _run_row(record, folder, labels[dataset_use(record)]) for folder, record in records.items()
+    ]
 
 
-def _run_row(record: Record, folder: pathlib.Path) -> dict[str, Any]:
+def _run_row(record: Record, folder: pathlib.Path, dataset_label: str) -> dict[str, Any]:
     headline = record.headline or {}
     return {
         **{name: getattr(record, name) for name in PLAIN_COLUMNS},
+        "dataset_label": dataset_label,
         "headline": headline.get("name"),
         "value": headline.get("value"),
         "higher_is_better": headline.get("higher_is_better"),
         "parameters": (record.model or {}).get("trainable_parameters"),
         "seconds": sum(record.seconds.values()),
         "folder": str(folder),
+        "warnings": _warnings(record),
         **{f"config/{name}": value for name, value in record.config.items()},
         **record.metrics,
         **{f"baseline/{name}": value for name, value in record.baselines.items()},
         **{f"environment/{name}": value for name, value in record.environment.items()},
     }
+
+
+def _warnings(record: Record) -> list[str]:
+    """Returns the warnings about the data of a run."""
+    warnings = (record.data or {}).get("warnings")
+    return list(map(str, warnings)) if isinstance(warnings, list) else []
 
 
 def runs_folder(results_dir: str | pathlib.Path) -> pathlib.Path:

@@ -1,24 +1,27 @@
 """Tables of runs: one row per task, data set, cell and setting, averaged over seeds."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from rich.console import Console, Group
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from .datasets import match_dataset
 
 Row = Mapping[str, Any]  # of the table that `summarize_runs` returns
 Frame = Any  # a `pandas.DataFrame`: its type hints do not know what the columns contain
 
 GROUP = ["task", "dataset", "headline"]  # scores are comparable within a group
-VARIANT = ["cell", "setting"]  # scores are averaged over the seeds of a variant
+VARIANT = ["cell", "setting"]  # scores are averaged over the seeds or folds of a variant
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]
 HEADER += ["seconds", "setting"]
-NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed")
+BASELINE = "baseline/"  # prefix of the columns with the scores of baselines
+NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed", "config/fold", "config/folds")
 
 
 def select_runs(runs: Frame, values: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -29,32 +32,57 @@ def select_runs(runs: Frame, values: Mapping[str, Sequence[str]]) -> pd.DataFram
     return runs
 
 
+def select_dataset(runs: Frame, dataset: str) -> pd.DataFrame:
+    """Returns the runs on a data set, given by its name or label; see `datasets.match_dataset`."""
+    labels = match_dataset(dataset, zip(runs["dataset"], runs["dataset_label"], strict=True))
+    return runs[runs["dataset_label"].isin(labels)]
+
+
 def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per task, data set, cell and setting, best first within a data set.
+
+    Runs share a data set if they have the same `dataset_label`.
 
     Args:
         runs: the result of `store.load_runs`.
 
     Returns:
-        Columns `task`, `topology`, `dataset`, `headline`, `higher_is_better`, `cell`, `setting`
-        (the settings that differ from other rows of the data set), `mean` and `std` of the
-        headline metric over seeds (sample standard deviation, NaN for one seed; runs with the same
-        seed are averaged first), `seeds` (their number), `not_ok` (number of runs that failed,
-        diverged or were interrupted, and are excluded), `baselines` (mean score by name),
-        `parameters` and `seconds` (means), `best` (whether the row is the best of its data set),
-        `run_ids`, and the mean of every test metric as `test/...`.
+        Columns `task`, `topology`, `dataset` (the label), `headline`, `higher_is_better`, `cell`,
+        `setting` (the settings that differ from other rows of the data set), `mean` and `std` of
+        the headline metric over seeds or, in a cross-validation, over folds (sample standard
+        deviation, NaN for one; runs with the same seed or fold are averaged first), `seeds` (their
+        number), `folds` (number of folds with a score, 0 without cross-validation), `all_folds`
+        (number of folds there are), `not_ok` (number of runs that failed, diverged or were
+        interrupted, and are excluded), `baselines` (mean score by name), `group_baselines` (see
+        `summarize_baselines`), `best` (whether the row is the best of its data set),
+        `baseline_wins` (whether a baseline of the data set is better than all its rows),
+        `parameters` and `seconds` (means), `run_ids`, `warnings` about the data, and the mean of
+        every test metric as `test/...`.
     """
     if runs.empty:
         return pd.DataFrame()
+    runs = runs.assign(dataset=runs["dataset_label"])
     runs = runs.assign(setting=_settings(runs), headline=_headlines(runs))
-    groups = _groups(runs, [*GROUP, *VARIANT], dropna=False)
-    table = pd.DataFrame([_row(key, group) for key, group in groups])
-    utility = table["mean"].where(table["higher_is_better"].ne(False), -table["mean"])
-    best = utility.groupby([table[name] for name in GROUP]).transform("max")
-    table["best"] = utility.eq(best)
-    table["sort_key"] = -utility
+    tables = [_summarize_group(group) for _, group in _groups(runs, GROUP, dropna=False)]
+    table = pd.concat(tables)
     table = table.sort_values([*GROUP, "sort_key", *VARIANT], na_position="last")
     return table.drop(columns="sort_key").reset_index(drop=True)
+
+
+def _summarize_group(runs: Frame) -> pd.DataFrame:
+    groups = _groups(runs, [*GROUP, *VARIANT], dropna=False)
+    table = pd.DataFrame([_row(key, group) for key, group in groups])
+    higher_is_better = bool(table["higher_is_better"].ne(False).all())
+    baselines = summarize_baselines(runs, higher_is_better=higher_is_better)
+    sign = 1 if higher_is_better else -1
+    utility = sign * table["mean"]
+    baseline_wins = any(sign * b.score > utility.max() + 1e-9 for b in baselines)
+    return table.assign(
+        group_baselines=[baselines] * len(table),
+        best=utility.eq(utility.max()),
+        baseline_wins=baseline_wins,
+        sort_key=-utility,
+    )
 
 
 def _groups(
@@ -94,26 +122,90 @@ def _restore_int(value: Any) -> Any:
 def _row(key: Sequence[str], group: Frame) -> dict[str, Any]:
     successful = group[group["status"] == "ok"]
     metrics = [c for c in group if c.startswith("test/")]
-    by_seed = successful.groupby("config/seed")[["value", "parameters", "seconds", *metrics]].mean()
-    baselines = [c for c in group if c.startswith("baseline/")]
+    unit = _averaged_over(group)
+    by_unit = successful.groupby(unit)
+    means = by_unit[["value", "parameters", "seconds", *metrics]].mean()
+    baselines = [c for c in group if c.startswith(BASELINE)]
     first = table_rows(group if successful.empty else successful)[0]
+    is_validation = unit == "config/fold"
     return {
         **dict(zip([*GROUP, *VARIANT], key, strict=True)),
         "topology": first["topology"],
         "higher_is_better": first["higher_is_better"],
-        "mean": by_seed["value"].mean(),
-        "std": by_seed["value"].std(),
-        "seeds": len(by_seed),
+        "mean": means["value"].mean(),
+        "std": means["value"].std(),
+        "seeds": successful["config/seed"].nunique(),
+        "folds": len(means) if is_validation else 0,
+        "all_folds": int(first["config/folds"]) if is_validation else 0,
         "not_ok": len(group) - len(successful),
         "baselines": {
-            c.removeprefix("baseline/"): value
-            for c, value in successful[baselines].mean().dropna().items()
+            c.removeprefix(BASELINE): value
+            for c, value in by_unit[baselines].mean().mean().dropna().round(12).items()
         },
-        "parameters": by_seed["parameters"].mean(),
-        "seconds": by_seed["seconds"].mean(),
+        "parameters": means["parameters"].mean(),
+        "seconds": means["seconds"].mean(),
         "run_ids": list(group["run_id"]),
-        **by_seed[metrics].mean().dropna().to_dict(),
+        "warnings": list(dict.fromkeys(itertools.chain(*group["warnings"]))),
+        **means[metrics].mean().dropna().to_dict(),
     }
+
+
+def _averaged_over(runs: Frame) -> str:
+    """Returns the column over whose values the scores of these runs are averaged."""
+    has_folds = "config/fold" in runs and runs["config/fold"].notna().any()
+    return "config/fold" if has_folds else "config/seed"
+
+
+class Baseline(NamedTuple):
+    """A baseline on a data set.
+
+    Attributes:
+        name: its name.
+        score: its mean over seeds or folds, with the settings that suit it best.
+        worst: the same with the settings that suit it worst.
+    """
+
+    name: str
+    score: float
+    worst: float
+
+
+def summarize_baselines(runs: pd.DataFrame, *, higher_is_better: bool) -> list[Baseline]:
+    """Returns the baselines of the runs on one data set, the best first.
+
+    A baseline may depend on the seed, and on settings such as how texts are split. Its scores are
+    averaged over seeds or folds for each setting, or over all runs if settings make no difference.
+
+    Args:
+        runs: runs with the columns of `store.load_runs` and `setting`.
+        higher_is_better: whether a higher score is better.
+    """
+    unit = _averaged_over(runs)
+    columns = [c for c in runs if c.startswith(BASELINE)]
+    baselines = []
+    for column in columns:
+        scored = runs[(runs["status"] == "ok") & runs[column].notna()]
+        if scored.empty:
+            continue
+        scores = _scores_by_setting(scored.assign(score=scored[column].round(9)), unit)
+        best, worst = (max, min) if higher_is_better else (min, max)
+        baselines.append(Baseline(column.removeprefix(BASELINE), best(scores), worst(scores)))
+    return sorted(baselines, key=lambda b: -b.score if higher_is_better else b.score)
+
+
+def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
+    """Returns the mean score over seeds or folds, for each setting that makes a difference."""
+    units = [name for name in ("config/seed", "config/fold") if name in runs]
+    differs = runs.groupby(units, dropna=False)["score"].nunique().gt(1).any()
+    groups = [group for _, group in runs.groupby("setting")] if differs else [runs]
+    # The folds differ more than the settings: a mean over few of them would win by chance.
+    counts = [group[unit].nunique() for group in groups]
+    complete = max(counts) if unit == "config/fold" else 0
+    return [
+        float(group.groupby(unit)["score"].mean().mean())
+        for group, count in zip(groups, counts, strict=True)
+        if count >= complete
+    ]
 
 
 def format_number(value: float) -> str:
@@ -130,13 +222,35 @@ def format_score(row: Row) -> str:
 
 
 def format_seeds(row: Row) -> str:
-    """Formats the number of seeds of a row, and of runs that did not complete."""
-    return f"{row['seeds']}" + (f" (+{row['not_ok']} not ok)" if row["not_ok"] else "")
+    """Formats the number of seeds or folds of a row, and of runs that did not complete."""
+    text = f"{row['seeds']}"
+    if row["all_folds"]:
+        count = f"{row['folds']} of " if row["folds"] < row["all_folds"] else ""
+        text = f"{count}{row['all_folds']} folds"
+        text += f" x {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    return text + (f" (+{row['not_ok']} not ok)" if row["not_ok"] else "")
+
+
+def format_baseline(baseline: Baseline) -> str:
+    """Formats name and score of a baseline, with its range if it depends on settings."""
+    score, worst = format_number(baseline.score), format_number(baseline.worst)
+    note = f" ({worst} with other settings)" if worst != score else ""
+    return f"{baseline.name} {score}{note}"
 
 
 def format_baselines(row: Row) -> str:
-    """Formats the names and scores of the baselines of a row."""
-    return ", ".join(f"{name} {format_number(value)}" for name, value in row["baselines"].items())
+    """Formats the baselines on the data set of a row, the best first."""
+    return ", ".join(map(format_baseline, row["group_baselines"]))
+
+
+def data_warnings(rows: Sequence[Row]) -> list[str]:
+    """Returns the warnings about the data of some rows, each once."""
+    return list(dict.fromkeys(itertools.chain(*(row["warnings"] for row in rows))))
+
+
+def wins(row: Row) -> bool:
+    """Whether a row is the best of its data set, and no baseline is better."""
+    return bool(row["best"] and not row["baseline_wins"])
 
 
 def _metric_columns(group: Frame) -> list[str]:
@@ -150,10 +264,19 @@ def print_tables(table: pd.DataFrame, console: Console, *, all_metrics: bool = F
         title = Text.assemble(
             (task, "bold"), f" · {dataset} · {headline or 'no score'}, {direction} is better"
         )
-        text = Text(f"baselines: {format_baselines(table_rows(group)[0])}", style="dim")
-        baselines = Padding(text, (0, 0, 0, 3))
+        rows = table_rows(group)
         metrics = [_metrics_table(group)] if all_metrics else []
-        console.print(Group(title, _score_table(group), baselines, *metrics, ""))
+        console.print(Group(title, _score_table(group), _notes(rows), *metrics, ""))
+
+
+def _notes(rows: Sequence[Row]) -> Table:
+    """Returns the baselines, marked if one of them is best, and warnings about the data."""
+    mark, style = ("*", "bold") if rows[0]["baseline_wins"] else (" ", "dim")
+    notes = Table.grid(padding=(0, 2))
+    notes.add_row(mark, Text(f"baselines: {format_baselines(rows[0]) or 'none'}", style=style))
+    for warning in data_warnings(rows):
+        notes.add_row("", Text(f"warning: {warning}"))
+    return notes
 
 
 def _score_table(group: pd.DataFrame) -> Table:
@@ -164,7 +287,7 @@ def _score_table(group: pd.DataFrame) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("setting", overflow="fold")
     for row in table_rows(group):
-        mark, style = ("*", "bold") if row["best"] else ("", None)
+        mark, style = ("*", "bold") if wins(row) else ("", None)
         counts = (format_count(row["parameters"]), format_count(row["seconds"]))
         cells = (row["cell"], format_score(row), format_seeds(row), *counts, row["setting"])
         table.add_row(mark, *map(escape, cells), style=style)
@@ -188,10 +311,13 @@ def format_count(value: float) -> str:
 
 
 def to_markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
-    """Returns the table as Markdown, with the best row of each data set in bold."""
+    """Returns the table as Markdown, with the best row or baseline of each data set in bold."""
     lines = [f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
     for row in table_rows(table):
-        mark = "**" if row["best"] else ""
+        mark = "**" if wins(row) else ""
+        baselines = [format_baseline(baseline) for baseline in row["group_baselines"]]
+        if row["baseline_wins"]:
+            baselines[0] = f"**{baselines[0]}**"
         cells = (
             row["task"],
             f"`{row['dataset']}`",
@@ -199,7 +325,7 @@ def to_markdown(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
             f"{mark}{row['cell']}{mark}",
             f"{mark}{format_score(row)}{mark}",
             format_seeds(row),
-            format_baselines(row),
+            ", ".join(baselines),
             format_count(row["parameters"]),
             format_count(row["seconds"]),
             row["setting"],
@@ -223,7 +349,10 @@ def _markdown_metrics(table: pd.DataFrame) -> Iterator[str]:
 
 def to_csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     """Returns the table as comma-separated values, with unrounded numbers."""
-    hidden = ["run_ids", "baselines"] + ([] if all_metrics else _metric_columns(table))
-    columns = table.drop(columns=hidden)
-    baselines = pd.DataFrame(list(table["baselines"]), index=table.index).add_prefix("baseline/")
+    best = [baselines[0] if baselines else None for baselines in table["group_baselines"]]
+    hidden = ["run_ids", "baselines", "group_baselines", "warnings"]
+    columns = table.drop(columns=hidden + ([] if all_metrics else _metric_columns(table)))
+    columns["best_baseline"] = [baseline and baseline.name for baseline in best]
+    columns["best_baseline_score"] = [baseline and baseline.score for baseline in best]
+    baselines = pd.DataFrame(list(table["baselines"]), index=table.index).add_prefix(BASELINE)
     return columns.join(baselines).to_csv(index=False)

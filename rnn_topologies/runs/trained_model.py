@@ -9,6 +9,7 @@ from rnn_topologies.tasks.base import Data, Task
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
 from . import store
+from .datasets import choose_dataset
 from .record import Record
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
     """Returns the folder of a run.
 
     Args:
-        run: the run id, a unique prefix of it, the path of the run folder, or `best:TASK`. The
-            latter is the run with the best headline metric on the default data set of the task,
-            or on the data set of its latest run if no run used the default.
+        run: the run id, a unique prefix of it, the path of the run folder, or
+            `best:TASK/DATASET`. The latter is the run with the best headline metric on a data
+            set, by its name in `runner.py table`; a unique beginning of that name will do. With
+            runs on a single data set, `best:TASK` is enough.
         results_dir: the results folder.
 
     Raises:
-        UserError: no run matches, or the prefix is ambiguous.
+        UserError: no run matches, or several runs or data sets do; lists them.
     """
     if run.startswith(BEST):
         return _find_best_run(run.removeprefix(BEST), results_dir)
@@ -47,7 +49,8 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
     raise UserError(unknown_name("run", run, list(folders)[-5:]))
 
 
-def _find_best_run(task: str, results_dir: str | pathlib.Path) -> pathlib.Path:
+def _find_best_run(selector: str, results_dir: str | pathlib.Path) -> pathlib.Path:
+    task, _, dataset = selector.partition("/")
     if task not in tasks.task_names():
         raise UserError(unknown_name("task", task, tasks.task_names()))
     runs = [
@@ -57,11 +60,10 @@ def _find_best_run(task: str, results_dir: str | pathlib.Path) -> pathlib.Path:
     ]
     if not runs:
         raise UserError(f"There is no completed run of {task} in {results_dir}.")
-    default = tasks.get_task(task)({}).dataset
-    datasets = [run["dataset"] for run in runs]
-    dataset = default if default in datasets else datasets[-1]
+    labels = {(run["dataset"], run["dataset_label"]) for run in runs}
+    label = choose_dataset(dataset, labels, f"{BEST}{task}")
     best = max(
-        (run for run in runs if run["dataset"] == dataset),
+        (run for run in runs if run["dataset_label"] == label),
         key=lambda run: run["value"] if run["higher_is_better"] else -run["value"],
     )
     return pathlib.Path(best["folder"])
@@ -117,7 +119,7 @@ def load_run(
     """Loads the model of an earlier run.
 
     Args:
-        run: a run id or a prefix of one, a run folder, or `best:TASK`; see `find_run`.
+        run: a run id or a prefix of one, a run folder, or `best:TASK/DATASET`; see `find_run`.
         results_dir: the results folder.
         settings: overrides of the settings of the run, such as `beam_size=5`.
 

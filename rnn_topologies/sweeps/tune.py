@@ -19,6 +19,8 @@ from ..training import environment
 from . import plan, search, worker
 from .search import LOSS
 
+DATA_SETTINGS = ("dataset", "limit", "folds", "fold")  # they select the examples
+
 
 def run_sweep(spec: plan.SweepSpec, results_dir: str | pathlib.Path) -> list[Record]:
     """Runs the trials of a sweep that have not finished yet, and returns all its records.
@@ -61,10 +63,22 @@ def check_sweep(spec: plan.SweepSpec) -> None:
     for cell in spec.cells:
         if cell not in known:
             raise UserError(unknown_name("cell", cell, known))
-    if (spec.stop_early or spec.search == "optuna") and len(spec.tasks) > 1:
-        raise UserError("Losses of different tasks cannot be compared: give one --task.")
+    if spec.stop_early or spec.search == "optuna":
+        _check_losses_are_comparable(spec)
     if spec.search == "optuna" and spec.seeds > 1:
         raise UserError("--search optuna tries each setting with one seed: omit --seeds.")
+
+
+def _check_losses_are_comparable(spec: plan.SweepSpec) -> None:
+    """Checks that all trials are validated on the same examples."""
+    if len(spec.tasks) > 1:
+        raise UserError("Losses of different tasks cannot be compared: give one --task.")
+    for name, values in plan.parse_settings(spec, spec.tasks[0]).items():
+        if name in DATA_SETTINGS and (isinstance(values, plan.Range) or len(values) > 1):
+            raise UserError(
+                f"--set {name}: losses on different data cannot be compared, as --search optuna "
+                f"and --stop-early do. Give one value of {name}."
+            )
 
 
 def cell_names(backend: str) -> list[str]:

@@ -231,7 +231,7 @@ def test_user_errors_are_reported(runs, arguments, message, capfd):
 def test_a_run_without_weights_is_reported(capfd):
     with pytest.raises(UserError, match="has no weights"):
         run_cli(
-            capfd, "predict", "best:classification", "x.png",
+            capfd, "predict", "best:classification/digits", "x.png",
             "--results-dir", str(ROOT / "results/reference"),
         )  # fmt: skip
 

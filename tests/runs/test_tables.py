@@ -18,7 +18,8 @@ from ..support.paths import ROOT, code_blocks
 def write(folder, number, *, status="ok", value=0.5, samples=(), **fields):
     """Writes the record of a classification run; `fields` override the defaults."""
     ok = status == "ok"
-    config = {"cell": "gru", "seed": 0, "units": 8, "dataset": "digits"} | fields.pop("config", {})
+    config = {"cell": "gru", "seed": 0, "units": 8, "dataset": fields.get("dataset", "digits")}
+    config |= fields.pop("config", {})
     record = Record(
         **{
             "run_id": f"20260101T0000{number:02d}Z-classification-{config['cell']}",
@@ -123,6 +124,144 @@ def test_every_format_shows_the_same_numbers(folder):
     assert "test/log_loss" in tables.to_csv(table, all_metrics=True)
 
 
+def on(name, content, *, tests=4, **data):
+    """Returns the fields of a record of a run on the user's files."""
+    examples = {"test": tests}
+    return {
+        "task": "text_classification",
+        "dataset": f"files/{name}",
+        "data": {"name": name, "examples": examples, "sha256": content * 64, **data},
+    }
+
+
+def summary(folder):
+    return tables.summarize_runs(store.load_runs(folder))
+
+
+def printed(table, width=100):
+    text = io.StringIO()
+    tables.print_tables(table, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def test_different_files_of_the_same_name_are_two_data_sets(tmp_path):
+    write(tmp_path, 0, value=0.9, **on("spam.csv", "a"))
+    write(tmp_path, 1, value=0.5, **on("spam.csv", "b"))
+    table = summary(tmp_path)
+    assert list(table["dataset"]) == ["files/spam.csv@aaaaaaa", "files/spam.csv@bbbbbbb"]
+    assert list(table["mean"]) == [0.9, 0.5]
+    assert list(table["best"]) == [True, True]
+    for text in (printed(table), tables.to_markdown(table), tables.to_csv(table)):
+        assert "spam.csv@aaaaaaa" in text
+        assert "spam.csv@bbbbbbb" in text
+
+
+def test_the_same_content_under_two_names_is_one_data_set(tmp_path):
+    first = write(tmp_path, 0, value=0.9, samples=rows_of([1] * 9 + [0]), **on("spam.csv", "a", tests=10))
+    second = write(
+        tmp_path, 1, value=0.5, samples=rows_of([1, 0] * 5), config={"seed": 1},
+        **on("copy of spam.csv", "a", tests=10),
+    )  # fmt: skip
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert (row["dataset"], row["mean"], row["seeds"]) == ("files/spam.csv", 0.7, 2)
+    runs = store.load_runs(tmp_path)
+    assert len(tables.select_dataset(runs, "copy of spam.csv")) == 2
+    assert compare.compare_runs(first, second).difference == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("other", "label"),
+    [
+        (on("a.csv", "a", tests=2), "files/a.csv@2-tests"),
+        (on("a.csv", "a", limited={}) | {"config": {"limit": 20}}, "files/a.csv@limit-20"),
+        (on("a.csv", "a", splits={"test": "by hash"}), "files/a.csv@by-hash"),
+        (on("a.csv", "a") | {"config": {"folds": 5, "fold": 1}}, "files/a.csv@5-folds"),
+    ],
+)  # fmt: skip
+def test_other_test_examples_are_another_data_set(tmp_path, other, label):
+    write(tmp_path, 0, **on("a.csv", "a"))
+    write(tmp_path, 1, **other)
+    labels = set(summary(tmp_path)["dataset"])
+    assert len(labels) == 2
+    assert label in labels
+
+
+def test_a_prepared_copy_is_the_same_data_set_in_spite_of_its_hash(tmp_path):
+    for number, content in enumerate("ab"):
+        data = on("mnist", content, reads={"image": "image"})["data"] | {"name": "mnist/3.0.1"}
+        write(tmp_path, number, dataset="mnist", data=data)
+    assert list(summary(tmp_path)["dataset"]) == ["mnist"]
+
+
+def test_a_run_that_failed_before_its_data_were_read_joins_the_only_data_set_of_its_name(tmp_path):
+    write(tmp_path, 0, **on("a.csv", "a"))
+    write(tmp_path, 1, status="failed", **on("a.csv", "a") | {"data": None})
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert row["not_ok"] == 1
+    write(tmp_path, 2, **on("a.csv", "b"))
+    assert sorted(summary(tmp_path)["dataset"]) == [
+        *("files/a.csv", "files/a.csv@aaaaaaa", "files/a.csv@bbbbbbb"),
+    ]
+
+
+def test_folds_are_averaged_and_never_mixed_with_other_runs(tmp_path):
+    write(tmp_path, 0, value=0.1, **on("a.csv", "a"))
+    for fold, value in enumerate((0.2, 0.4, 0.9), 1):
+        for seed in (0, 1):
+            write(
+                tmp_path, 2 * fold + seed, value=value + seed / 100,
+                config={"folds": 4, "fold": fold, "seed": seed},
+                baselines={"majority class": value / 2}, **on("a.csv", "a", tests=fold),
+            )  # fmt: skip
+    plain, folds = tables.table_rows(summary(tmp_path))
+    assert (plain["mean"], plain["folds"]) == (0.1, 0)
+    values = [0.205, 0.405, 0.905]
+    assert folds["mean"] == pytest.approx(statistics.mean(values))
+    assert folds["std"] == pytest.approx(statistics.stdev(values))
+    assert tables.format_seeds(folds) == "3 of 4 folds x 2 seeds"
+    assert folds["setting"] == ""
+    assert tables.format_baselines(folds) == "majority class 0.250"
+
+
+def test_no_baseline_disappears_and_the_best_comes_first(tmp_path):
+    write(tmp_path, 0, value=0.92, baselines={"majority class": 0.5, "words": 0.898})
+    write(
+        tmp_path, 1, value=0.91, config={"units": 16},
+        baselines={"majority class": 0.5, "words": 0.93, "characters": 0.7},
+    )  # fmt: skip
+    table = summary(tmp_path)
+    expected = "words 0.930 (0.898 with other settings), characters 0.700, majority class 0.500"
+    assert [tables.format_baselines(row) for row in tables.table_rows(table)] == [expected] * 2
+    assert list(table["best"]) == [True, False]
+    assert list(table["baseline_wins"]) == [True, True]
+    assert f"* baselines: {expected}" in " ".join(printed(table, 200).split())
+    assert "* gru" not in " ".join(printed(table).split())
+    markdown = tables.to_markdown(table)
+    assert "**words 0.930 (0.898 with other settings)**" in markdown
+    assert "**gru**" not in markdown
+    (first, _) = csv.DictReader(io.StringIO(tables.to_csv(table)))
+    assert (first["best_baseline"], first["best_baseline_score"]) == ("words", "0.93")
+
+
+def test_baselines_are_means_over_the_seeds_that_they_depend_on(tmp_path):
+    for number, (seed, units, value) in enumerate(((0, 8, 0.6), (1, 8, 0.8), (0, 16, 0.6))):
+        write(
+            tmp_path, number, config={"seed": seed, "units": units}, baselines={"boosting": value}
+        )
+    assert {tables.format_baselines(row) for row in tables.table_rows(summary(tmp_path))} == {
+        "boosting 0.700"
+    }
+
+
+def test_the_best_baseline_has_the_lowest_score_where_lower_is_better(tmp_path):
+    headline = {"name": "error", "value": 0.3, "higher_is_better": False}
+    write(tmp_path, 0, headline=headline, baselines={"weak": 0.9, "strong": 0.2})
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert tables.format_baselines(row) == "strong 0.200, weak 0.900"
+    assert row["baseline_wins"]
+    assert not tables.wins(row)
+
+
 def test_the_table_of_the_reference_runs_is_current():
     table = tables.summarize_runs(store.load_runs(ROOT / "results/reference"))
     assert (ROOT / "results/TABLE.md").read_text("utf-8") == tables.to_markdown(table)
@@ -160,6 +299,53 @@ def test_runs_are_found_by_id_prefix_folder_and_score(folder):
         trained_model.find_run("any", folder / "empty")
 
 
+def test_runs_on_other_files_of_the_same_name_cannot_be_compared(tmp_path):
+    first = write(tmp_path, 0, value=1.0, samples=rows_of([1, 1]), **on("spam.csv", "a"))
+    second = write(tmp_path, 1, value=1.0, samples=rows_of([1, 1]), **on("spam.csv", "b"))
+    with pytest.raises(UserError, match="datasets: files/spam.csv@aaaaaaa and files/spam.csv@bbb"):
+        compare.compare_runs(first, second)
+
+
+def test_the_best_run_on_a_data_set_is_found_by_its_name(tmp_path):
+    names = {
+        "emotions": write(tmp_path, 0, value=0.9, **on("emotions.csv", "a")),
+        "questions": write(tmp_path, 1, value=0.5, **on("my questions (1).tsv", "b")),
+        "better": write(tmp_path, 2, value=0.6, **on("my questions (1).tsv", "b")),
+        "languages": write(tmp_path, 3, task="text_classification", dataset="cldr_languages"),
+    }
+    for dataset, expected in (
+        ("files/emotions.csv", "emotions"),
+        ("emotions.csv", "emotions"),
+        ("../data/emotions.csv", "emotions"),
+        ("emo", "emotions"),
+        ("my-questions-1-.tsv", "better"),
+        ("my questions (1).tsv", "better"),
+        ("cldr_languages", "languages"),
+    ):
+        found = trained_model.find_run(f"best:text_classification/{dataset}", tmp_path)
+        assert found.name == names[expected].name, dataset
+    for dataset, message in (
+        (
+            "",
+            "There are runs on 3 data sets. Choose one: best:text_classification/cldr_lang",
+        ),
+        ("/none.csv", "No completed run on 'none.csv'. Choose one: best:text_classification/cldr"),
+        ("/files", "'files' matches 2 data sets. Choose one: best:text_classification/files/emot"),
+    ):
+        with pytest.raises(UserError, match=message):
+            trained_model.find_run(f"best:text_classification{dataset}", tmp_path)
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_hash(tmp_path):
+    first = write(tmp_path, 0, value=0.5, **on("spam.csv", "a"))
+    write(tmp_path, 1, value=0.9, **on("spam.csv", "b"))
+    best = "best:text_classification/spam.csv"
+    with pytest.raises(UserError, match=r"matches 2 data sets.*csv@aaaaaaa, .*csv@bbbbbbb\."):
+        trained_model.find_run(best, tmp_path)
+    assert trained_model.find_run(f"{best}@aaaaaaa", tmp_path).name == first.name
+    assert trained_model.find_run(f"{best}@aa", tmp_path).name == first.name
+
+
 def test_two_runs_are_compared_on_the_same_examples(tmp_path):
     random = np.random.default_rng(0)
     right = random.random((2, 400)) < [[0.9], [0.6]]
@@ -182,6 +368,7 @@ def test_two_runs_are_compared_on_the_same_examples(tmp_path):
     compare.print_comparison(comparison, Console(file=text, width=100))
     assert ": significant" in text.getvalue()
     assert "--units" in text.getvalue()
+    assert "best baseline: logistic regression 0.400\n" in text.getvalue()
     same = compare.compare_runs(folders[0], folders[0])
     assert (same.difference, same.interval) == (0.0, (0.0, 0.0))
 

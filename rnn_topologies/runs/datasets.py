@@ -1,0 +1,174 @@
+"""Which runs share a data set. What counts is its content and its test examples, not its name."""
+
+import collections
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rnn_topologies.tasks.base import FILES
+from rnn_topologies.tasks.errors import UserError
+
+from .record import Record
+
+HASH_DIGITS = 7
+# The hash of these is that of one prepared copy, see `tasks.data.store.manifest_hash`. Their
+# originals are verified by checksum, so that the name with its version identifies the content.
+PREPARED = ("flickr8k", "gesture_phase", "utkinect")
+
+
+class DatasetId(NamedTuple):
+    """What a run was trained and tested on; scores are comparable if all of it is equal.
+
+    Attributes:
+        content: SHA-256 of the examples, or name and version of a data set in `PREPARED` or TFDS.
+        splits: how the test split was made.
+        folds: number of folds of a cross-validation; 0 without.
+        tests: number of test examples; 0 in a cross-validation, where it differs between folds.
+        limit: value of `--limit` if it also selected the test examples; 0 without.
+    """
+
+    content: str
+    splits: str
+    folds: int
+    tests: int
+    limit: int
+
+
+class DatasetUse(NamedTuple):
+    """The data set of a run: what it was called, and what it was.
+
+    `identity` is None if the run ended before the data were read; `folds` is that of `DatasetId`.
+    """
+
+    task: str
+    name: str
+    folds: int
+    identity: DatasetId | None
+
+
+def dataset_use(record: Record) -> DatasetUse:
+    """Returns the data set of a run."""
+    folds, data = _integer(record.config.get("folds")), record.data or {}
+    is_prepared = "reads" in data or record.dataset in PREPARED
+    content = data.get("name" if is_prepared else "sha256")
+    if not content:
+        return DatasetUse(record.task, record.dataset, folds, None)
+    identity = DatasetId(
+        content=str(content),
+        splits=_slug(str(_entry(data, "splits", "test") or "")),
+        folds=folds,
+        tests=0 if folds else _integer(_entry(data, "examples", "test")),
+        limit=_integer(record.config.get("limit")) if "limited" in data else 0,
+    )
+    return DatasetUse(record.task, record.dataset, folds, identity)
+
+
+def _entry(data: Mapping[str, Any], name: str, key: str) -> Any:
+    entries = data.get(name)
+    return entries.get(key) if isinstance(entries, Mapping) else None
+
+
+def _integer(value: Any) -> int:
+    """Returns a value of a record, which is untrusted input; 0 if it is not an integer."""
+    return value if isinstance(value, int) else 0
+
+
+def _slug(text: str) -> str:
+    """Returns a text that can be typed in a shell without quotes."""
+    return re.sub(r"[^\w./@,+-]+", "-", text).strip("-")
+
+
+def label_datasets(uses: Iterable[DatasetUse]) -> dict[DatasetUse, str]:
+    """Returns labels that are equal for equal data sets, and differ for others of the same task.
+
+    A label is a name or, where a name is not enough, `name@suffix` with those of these parts that
+    it takes: first digits of the content hash, how the splits were made, number of folds (always
+    shown), limit, number of test examples.
+
+    Args:
+        uses: the data sets of some runs. One with several names is labelled with the first name;
+            one without identity gets the label of the only data set of its name.
+    """
+    uses = list(dict.fromkeys(uses))
+    names: dict[tuple[str, DatasetId], str] = {}
+    for use in uses:
+        if use.identity is not None:
+            names.setdefault((use.task, use.identity), use.name)
+    same_name: dict[tuple[str, str], list[DatasetId]] = collections.defaultdict(list)
+    for (task, identity), name in names.items():
+        same_name[task, name].append(identity)
+    return {use: _label(use, names, same_name) for use in uses}
+
+
+def _label(
+    use: DatasetUse,
+    names: Mapping[tuple[str, DatasetId], str],
+    same_name: Mapping[tuple[str, str], Sequence[DatasetId]],
+) -> str:
+    if use.identity is not None:
+        name = names[use.task, use.identity]
+        return name + _suffix(use.identity, same_name[use.task, name])
+    known = same_name.get((use.task, use.name), ())
+    candidates = [identity for identity in known if identity.folds == use.folds]
+    if len(candidates) == 1:
+        return use.name + _suffix(candidates[0], known)
+    return use.name + (f"@{use.folds}-folds" if use.folds else "")
+
+
+def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
+    """Returns what tells a data set from others of the same name."""
+    parts = []
+    if any(other.content != identity.content for other in same_name):
+        parts.append(identity.content.rpartition("/")[2][:HASH_DIGITS])
+    rivals = [other for other in same_name if other.content == identity.content]
+    if any(other.splits != identity.splits for other in rivals):
+        parts.append(identity.splits or "other-splits")
+    if identity.folds:
+        parts.append(f"{identity.folds}-folds")
+    rivals = [other for other in rivals if other[:3] == identity[:3]]
+    if identity.limit and any(other.limit != identity.limit for other in rivals):
+        parts.append(f"limit-{identity.limit}")
+    rivals = [other for other in rivals if other.limit == identity.limit]
+    if any(other.tests != identity.tests for other in rivals):
+        parts.append(f"{identity.tests}-tests")
+    return f"@{','.join(parts)}" if parts else ""
+
+
+def match_dataset(text: str, labels: Iterable[tuple[str, str]]) -> list[str]:
+    """Returns the labels that a text may mean, sorted; as few as possible.
+
+    Args:
+        text: a label, a recorded name, or the path of files; a unique beginning of a label will
+            do, and `files/` may be left out.
+        labels: recorded name and label of the data sets of some runs.
+    """
+    labels, own = [(_slug(name), label) for name, label in labels], f"{FILES}/"
+    texts = [_slug(t) for t in (text, own + text, own + pathlib.PurePath(text).name)]
+    by_label = [label for _, label in labels if _slug(label) in texts]
+    by_name = [label for name, label in labels if name in texts]
+    by_start = [label for _, label in labels if _slug(label).startswith(tuple(texts[:2]))]
+    return sorted(set(by_label or by_name or by_start))
+
+
+def choose_dataset(text: str, labels: Iterable[tuple[str, str]], selector: str) -> str:
+    """Returns the label of one data set.
+
+    Args:
+        text: see `match_dataset`; empty for the only data set.
+        labels: recorded name and label of the data sets of some runs.
+        selector: what selects runs before `/DATASET`, for messages.
+
+    Raises:
+        UserError: no data set matches, or several do; lists them.
+    """
+    labels = list(labels)
+    known = sorted({label for _, label in labels})
+    matches = match_dataset(text, labels) if text else known
+    if len(matches) == 1:
+        return matches[0]
+    choices = ", ".join(f"{selector}/{_slug(label)}" for label in matches or known)
+    if matches:
+        what = f"{text!r} matches" if text else "There are runs on"
+        raise UserError(f"{what} {len(matches)} data sets. Choose one: {choices}.")
+    raise UserError(f"No completed run on {text!r}. Choose one: {choices}.")

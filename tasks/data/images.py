@@ -16,6 +16,10 @@ ImageLike: TypeAlias = np.ndarray | bytes | str | pathlib.Path  # pixels, file c
 def to_image_array(image: ImageLike, name: str) -> np.ndarray:
     """Returns an array unchanged, and decodes file content or a path with `read_image`.
 
+    Args:
+        image: pixels, file content, or path.
+        name: what error messages call pixels and file content.
+
     Raises:
         UserError: an array is not uint8 (height, width, 1 or 3), or an image cannot be read.
     """
@@ -26,7 +30,7 @@ def to_image_array(image: ImageLike, name: str) -> np.ndarray:
                 f"got {image.dtype} {image.shape}."
             )
         return image
-    return read_image(io.BytesIO(image) if isinstance(image, bytes) else image, name)
+    return read_image(io.BytesIO(image), name) if isinstance(image, bytes) else read_image(image)
 
 
 class ImageResizer:

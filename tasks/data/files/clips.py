@@ -6,7 +6,8 @@ import hashlib
 import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,14 @@ from ...errors import UserError
 from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, tables
-from .images import check_image_suffix, read_checked_bytes
+from .entries import list_entries, list_folders
+from .images import read_checked_bytes
 
 LABELS_FILE = "labels.csv"
+VIDEO_SUFFIXES = (
+    *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+    *(".webm", ".wmv", ".3gp"),
+)
 LARGEST = float(np.finfo("float32").max)
 EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
 INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -84,6 +90,7 @@ def read_clips(dataset: str) -> Source:
         has_table = (folder / LABELS_FILE).is_file()
         rows = _read_image_clips(folder) if has_table else _read_feature_clips(folder)
         if not rows:
+            _refuse_videos(list_entries(folder))
             raise UserError(
                 f"{folder} contains neither {LABELS_FILE} nor .csv files. Expected a sub-folder of "
                 f"images for each clip and {LABELS_FILE} with columns clip, frame and label; or a "
@@ -123,17 +130,11 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
     """
     clip = pathlib.Path(path).expanduser()
     if clip.is_dir():
-        files = [
-            file
-            for file in layout.list_entries(clip)
-            if file.suffix.lower() in layout.IMAGE_SUFFIXES
-        ]
+        files = list_entries(clip)
         if not files:
-            raise UserError(
-                f"{clip} contains no images. Expected one file per frame that ends in one of "
-                f"{', '.join(layout.IMAGE_SUFFIXES)}."
-            )
+            raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
+    _refuse_videos([clip])
     if clip.suffix.lower() != ".csv" or not clip.is_file():
         raise UserError(f"{clip} is neither a folder of images nor a .csv file.")
     return _read_feature_table(clip, needs_labels=False)
@@ -160,8 +161,8 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
             )
         frames[values["frame"]] = (line, values["label"])
     clips = []
-    for clip_folder in filter(pathlib.Path.is_dir, layout.list_entries(folder)):
-        files = layout.list_entries(clip_folder)
+    for clip_folder in list_folders(folder):
+        files = list_entries(clip_folder)
         if not files:
             raise UserError(
                 f"{clip_folder}: the clip has no frames. Add images, or remove the folder."
@@ -169,6 +170,7 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
         clips.append(_read_image_clip(table, clip_folder, files, labels.pop(clip_folder.name, {})))
     if labels:
         clip, frames = next(iter(labels.items()))
+        _refuse_videos(path for path in list_entries(folder) if clip in (path.name, path.stem))
         line = min(line for line, _ in frames.values())
         raise UserError(
             f"{table}, line {line}: there is no folder for clip {clip!r}. Add it, or remove its "
@@ -186,11 +188,10 @@ def _read_image_clip(
     labels, digest = [], hashlib.sha256()
     unused = dict(labels_of)
     for file in files:
-        check_image_suffix(file)
         name = next((name for name in _frame_names(file) if name in unused), None)
         if name is None:
             raise UserError(
-                f"{file}: the frame has no label in {table}. Add a row for it, or remove the image."
+                f"{file}: the frame has no label in {table}. Add a row for it, or remove the file."
             )
         labels.append(unused.pop(name)[1])
         digest.update(read_checked_bytes(file))
@@ -203,6 +204,21 @@ def _read_image_clip(
     return {"name": folder.name, "frames": files, "labels": labels, "key": digest.hexdigest()}
 
 
+def _refuse_videos(paths: Iterable[pathlib.Path]) -> None:
+    """Says how to turn a video into a clip, if there is one among some paths.
+
+    Raises:
+        UserError: there is one.
+    """
+    for path in paths:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            video, folder = shlex.quote(str(path)), shlex.quote(str(path.with_suffix("")))
+            raise UserError(
+                f"{path} is a video. Extract its frames into a folder, one image per frame, for "
+                f"example with: mkdir {folder}; ffmpeg -i {video} {folder}/%05d.png"
+            )
+
+
 def _frame_names(file: pathlib.Path) -> list[str]:
     """Returns the names by which `labels.csv` may refer to a frame."""
     digits = "".join(filter(str.isdecimal, file.stem))
@@ -211,9 +227,7 @@ def _frame_names(file: pathlib.Path) -> list[str]:
 
 def _read_feature_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [
-        _read_feature_clip(path)
-        for path in layout.list_entries(folder)
-        if path.suffix.lower() == ".csv"
+        _read_feature_clip(path) for path in list_entries(folder) if path.suffix.lower() == ".csv"
     ]
 
 

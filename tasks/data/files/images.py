@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import UserError
 from ..images import to_image_array
 from ..source import Source
-from . import layout, tables
+from . import class_folders, layout, tables
 
 CAPTIONS_FILE = "captions.csv"
 
@@ -27,14 +27,14 @@ def read_image_classes(dataset: str) -> Source:
     splits: dict[str, list[dict[str, Any]]] = {}
     classes_of = {}
     for split, folder in layout.find_split_paths(path).items():
-        files_of = layout.list_class_files(folder)
+        files_of = class_folders.list_class_files(folder)
         classes_of[split] = files_of
         splits[split] = [
             {
                 "name": str(file.relative_to(path)),
                 "image": file,
                 "label": label,
-                "key": _image_hash(file),
+                "key": layout.sha256_hex(read_checked_bytes(file)),
             }
             for label, files in files_of.items()
             for file in files
@@ -83,7 +83,12 @@ def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, A
             file = _find_image(folder, name)
             if file is None:
                 raise UserError(f"{table}, line {line}: there is no image {name!r} in {folder}.")
-            rows[name] = {"name": name, "image": file, "captions": [], "key": _image_hash(file)}
+            rows[name] = {
+                "name": name,
+                "image": file,
+                "captions": [],
+                "key": layout.sha256_hex(read_checked_bytes(file)),
+            }
         rows[name]["captions"].append(values["caption"])
     for row in rows.values():
         digest.update("\0".join([row["name"], row["key"], *row["captions"], ""]).encode())
@@ -91,25 +96,15 @@ def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, A
 
 
 def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the path of an image, or None if it does not exist or is outside the folder."""
-    for parent in (folder, folder / "images", folder / "Images"):
-        file = parent / name
-        if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
-            return file
-    return None
+    """Returns the path of an image, or None if it does not exist or is outside the folder.
 
-
-def check_image_suffix(file: pathlib.Path) -> None:
-    """Checks that a file name is that of an image.
-
-    Raises:
-        UserError: it is not.
+    The name comes from a table and must not lead out of the folder; links in the folder may.
     """
-    if file.suffix.lower() not in layout.IMAGE_SUFFIXES:
-        raise UserError(
-            f"{file} is not an image. Expected a file that ends in one of "
-            f"{', '.join(layout.IMAGE_SUFFIXES)}."
-        )
+    path = pathlib.PurePath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    files = (parent / path for parent in (folder, folder / "images", folder / "Images"))
+    return next(filter(pathlib.Path.is_file, files), None)
 
 
 def read_checked_bytes(file: pathlib.Path) -> bytes:
@@ -118,13 +113,11 @@ def read_checked_bytes(file: pathlib.Path) -> bytes:
     A damaged image is thus reported before training starts.
 
     Raises:
-        UserError: the image cannot be decoded.
+        UserError: the image cannot be read.
     """
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
     to_image_array(content, str(file))
     return content
-
-
-def _image_hash(file: pathlib.Path) -> str:
-    check_image_suffix(file)
-    return layout.sha256_hex(read_checked_bytes(file))

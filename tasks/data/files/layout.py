@@ -13,30 +13,17 @@ from typing import Any
 from ...errors import UserError
 from ..source import Source
 from ..splits import SPLIT_FRACTIONS, SPLITS, hash_fraction, split_by_group
+from .entries import list_entries, skip_wrapper
 
 # Names of splits, in any case: train, Valid.csv, test_set, imdb_dev.tsv.
 SPLIT_NAME = re.compile(
     r"(?P<prefix>.*[\W_])??"
-    r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation)?)?|dev(?:elopment)?)"
-    r"|(?P<test>test(?:ing)?))"
+    r"(?:(?P<train>train(?:ing)?|trn)"
+    r"|(?P<validation>val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?)"
+    r"|(?P<test>test(?:ing)?|tst))"
     r"[\W_]*(?:sets?|data(?:set)?|split|images|texts|clips)?[\W_]*\d*",
     re.IGNORECASE,
 )
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# Files that operating systems create in folders.
-SYSTEM_FILES = re.compile(r"\..*|Thumbs\.db|desktop\.ini|__MACOSX", re.IGNORECASE)
-
-
-def list_entries(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files and folders in a folder, in natural order: frame2 before frame10."""
-    entries = [path for path in folder.iterdir() if not SYSTEM_FILES.fullmatch(path.name)]
-    return sorted(entries, key=lambda path: natural_sort_key(path.name))
-
-
-def natural_sort_key(name: str) -> list[tuple[int, str]]:
-    """Returns a key that sorts names with the numbers in them compared as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), part) if part.isdecimal() else (0, part) for part in parts]
 
 
 def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[str, pathlib.Path]:
@@ -54,6 +41,7 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
+    path = skip_wrapper(path)
     candidates = [
         entry for entry in list_entries(path) if entry.is_dir() or entry.suffix.lower() in suffixes
     ]
@@ -72,6 +60,12 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
             "folders away; if it is a class, rename it."
         )
     return split_paths or {"": path}
+
+
+def find_split_names(names: Iterable[str]) -> list[str]:
+    """Returns those of some names that mean a split, without a prefix, sorted."""
+    matches = {name: SPLIT_NAME.fullmatch(name) for name in sorted(names)}
+    return [name for name, match in matches.items() if match and not match["prefix"]]
 
 
 def _match_splits(
@@ -98,36 +92,6 @@ def _match_splits(
             names = ", ".join(path.name for path in paths)
             raise UserError(f"{path} has {split} more than once: {names}. Keep one of them.")
     return {split: groups[0][split][0] for split in SPLITS if groups and split in groups[0]}
-
-
-def list_class_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns the files of each class: one sub-folder per class, with files at any depth.
-
-    Raises:
-        UserError: a class is empty, or there are fewer than two classes.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Expected one with a sub-folder for each class.")
-    classes = {}
-    for class_folder in filter(pathlib.Path.is_dir, list_entries(folder)):
-        files = [path for path in walk_files(class_folder) if path.is_file()]
-        if not files:
-            raise UserError(
-                f"{class_folder}: the class {class_folder.name!r} is empty. Add files, or remove "
-                "the folder."
-            )
-        classes[class_folder.name] = files
-    check_classes(classes, folder)
-    return classes
-
-
-def walk_files(folder: pathlib.Path) -> Iterable[pathlib.Path]:
-    """Yields the files in a folder and in its sub-folders, in natural order."""
-    for path in list_entries(folder):
-        if path.is_dir():
-            yield from walk_files(path)
-        else:
-            yield path
 
 
 def check_classes(classes: Iterable[str], path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ..source import Source
-from . import layout, reading, tables
+from . import class_folders, layout, reading, tables
 
 # Names of a first column that identifies rows.
 ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
@@ -47,7 +47,7 @@ def read_text_files(dataset: str) -> Source:
 
 def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
     rows = []
-    for label, files in layout.list_class_files(folder).items():
+    for label, files in class_folders.list_class_files(folder).items():
         for path in files:
             if path.suffix.lower() != ".txt":
                 raise UserError(f"{path} is not a .txt file. Convert it, or remove it.")

@@ -1,0 +1,77 @@
+"""Files and folders in the user's folders, without those that systems leave behind."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+
+from ...errors import UserError
+
+# What operating systems and tools create in folders.
+SYSTEM_FILES = re.compile(
+    r"\..*|(eh)?thumbs\.db|desktop\.ini|__MACOSX|__pycache__|@eaDir|\$RECYCLE\.BIN|lost\+found"
+    r"|System Volume Information|Icon\r",
+    re.IGNORECASE,
+)
+# A folder of one of these names with nothing next to it is neither a class nor a split.
+WRAPPERS = ("images", "imgs", "texts", "clips", "data", "dataset")
+
+
+def list_entries(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files and folders in a folder, in natural order: frame2 before frame10.
+
+    Links to files and folders are followed.
+
+    Raises:
+        UserError: the folder cannot be read, or holds something else, such as a broken link.
+    """
+    try:
+        entries = [path for path in folder.iterdir() if not SYSTEM_FILES.fullmatch(path.name)]
+        wrong = [path for path in entries if not (path.is_file() or path.is_dir())]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+    if wrong:
+        kind = "a broken link" if wrong[0].is_symlink() else "neither a file nor a folder"
+        raise UserError(f"{wrong[0]} is {kind}. Fix or remove it.")
+    return sorted(entries, key=lambda path: natural_sort_key(path.name))
+
+
+def list_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders in a folder, in natural order."""
+    return [path for path in list_entries(folder) if path.is_dir()]
+
+
+def natural_sort_key(name: str) -> list[tuple[int, str]]:
+    """Returns a key that sorts names with the numbers in them compared as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), part) if part.isdecimal() else (0, part) for part in parts]
+
+
+def walk_files(
+    folder: pathlib.Path, parents: tuple[pathlib.Path, ...] = ()
+) -> Iterator[pathlib.Path]:
+    """Yields the files in a folder and in its sub-folders, in natural order.
+
+    Raises:
+        UserError: a link leads back to a folder that contains it.
+    """
+    parents = (*parents, folder.resolve())
+    for path in list_entries(folder):
+        if not path.is_dir():
+            yield path
+        elif path.resolve() in parents:
+            raise UserError(f"{path} is a link to a folder that contains it. Remove it.")
+        else:
+            yield from walk_files(path, parents)
+
+
+def skip_wrapper(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the folder that holds the classes or splits, in a folder or in its only sub-folder.
+
+    That is `train/images/` if `train/` has nothing but `images/`, which has sub-folders, and
+    `seg_train/seg_train/`, as unpacked archives have it.
+    """
+    entries = list_entries(folder)
+    names = (*WRAPPERS, folder.name.lower())
+    if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() not in names:
+        return folder
+    return skip_wrapper(entries[0]) if list_folders(entries[0]) else folder

@@ -55,6 +55,7 @@ class Bidirectional(keras.layers.Bidirectional):
         initial_state: the states of the forward layer, then those of the backward layer.
         mask: (batch, time), true at valid steps; None if all are valid.
         training: whether dropout is applied.
+        sequences_mask: as in `RNN`.
 
     Returns:
         The merged output, (batch, time, units) with `return_sequences`, else (batch, units); with
@@ -149,7 +150,9 @@ class Bidirectional(keras.layers.Bidirectional):
         initial_state: States | None = None,
         mask: Tensor | None = None,
         training: bool | None = None,
+        sequences_mask: Tensor | None = None,
     ) -> Any:
+        mask = sequences_mask if mask is None else mask
         one_ways = (self.forward_layer, self.backward_layer)
         states = self._split_states(initial_state)
         # Keras's own `call` cuts `initial_state` in halves, whatever the two layers need.

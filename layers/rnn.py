@@ -55,6 +55,8 @@ class RNN(keras.layers.RNN):
         initial_state: list of initial states, each (batch, units); zeros if None.
         mask: (batch, time), true at valid steps; None if all are valid.
         training: whether dropout is applied.
+        sequences_mask: set by Keras, next to `initial_state`, to the mask that the layer before
+            attached to `sequences`; used if `mask` is None.
 
     Returns:
         The output, (batch, units), or (batch, time, units) with `return_sequences`; with
@@ -104,7 +106,9 @@ class RNN(keras.layers.RNN):
         initial_state: States | Tensor | None = None,
         mask: Tensor | None = None,
         training: bool = False,
+        sequences_mask: Tensor | None = None,
     ) -> Any:
+        mask = sequences_mask if mask is None else mask
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
         if initial_state is not None:

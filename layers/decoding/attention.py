@@ -44,7 +44,9 @@ class Attention(keras.layers.Layer):
         memory: Tensor,
         mask: Tensor | None = None,
         keys: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
+        mask = memory_mask if mask is None else mask
         is_single_step = len(query.shape) == 2
         if is_single_step:
             query = ops.expand_dims(query, 1)
@@ -96,6 +98,8 @@ class DotAttention(Attention):
         memory: (batch, source, memory features).
         mask: (batch, source), true at valid steps of the memory; None if all are valid.
         keys: the result of `keys(memory)`, to avoid recomputing it for every query.
+        memory_mask: set by Keras to the mask that the layer before attached to the memory; used if
+            `mask` is None.
 
     Returns:
         `(context, weights)`: context (batch, [steps,] memory features), weights
@@ -165,6 +169,8 @@ class AdditiveAttention(Attention):
         memory: (batch, source, memory features).
         mask: (batch, source), true at valid steps of the memory; None if all are valid.
         keys: the result of `keys(memory)`, to avoid recomputing it for every query.
+        memory_mask: set by Keras to the mask that the layer before attached to the memory; used if
+            `mask` is None.
 
     Returns:
         `(context, weights)`: context (batch, [steps,] memory features), weights

@@ -11,6 +11,8 @@ from keras import ops, tree
 
 from .arguments import LayerOptions
 from .cells.base import RecurrentCell
+from .cells.contract import output_shape
+from .cells.states import initial_states, pack_states, state_specs
 from .dispatch.execution import execute
 from .dispatch.plan import FUSED, Plan, choose_plan
 from .stacked import StackedCells
@@ -31,17 +33,22 @@ class RNN(keras.layers.RNN):
     - A padded step leaves the states unchanged: outputs at valid steps and final states are those
       of the sequence without its padded steps.
     - The output at a padded step repeats the output of the last valid step before it in reading
-      order or, before the first, the initial state h (zeros by default). With
-      `zero_output_for_mask` and `return_sequences` it is zero. Without `return_sequences` the
-      output is that of the last valid step, whatever `zero_output_for_mask` says.
+      order. Before the first it is the initial state h (zeros by default) of a cell that is known
+      to return its state: those of this library, and Keras's own. Of any other cell it is zero.
+      With `zero_output_for_mask` and `return_sequences` it is always zero. Without
+      `return_sequences` the output is that of the last valid step, whatever
+      `zero_output_for_mask` says.
+    - Whatever the inputs hold at padded steps, even NaN, does not reach outputs, states or
+      gradients.
     - The mask passed on to the next layer is in the order of the outputs: with `go_backwards` it
       is reversed too.
 
     Args:
         cell: a cell with `state_size`, `call(inputs, states)` and `get_initial_state`, or a list
-            of cells, which becomes `StackedCells` with all states in one flat list. The first
-            state of a cell is its previous output, unless it is a `RecurrentCell` that says
-            otherwise.
+            of cells, which becomes `StackedCells` with all states in one flat list. Its output
+            need not be one of its states. Inputs, outputs and states may have further axes, such
+            as (batch, height, width, channels): `state_size` is then a list with a shape, without
+            the batch axis, for every state, and so is `output_size`, if it differs.
         return_sequences: return the output of every step instead of the last one.
         return_state: also return the final states.
         go_backwards: process the sequence in reverse; outputs come in that order.
@@ -51,8 +58,10 @@ class RNN(keras.layers.RNN):
         **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        sequences: (batch, time, features).
-        initial_state: list of initial states, each (batch, units); zeros if None.
+        sequences: (batch, time, features), or with further axes if the cell reads them.
+        initial_state: list of initial states, each (batch, units); those of the cell if None.
+            States in groups, as those of `keras.layers.StackedRNNCells`, are taken as they were
+            returned or in one flat list.
         mask: (batch, time), true at valid steps; None if all are valid.
         training: whether dropout is applied.
         sequences_mask: set by Keras, next to `initial_state`, to the mask that the layer before
@@ -99,6 +108,7 @@ class RNN(keras.layers.RNN):
         # Keras 3.16 turns this off in its recurrent layers; here a mask still propagates.
         self.supports_masking = True
         self._step = None
+        self._input_rank = 3  # until the layer is built
 
     def call(
         self,
@@ -112,8 +122,6 @@ class RNN(keras.layers.RNN):
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
         if initial_state is not None:
-            if isinstance(self.cell, StackedCells):
-                initial_state = tree.flatten(initial_state)
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
             mask = _check_mask(mask, sequences)
@@ -144,16 +152,14 @@ class RNN(keras.layers.RNN):
                 step = sequences[:, 0]
                 stack.enter_context(self.cell.sequence(step, initial_state, training))
                 if training and self.cell.noise_size:
-                    noise = self.cell.noise(ops.shape(sequences)[:2])
-                    noise = ops.cast(noise, sequences.dtype)
-                    sequences = ops.concatenate([sequences, noise], axis=-1)
+                    sequences = _append_noise(self.cell, sequences)
             return execute(plan.method, self, sequences, initial_state, mask, training)
 
     def explain(self, input_shape: Shape, mask: Any = None, training: bool = False) -> Plan:
         """Returns which method will run and, if it is not the fastest, why and what to change.
 
         Args:
-            input_shape: (batch, time, features); None where unknown.
+            input_shape: (batch, time, features), or with further axes; None where unknown.
             mask: a mask, or whether there is one.
             training: whether dropout is applied.
 
@@ -165,7 +171,7 @@ class RNN(keras.layers.RNN):
             >>> "linear_recurrence" in MinGRU(8).explain((32, 100, 4)).description
             True
         """
-        if len(input_shape) != 3:
+        if len(input_shape) < 3:
             raise ValueError(
                 f"`input_shape` must be (batch, time, features), got {tuple(input_shape)}."
             )
@@ -198,18 +204,23 @@ class RNN(keras.layers.RNN):
                 "which has not arrived yet."
             )
         inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
-        if len(inputs.shape) != 2:
+        if len(inputs.shape) != self._input_rank - 1:
             raise ValueError(
-                f"`step` takes one time step, (batch, features), got {tuple(inputs.shape)}."
+                f"`step` takes one time step, (batch, features), got {tuple(inputs.shape)}. For "
+                "inputs with further axes call the layer on a whole sequence first."
             )
         if not self.built:
-            self.build((inputs.shape[0], None, inputs.shape[1]))
+            self.build((inputs.shape[0], None, *inputs.shape[1:]))
         if states is None:
-            states = list(tree.flatten(self.get_initial_state(inputs.shape[0])))
+            states = self.get_initial_state(inputs.shape[0])
         if self._step is None:
             self._step = compiled_step(self.cell)
         output, new_states = self._step(inputs, list(states))
-        return output, list(new_states)
+        return output, pack_states(states, new_states, self.cell)
+
+    def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
+        self._input_rank = len(sequences_shape)
+        super().build(sequences_shape)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Returns a `Stream`, which runs the layer on a sequence as it arrives."""
@@ -223,27 +234,40 @@ class RNN(keras.layers.RNN):
             for variable, value in zip(tree.flatten(self.states), initial_states, strict=True):
                 variable.assign(value)
 
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        return initial_states(self.cell, batch_size)
+
+    def compute_output_shape(self, sequences_shape: Shape, initial_state_shape: Any = None) -> Any:
+        batch, time, *rest = sequences_shape
+        _, *axes = output_shape(self.cell, (batch, *rest))
+        shape = (batch, time, *axes) if self.return_sequences else (batch, *axes)
+        if not self.return_state:
+            return shape
+        specs = state_specs(self.cell, batch)
+        return (shape, *tree.map_structure(lambda spec: tuple(spec.shape), specs))
+
     def compute_mask(self, sequences: Any, previous_mask: Any) -> Any:
         mask = tree.flatten(previous_mask)[0]
         if not self.return_sequences:
             mask = None
         elif mask is not None and self.go_backwards:
             mask = ops.flip(mask, axis=1)
-        return [mask, *(None for _ in self.state_size)] if self.return_state else mask
+        return [mask, *(None for _ in state_specs(self.cell))] if self.return_state else mask
 
-    def _check_states(self, states, batch):
-        states = list(states) if isinstance(states, list | tuple) else [states]
-        names = getattr(self.cell, "state_names", None)
-        if len(states) != len(self.state_size):
+    def _check_states(self, states: Any, batch: Any) -> list[Any]:
+        """Returns the initial states in the structure that the cell takes."""
+        specs = state_specs(self.cell, batch)
+        states, flat_specs = tree.flatten(states), tree.flatten(specs)
+        if len(states) != len(flat_specs):
+            names = getattr(self.cell, "state_names", None)
             listed = f" [{', '.join(names)}]" if names else ""
             raise ValueError(
-                f"`initial_state` of {type(self).__name__} must hold {len(self.state_size)} "
+                f"`initial_state` of {type(self).__name__} must hold {len(flat_specs)} "
                 f"states{listed}, got {len(states)}."
             )
-        for size, state in zip(self.state_size, states, strict=True):
-            if isinstance(size, int):
-                _check_shape(self, "each initial state", state, (batch, size))
-        return states
+        for spec, state in zip(flat_specs, states, strict=True):
+            _check_shape(self, "each initial state", state, tuple(spec.shape))
+        return tree.pack_sequence_as(specs, states)
 
 
 def _check_rank(layer, sequences):
@@ -252,6 +276,16 @@ def _check_rank(layer, sequences):
             f"{type(layer).__name__} expects inputs of shape (batch, time, features), got "
             f"{tuple(sequences.shape)}. A single feature still needs an axis: x[..., None]."
         )
+
+
+def _append_noise(cell, sequences):
+    if len(sequences.shape) != 3:
+        raise ValueError(
+            f"{type(cell).__name__} draws random numbers at every step of training, which needs "
+            f"inputs of shape (batch, time, features), got {tuple(sequences.shape)}."
+        )
+    noise = ops.cast(cell.noise(ops.shape(sequences)[:2]), sequences.dtype)
+    return ops.concatenate([sequences, noise], axis=-1)
 
 
 def _check_shape(layer, name, tensor, expected):

@@ -9,6 +9,8 @@ from keras import ops
 
 from .arguments import LayerOptions
 from .cells.base import RecurrentCell
+from .cells.contract import uses_values
+from .cells.states import shape_of
 from .typing import Shape, States, Tensor
 from .wrappers.base import CellWrapper
 
@@ -49,7 +51,7 @@ class StackedCells(RecurrentCell):
         if not cells:
             raise ValueError("`cells` must hold at least one cell, got none.")
         # `CellWrapper` gives the cells of other libraries the attributes of a `RecurrentCell`.
-        wrapped = [cell if isinstance(cell, RecurrentCell) else CellWrapper(cell) for cell in cells]
+        wrapped = [cell if uses_values(cell) else CellWrapper(cell) for cell in cells]
         kwargs.setdefault("dtype", wrapped[0].dtype_policy)
         super().__init__(**kwargs)
         self.cells = wrapped
@@ -62,15 +64,15 @@ class StackedCells(RecurrentCell):
         self.output_size = wrapped[-1].output_size
         self.output_name = f"cell_{len(wrapped) - 1}_{wrapped[-1].output_name}"
         self.noise_size = sum(cell.noise_size for cell in wrapped)
-        self.top_state = len(self.state_size) - len(wrapped[-1].state_sizes) + wrapped[-1].top_state
 
     def build(self, input_shape: Shape) -> None:
-        self.features = features = cast(int, input_shape[-1])
+        self.features = cast(int, input_shape[-1])
         for cell in self.cells:
             if not cell.built:
-                cell.build((input_shape[0], features))
+                cell.build(input_shape)
                 cell.built = True
-            features = cell.output_size
+            input_shape = (input_shape[0], *shape_of(cell.output_size))
+        self.output_size = self.cells[-1].output_size  # some cells know it only now
         self.built = True
 
     def noise(self, shape: Shape) -> Tensor:
@@ -92,19 +94,19 @@ class StackedCells(RecurrentCell):
                 stack.enter_context(cell.sequence(inputs, own_states, training))
                 # The next cell reads inputs of the size of this cell's output.
                 batch = ops.shape(inputs)[0]
-                inputs = ops.zeros((batch, cell.output_size), dtype=inputs.dtype)
+                inputs = ops.zeros((batch, *shape_of(cell.output_size)), dtype=inputs.dtype)
             yield
 
     def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         noise_size = self.noise_size if training else 0
         self.check_noise(inputs, training)
         features = inputs.shape[-1] - noise_size
-        x, noise = inputs[:, :features], inputs[:, features:]
+        x, noise = inputs[..., :features], inputs[..., features:]
         all_values = {}
         pairs = zip(self.cells, self._states_by_cell(states), strict=True)
         for number, (cell, own_states) in enumerate(pairs):
             if training and cell.noise_size:
-                own_noise, noise = noise[:, : cell.noise_size], noise[:, cell.noise_size :]
+                own_noise, noise = noise[..., : cell.noise_size], noise[..., cell.noise_size :]
                 x = ops.concatenate([x, own_noise], axis=-1)
             values = cell.values(x, own_states, training)
             x = values[cell.output_name]

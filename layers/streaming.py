@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from .cells.states import hold
 from .typing import States, Tensor
 
 
@@ -93,9 +94,10 @@ class Stream:
         Args:
             rows: (batch_size,), true for the sequences to reset; all if None.
         """
-        initial_states = tree.flatten(self.layer.get_initial_state(self.batch_size))
+        initial_states = self.layer.get_initial_state(self.batch_size)
         if rows is not None:
-            reset = ops.expand_dims(ops.cast(rows, "bool"), -1)
-            pairs = zip(initial_states, self.states, strict=True)
-            initial_states = [ops.where(reset, initial, old) for initial, old in pairs]
+            reset = ops.cast(rows, "bool")
+            initial_states = tree.map_structure(
+                lambda initial, old: hold(reset, initial, old), initial_states, self.states
+            )
         self.states = initial_states

@@ -49,7 +49,6 @@ class RecurrentCell(keras.layers.Layer):
     output_size: int
     state_size: int | list[int]
     noise_size: int = 0
-    top_state: int = 0  # index of the first state of the cell that produces the output
     features: int
 
     def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:

@@ -45,10 +45,6 @@ class Alignment:
         """Returns the unaligned rows, where each step holds the last valid one up to it."""
         return self._take(aligned, ops.maximum(self.valid_so_far - 1, 0))
 
-    def hold(self, x: Tensor) -> Tensor:
-        """Returns x with every step replaced by the last valid one up to it."""
-        return self.restore(self.align(x))
-
     def last(self, aligned: Tensor) -> Tensor:
         """Returns the last valid step of every aligned row, (batch, features)."""
         indices = ops.expand_dims(ops.maximum(self.count - 1, 0), 1)

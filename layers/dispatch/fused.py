@@ -75,8 +75,9 @@ def run_fused(
     not_empty = ops.expand_dims(rows.count > 0, -1)
     pairs = zip(new_states, states, strict=True)
     new_states = [ops.where(not_empty, new, old) for new, old in pairs]
-    outputs = rows.restore(aligned)
-    return outputs[:, -1], outputs, new_states
+    started = ops.expand_dims(rows.valid_so_far > 0, -1)
+    outputs = ops.where(started, rows.restore(aligned), ops.expand_dims(states[0], 1))
+    return new_states[0], outputs, new_states
 
 
 def _run_kernel(cell, kernel, sequences, states):

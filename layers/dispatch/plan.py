@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 
 from .. import native
+from ..cells.contract import uses_values
 from ..cells.linear import LinearCell
 from ..export import is_exporting
 from ..typing import Tensor
@@ -86,7 +87,7 @@ def choose_plan(
     time = time if isinstance(time, int) else None
     backend, device = keras.backend.backend(), fused.device_of(sequences)
     where = f"{backend} on a {device}"
-    if isinstance(layer.cell, LinearCell):
+    if is_linear(layer.cell):
         return _plan_linear(layer, time, where)
     fallbacks = []
     if device == "CPU" and native_name(layer.cell):
@@ -138,6 +139,15 @@ def _plan_linear(layer, time, where) -> Plan:
     if xla_loop or (time is not None and time < PARALLEL_FROM):
         return Plan(LOOP, True, equations)
     return Plan(PARALLEL, True, f"linear_recurrence, {where}: all steps at once.")
+
+
+def is_linear(cell: Any) -> bool:
+    """Returns whether a cell is its `coefficients`: a subclass may override the step itself."""
+    return (
+        isinstance(cell, LinearCell)
+        and uses_values(cell)
+        and type(cell).values is LinearCell.values
+    )
 
 
 def native_name(cell: Any) -> str | None:

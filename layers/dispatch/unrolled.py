@@ -2,28 +2,20 @@
 
 from typing import Any
 
-from keras import ops, tree
+from keras import ops
 
-from ..cells.base import takes_training
 from ..typing import Tensor
+from .step import Step
 
 
 def run_unrolled(
-    layer: Any, sequences: Tensor, states: list[Tensor], mask: Tensor | None, training: bool
-) -> tuple[Tensor, Tensor, list[Tensor]]:
+    layer: Any, sequences: Tensor, states: list[Any], mask: Tensor | None, training: bool
+) -> tuple[Tensor, Tensor, list[Any]]:
     """Unrolls the loop. Keras's own unrolling is wrong under masks, or fails, on some backends."""
-    options = {"training": training} if takes_training(layer.cell) else {}
-    outputs = []
+    step = Step(layer, states, mask is not None, training)
+    carry, outputs = step.start(sequences[:, 0]), []
     for t in range(sequences.shape[1]):
-        output, new_states = layer.cell(sequences[:, t], states, **options)
-        if mask is not None:
-            valid = ops.expand_dims(mask[:, t], -1)
-            new_states = tree.map_structure(
-                lambda new, old, valid=valid: ops.where(valid, new, old),
-                list(new_states),
-                list(states),
-            )
-            output = ops.where(valid, output, outputs[-1] if outputs else 0.0)
-        states = new_states
+        valid = None if mask is None else mask[:, t]
+        output, carry = step(sequences[:, t], carry, valid)
         outputs.append(output)
-    return outputs[-1], ops.stack(outputs, axis=1), states
+    return outputs[-1], ops.stack(outputs, axis=1), step.states(carry)

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any, Self, Unpack, cast
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from ..arguments import LayerOptions
 from ..cells.base import RecurrentCell, takes_training
+from ..cells.contract import output_shape, returns_state, uses_values
+from ..cells.states import initial_states, pack_states, state_specs
 from ..typing import Shape, States, Tensor
 
 
@@ -19,8 +21,9 @@ class CellWrapper(RecurrentCell):
     A subclass overrides `transform_values`, which receives the values of a step of the inner cell,
     and may pass it other states by overriding `transform_states`. The wrapper has the states of
     the inner cell, with the same names and sizes. The inner cell may be any cell that `RNN`
-    accepts, including another wrapper. The states of a cell from another library are named
-    state_0, state_1, ..., and as in Keras the first one is its output.
+    accepts, including another wrapper. The states of a cell from another library, also nested ones,
+    form one flat list and are named state_0, state_1, ...; its output is named output, unless it is
+    known to be the first state.
 
     Args:
         cell: the inner cell.
@@ -43,17 +46,25 @@ class CellWrapper(RecurrentCell):
         kwargs.setdefault("dtype", cell.dtype_policy)
         super().__init__(**kwargs)
         self.cell = cell
-        self.state_size = self.cell.state_size
-        default_names = [f"state_{number}" for number in range(len(self.state_sizes))]
-        self.state_names = tuple(getattr(cell, "state_names", default_names))
-        self.output_name = getattr(cell, "output_name", self.state_names[0])
+        if not hasattr(cell, "state_names"):
+            self.state_size = _flat_sizes(cell)
+            self.state_names = tuple(f"state_{n}" for n in range(len(self.state_size)))
+        else:
+            self.state_size, self.state_names = cell.state_size, tuple(cell.state_names)
+        self.output_name = "output"
+        if uses_values(cell):
+            self.output_name = cell.output_name
+        elif returns_state(cell):
+            self.output_name = self.state_names[0]
         self.output_size = getattr(cell, "output_size", None) or self.state_sizes[0]
-        self.top_state = getattr(cell, "top_state", 0)
 
     def build(self, input_shape: Shape) -> None:
         if not self.cell.built:
             self.cell.build(input_shape)
             self.cell.built = True
+        if getattr(self.cell, "output_size", None) is None:
+            shape = output_shape(self.cell, input_shape)[1:]
+            self.output_size = shape[0] if len(shape) == 1 else shape
         self.features = cast(int, input_shape[-1])
         self.built = True
 
@@ -74,29 +85,49 @@ class CellWrapper(RecurrentCell):
 
     @contextlib.contextmanager
     def sequence(self, inputs: Tensor, states: States, training: bool) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            if isinstance(self.cell, RecurrentCell):
-                stack.enter_context(self.cell.sequence(inputs, states, training))
+        if isinstance(self.cell, RecurrentCell):
+            with self.cell.sequence(inputs, states, training):
+                yield
+            return
+        drawing = [cell for cell in _with_keras_dropout(self.cell) if training]
+        if drawing:  # outside the loop: the first step draws the masks, and the others reuse them
+            self._call_cell(inputs[..., : self.features], self.unpack(states), training)
+        try:
             yield
+        finally:
+            for cell in drawing:
+                cell.reset_dropout_mask()
+                cell.reset_recurrent_dropout_mask()
 
     def values(self, inputs: Tensor, states: States, training: bool = False) -> dict[str, Tensor]:
         states, noise = self.unpack(states), None
-        features = inputs[:, : self.features]
+        features = inputs[..., : self.features]
         self.check_noise(inputs, training)
         if training and self.own_noise_size:
             start = inputs.shape[-1] - self.own_noise_size
-            inputs, noise = inputs[:, :start], inputs[:, start:]
+            inputs, noise = inputs[..., :start], inputs[..., start:]
         values = self._inner_values(inputs, self.transform_states(states, training), training)
-        return {**values, **self.transform_values(values, features, states, noise)}
+        changed = self.transform_values(values, features, states, noise)
+        first = self.state_names[0]
+        if self.output_name == "output" and values["output"] is values[first]:
+            # The cell turns out to return its first state: both change alike.
+            changed = {"output": changed.get(first, values[first]), **changed}
+        return {**values, **changed}
 
     def _inner_values(self, inputs: Tensor, states: States, training: bool) -> dict[str, Tensor]:
-        if isinstance(self.cell, RecurrentCell):
+        if uses_values(self.cell):
             return self.cell.values(inputs, states, training)
-        has_one_state = not isinstance(self.cell.state_size, list | tuple)
+        output, new_states = self._call_cell(inputs, states, training)
+        return {"output": output, **dict(zip(self.state_names, new_states, strict=True))}
+
+    def _call_cell(self, inputs, states, training):
+        """Returns `(output, flat list of new states)` of a cell that has no `values`."""
+        states = list(states)
+        if not _is_flat(self.cell.state_size):
+            states = tree.pack_sequence_as(initial_states(self.cell, 1), states)
         options = {"training": training} if takes_training(self.cell) else {}
-        _, new_states = self.cell(inputs, states[0] if has_one_state else list(states), **options)
-        new_states = new_states if isinstance(new_states, list | tuple) else [new_states]
-        return dict(zip(self.state_names, new_states, strict=True))
+        output, new_states = self.cell(inputs, states, **options)
+        return output, tree.flatten(pack_states(states, new_states, self.cell))
 
     def transform_states(self, states: States, training: bool) -> States:
         """Returns the states that the inner cell reads; by default those of the wrapper."""
@@ -120,8 +151,7 @@ class CellWrapper(RecurrentCell):
         return {}
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
-        states = self.cell.get_initial_state(batch_size=batch_size)
-        return list(states) if isinstance(states, list | tuple) else [states]
+        return tree.flatten(initial_states(self.cell, batch_size))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -131,3 +161,24 @@ class CellWrapper(RecurrentCell):
     def from_config(cls, config: dict[str, Any]) -> Self:
         config = dict(config)
         return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
+
+
+def _is_flat(state_size):
+    sizes = state_size if isinstance(state_size, list | tuple) else [state_size]
+    return all(isinstance(size, int) for size in sizes)
+
+
+def _flat_sizes(cell):
+    """Returns the width or shape of each state of a cell from elsewhere."""
+    if _is_flat(cell.state_size):
+        sizes = cell.state_size
+        return list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+    shapes = [tuple(spec.shape[1:]) for spec in tree.flatten(state_specs(cell))]
+    return [shape[0] if len(shape) == 1 else shape for shape in shapes]
+
+
+def _with_keras_dropout(cell):
+    """Returns the cells of Keras that draw a dropout mask at the first step of a sequence."""
+    inner = [part for other in getattr(cell, "cells", ()) for part in _with_keras_dropout(other)]
+    draws = hasattr(cell, "reset_dropout_mask") and (cell.dropout or cell.recurrent_dropout)
+    return [cell, *inner] if draws else inner

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ..arguments import LayerOptions
+from ..cells.states import shape_of
 from ..typing import Initializer, Shape, States, Tensor
 from .base import CellWrapper
 
@@ -18,14 +19,14 @@ class _SkipConnection(CellWrapper):
         self.inner_output_name, self.output_name = self.output_name, "y"
 
     def build(self, input_shape: Shape) -> None:
-        if input_shape[-1] != self.output_size:
+        super().build(input_shape)
+        if tuple(input_shape[-len(shape_of(self.output_size)) :]) != shape_of(self.output_size):
             raise ValueError(
                 f"{type(self).__name__} adds inputs and outputs, which must have the same size; "
                 f"the inputs have {input_shape[-1]} features, {type(self.cell).__name__} has "
                 f"{self.output_size} units. Put a `Dense({self.output_size})` before the layer, or "
                 f"use a cell with {input_shape[-1]} units."
             )
-        super().build(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -119,7 +120,7 @@ class Highway(_SkipConnection):
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        shape = (self.features, self.output_size)
+        shape = (self.features, self.features)
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=self.kernel_initializer
         )

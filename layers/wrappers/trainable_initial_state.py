@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ..arguments import LayerOptions
+from ..cells.states import shape_of
 from ..typing import Initializer, Shape, Tensor
 from .base import CellWrapper
 
@@ -19,7 +20,7 @@ class TrainableInitialState(CellWrapper):
     It is used whenever no `initial_state` is passed, and by a stateful layer after `reset_state`.
 
     Weights:
-        initial_h, ...: (size,), one for each state, named after it.
+        initial_h, ...: (size,), or the shape of the state, one for each state, named after it.
 
     Args:
         cell: a recurrent cell.
@@ -51,7 +52,9 @@ class TrainableInitialState(CellWrapper):
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.initial_states = [
-            self.add_weight(name=f"initial_{name}", shape=(size,), initializer=self.initializer)
+            self.add_weight(
+                name=f"initial_{name}", shape=shape_of(size), initializer=self.initializer
+            )
             for name, size in zip(self.state_names, self.state_sizes, strict=True)
         ]
 

@@ -70,7 +70,13 @@ class Zoneout(CellWrapper):
         self.seed = arguments.optional_integer("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         pairs = zip(self.state_sizes, self._rates, strict=True)
-        self.own_noise_size = sum(size for size, rate in pairs if rate)
+        sizes = [size for size, rate in pairs if rate]
+        if not all(isinstance(size, int) for size in sizes):
+            raise ValueError(
+                f"Zoneout needs states of shape (batch, size), but {type(cell).__name__} has "
+                f"states of shapes {sizes} (without the batch axis). Set their `rates` to 0."
+            )
+        self.own_noise_size = sum(sizes)
 
     def transform_values(
         self, values: dict[str, Tensor], inputs: Tensor, states: States, noise: Tensor | None

@@ -84,7 +84,7 @@ def _check_initial_states(cell: Any) -> None:
 
 
 def check_output_state(subject: Subject) -> None:
-    """Checks that the first state is the output, since loops repeat it at padded steps."""
+    """Checks that the first state is the output, as Keras's own loop on JAX assumes under masks."""
     cell = subject.build_cell()
     output, new_states = run_step(cell, subject.sequence()[:, 0], subject.states(cell))
     output_state = new_states[0]
@@ -94,9 +94,10 @@ def check_output_state(subject: Subject) -> None:
             raise Skipped("the cell declares that its output is not a state; `RNN` handles that")
     if not is_close(output, output_state):
         raise CellError(
-            "The first state is not the output. Loops assume that it is the output of the previous "
-            "step and repeat it at padded steps. Put it first, or derive the cell from "
-            "`rnn_topologies.layers.RecurrentCell` and set `output_name`."
+            "The first state is not the output. `rnn_topologies.layers.RNN` handles that, but "
+            "`keras.layers.RNN` on JAX repeats the first state at padded steps. Put the output "
+            "first, or derive the cell from `rnn_topologies.layers.RecurrentCell` and set "
+            "`output_name`."
         )
 
 

@@ -147,7 +147,7 @@ def test_alignment_moves_valid_steps_to_the_front_and_back(mask):
     mask = np.array(cases.MASKS[mask], bool)
     rows = Alignment(keras.ops.convert_to_tensor(mask))
     aligned = cases.numpy(rows.align(keras.ops.convert_to_tensor(X)))
-    held = cases.numpy(rows.hold(keras.ops.convert_to_tensor(X)))
+    held = cases.numpy(rows.restore(rows.align(keras.ops.convert_to_tensor(X))))
     padding = cases.numpy(rows.padding("float32"))[..., 0]
     for row, valid in enumerate(mask):
         count = valid.sum()

@@ -1,0 +1,88 @@
+"""The states of any cell: their structure, their initial values, and keeping them at padding."""
+
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from ..typing import Shape, Tensor
+
+
+def initial_states(cell: Any, batch_size: Any) -> list[Any]:
+    """Returns the initial states of a cell in a list, which may hold lists of states.
+
+    They come from the cell's `get_initial_state`; without one they are zeros of `state_size`, in
+    which an integer is a width, a tuple in the list a shape, and a list a group of states. As in
+    Keras, integers become floating-point numbers.
+    """
+    if hasattr(cell, "get_initial_state"):
+        states = cell.get_initial_state(batch_size=batch_size)
+        states = list(states) if tree.is_nested(states) else [states]
+        return tree.map_structure(lambda state: ops.cast(state, cell.compute_dtype), states)
+
+    def zeros(size):
+        if isinstance(size, list):
+            return [zeros(part) for part in size]
+        shape = (batch_size, *size) if isinstance(size, tuple) else (batch_size, size)
+        return ops.zeros(shape, dtype=cell.compute_dtype)
+
+    sizes = cell.state_size
+    return [zeros(size) for size in sizes] if isinstance(sizes, list | tuple) else [zeros(sizes)]
+
+
+def state_specs(cell: Any, batch_size: int | None = None) -> list[Any]:
+    """Returns the structure of a cell's states, with a `KerasTensor` for each of them."""
+    if hasattr(cell, "state_sizes"):  # a cell of this library: their shapes are declared
+        shapes = [(batch_size, *shape_of(size)) for size in cell.state_sizes]
+        return [keras.KerasTensor(shape, cell.compute_dtype) for shape in shapes]
+    return tree.map_structure(
+        lambda state: keras.KerasTensor((batch_size, *state.shape[1:]), cell.compute_dtype),
+        initial_states(cell, 1),
+    )
+
+
+def pack_states(structure: Any, states: Any, cell: Any) -> Any:
+    """Returns the states that a cell returned, or a flat list of them, in the given structure.
+
+    Raises:
+        ValueError: the number of states is wrong.
+    """
+    flat, expected = tree.flatten(states), len(tree.flatten(structure))
+    if len(flat) != expected:
+        raise ValueError(
+            f"{type(cell).__name__} got {expected} states but returned {len(flat)}. Its `call` "
+            "must return `output, [state, ...]` with a new value for every state."
+        )
+    return tree.pack_sequence_as(structure, flat)
+
+
+def expand_mask(valid: Tensor, like: Tensor) -> Tensor:
+    """Returns a mask (batch, [time]) with further axes of size 1 up to the rank of a tensor."""
+    if len(like.shape) < len(valid.shape):
+        raise ValueError(
+            f"With a mask, outputs and states need a batch axis, got shape {tuple(like.shape)}. "
+            "Return one value for every row of the batch."
+        )
+    for _ in range(len(like.shape) - len(valid.shape)):
+        valid = ops.expand_dims(valid, -1)
+    return valid
+
+
+def hold(valid: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Returns `new` in the rows that are valid, else `old`, in the dtype of `old`."""
+    if new.dtype != old.dtype:
+        new = ops.cast(new, old.dtype)
+    return ops.where(expand_mask(valid, new), new, old)
+
+
+def zero_padding(mask: Tensor, x: Tensor) -> Tensor:
+    """Returns x (batch, time, ...) with zeros at padded steps.
+
+    NaN or infinity there would not reach the outputs but the gradients: zero times NaN is NaN.
+    """
+    return ops.where(expand_mask(mask, x), x, ops.zeros_like(x))
+
+
+def shape_of(size: int | Shape) -> Shape:
+    """Returns the shape of an output or state of a given width or shape, without the batch axis."""
+    return (size,) if isinstance(size, int) else tuple(size)

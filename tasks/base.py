@@ -304,6 +304,18 @@ class Task(abc.ABC):
     def load_data(self) -> Data:
         """Returns the data, ready to train on. Final scores are computed on its test split."""
 
+    def describe_data(self, data: Data) -> list[str]:
+        """Returns a line for each choice that was made in reading the data, to show and check."""
+        notes, lines = data.notes, []
+        columns = notes.get("columns")  # of features, or {role: number and name}
+        if isinstance(columns, Mapping):
+            columns = [f"{role} from column {column}" for role, column in columns.items()]
+        if columns:
+            lines.append(f"columns: {', '.join(columns)}")
+        if "tokens" in notes:
+            lines.append(f"tokens: {notes['tokens']} ({notes['tokens_chosen']})")
+        return lines
+
     @abc.abstractmethod
     def build_model(self, data: Data) -> "keras.Model":
         """Returns a model with initialized weights, not compiled, that outputs logits.

@@ -46,11 +46,11 @@ import numpy as np
 
 from . import base
 from .data.splits import SPLITS
+from .data.token_units import TokenSetting, choose_token_unit
 from .data.vocabulary import (
     END,
     PAD,
     START,
-    TokenUnit,
     Vocabulary,
     build_vocabulary,
     describe_vocabulary,
@@ -132,7 +132,9 @@ class ImageCaptioningConfig(base.TaskConfig):
         at_least=0,
         below=1,
     )
-    tokens: TokenUnit = base.setting("words", "What captions are split into.")
+    tokens: TokenSetting = base.setting(
+        "auto", "What captions are split into; auto chooses words or characters by the captions."
+    )
     vocabulary_size: int = base.setting(
         10_000, "Maximum size of a vocabulary of words or byte pairs.", at_least=1
     )
@@ -208,6 +210,7 @@ class ImageCaptioningTask(base.Task):
                 "epochs": 6,
                 "batch_size": 32,
                 "learning_rate": 4e-3,
+                "tokens": "words",
             },
             headline=base.Headline(
                 "exact_meaning", True, "fraction of test captions that are true and complete"
@@ -217,7 +220,7 @@ class ImageCaptioningTask(base.Task):
         "flickr8k": base.DatasetSpec(
             usage="flickr8k",
             description="8,000 photos, five captions each",
-            settings=PHOTO_SETTINGS,
+            settings={**PHOTO_SETTINGS, "tokens": "words"},
             headline=BLEU,
             read_source=_read_flickr8k,
         ),
@@ -243,7 +246,8 @@ class ImageCaptioningTask(base.Task):
 
         source, config = self.load_source(), self.config
         captions = [caption for row in source.splits["train"] for caption in row["captions"]]
-        vocabulary = build_vocabulary(config.tokens, captions, config.vocabulary_size)
+        unit, reason = choose_token_unit(config.tokens, captions)
+        vocabulary = build_vocabulary(unit, captions, config.vocabulary_size)
         resize = ImageResizer(config.image_size)
         make_example = functools.partial(_make_example, resize, vocabulary)
         splits = {
@@ -262,6 +266,8 @@ class ImageCaptioningTask(base.Task):
                 **source.notes,
                 "image_shape": list(image_shape),
                 "longest_caption": max(map(len, vocabulary.encode(captions))),
+                "tokens": unit,
+                "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
             },
         )

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from . import base
+from .data.token_units import TokenSetting, choose_token_unit
 from .data.vocabulary import (
     END,
     PAD,
@@ -101,7 +102,9 @@ class TextClassificationConfig(base.TaskConfig):
         at_least=0,
         at_most=1,
     )
-    tokens: TokenUnit = base.setting("words", "What texts are split into.")
+    tokens: TokenSetting = base.setting(
+        "auto", "What texts are split into; auto chooses words or characters by the texts."
+    )
     vocabulary_size: int = base.setting(
         10_000, "Maximum size of a vocabulary of words or byte pairs.", at_least=1
     )
@@ -156,7 +159,7 @@ class TextClassificationTask(base.Task):
         "imdb_reviews": base.DatasetSpec(
             usage="imdb_reviews",
             description="50,000 movie reviews, positive or negative",
-            settings=DOCUMENT_SETTINGS,
+            settings={**DOCUMENT_SETTINGS, "tokens": "words"},
             headline=ACCURACY,
             read_source=_read_tfds,
         ),
@@ -181,7 +184,8 @@ class TextClassificationTask(base.Task):
         source = self.load_source()
         rows = {name: list(split) for name, split in source.splits.items()}
         texts = [row["text"] for row in rows["train"]]
-        vocabulary = build_vocabulary(self.config.tokens, texts, self.config.vocabulary_size)
+        unit, reason = choose_token_unit(self.config.tokens, texts)
+        vocabulary = build_vocabulary(unit, texts, self.config.vocabulary_size)
         splits = {name: self._make_examples(split, vocabulary) for name, split in rows.items()}
         return base.Data(
             name=source.name,
@@ -191,6 +195,8 @@ class TextClassificationTask(base.Task):
             notes={
                 **source.notes,
                 "classes": list(source.classes),
+                "tokens": unit,
+                "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
             },
         )
@@ -271,17 +277,17 @@ class TextClassificationTask(base.Task):
         from .baselines.classification import ignore_convergence_warnings, score_baselines
 
         # Tuned on the validation splits of `cldr_languages` and of the IMDB reviews.
-        ngrams: dict[str, Any]
-        if self.config.tokens == "characters":
-            unit, ngrams = "character", {"analyzer": "char_wb", "ngram_range": (1, 5)}
-        else:
-            unit, ngrams = "word", {"ngram_range": (1, 2), "token_pattern": r"\w+|[^\w\s]+"}
+        train_texts = [example.text for example in data.splits["train"]]
+        unit, ngrams = _choose_ngrams(data.notes["tokens"], train_texts)
+        min_count = 2 if _has_repeated_ngram(train_texts, ngrams) else 1
         baselines = {
             f"{unit} n-gram naive Bayes": make_pipeline(
                 CountVectorizer(**ngrams), MultinomialNB(alpha=0.1)
             ),
             f"{unit} n-gram logistic regression": make_pipeline(
-                TfidfVectorizer(**ngrams, lowercase=unit == "word", min_df=2, sublinear_tf=True),
+                TfidfVectorizer(
+                    **ngrams, lowercase=unit == "word", min_df=min_count, sublinear_tf=True
+                ),
                 LogisticRegression(C=30, max_iter=300),
             ),
         }
@@ -339,8 +345,30 @@ class TextClassificationTask(base.Task):
         return explained
 
     def _join_tokens(self, vocabulary: Vocabulary, tokens: list[int]) -> str:
-        separator = " " if self.config.tokens == "words" else ""
+        separator = " " if vocabulary.is_of_words else ""
         return separator.join(vocabulary.token_texts(tokens))
+
+
+def _choose_ngrams(tokens: TokenUnit, texts: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Returns the unit of the baselines' n-grams, and the options of scikit-learn for it."""
+    # A baseline cannot read byte pairs: it reads what suits the texts.
+    unit = tokens if tokens != "byte_pairs" else choose_token_unit("auto", texts).unit
+    if unit == "characters":
+        return "character", {"analyzer": "char_wb", "ngram_range": (1, 5)}
+    return "word", {"ngram_range": (1, 2), "token_pattern": r"\w+|[^\w\s]+"}
+
+
+def _has_repeated_ngram(texts: Sequence[str], ngrams: Mapping[str, Any]) -> bool:
+    """Whether any n-gram occurs in two texts: scikit-learn fails if it drops all of them."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    find_ngrams, seen = CountVectorizer(**ngrams).build_analyzer(), set()
+    for text in texts:
+        found = set(find_ngrams(text))
+        if not seen.isdisjoint(found):
+            return True
+        seen |= found
+    return False
 
 
 def _crop_tokens(tokens: list[int], probability: float, random: np.random.Generator) -> list[int]:

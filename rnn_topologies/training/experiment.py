@@ -201,6 +201,8 @@ class _Run:
         stage = self.display.stage(f"data {self.task.dataset}", has_bars=True)
         with stage, self._timed("data"):
             data = self.task.load_data()
+        for line in self.task.describe_data(data):
+            self.display.note(line)
         self.record.data = {
             "name": data.name,
             "examples": {name: len(split) for name, split in data.splits.items()},

@@ -31,6 +31,23 @@ class Vocabulary:
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
+    @property
+    def is_of_words(self) -> bool:
+        """Whether the tokens are words, so that decoded tokens are separated by spaces."""
+        return type(self._tokenizer.model).__name__ == "WordLevel"
+
+    def is_known(self, tokens: Sequence[int]) -> bool:
+        """Whether any of the tokens can have occurred in the training texts.
+
+        Not so for words that are all unknown, or for characters that are all encoded as bytes.
+        """
+        if self.is_of_words:
+            unknown = self._tokenizer.token_to_id(UNKNOWN)
+            return any(token != unknown for token in tokens)
+        if self._tokenizer.model.byte_fallback:
+            return any(token >= len(SPECIAL_TOKENS) + 256 for token in tokens)
+        return len(tokens) > 0
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each text, without start and end tokens."""
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)

@@ -124,9 +124,9 @@ def test_a_value_far_from_the_training_data_is_named(tmp_path, delta_features):
     with pytest.raises(UserError, match=message):
         load(folder)
     with pytest.raises(UserError, match=message):
-        task.predict(None, [task.read_input(str(path))], data)
+        task._to_clips([task.read_input(str(path))], data)
     with pytest.raises(UserError, match="Frame 1, feature 2 is nan"):
-        task.predict(None, [np.array([[1e-20, np.nan]])], data)
+        task._to_clips([np.array([[1e-20, np.nan]])], data)
 
 
 def test_integers_that_floats_cannot_tell_apart_are_refused(tmp_path):

@@ -6,7 +6,7 @@ import math
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ...errors import UserError
 from . import reading
@@ -26,7 +26,7 @@ Row = tuple[int, list[str]]  # the line where it starts, and its values
 
 
 def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the line number and the named columns of each row.
+    """Returns an iterator over the line number and the named columns of each row.
 
     The first line contains the column names, in any case. Other columns and empty lines are
     ignored. Values are separated by commas, semicolons, tabs or vertical bars.
@@ -36,11 +36,25 @@ def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[int,
             decoded.
     """
     header, rows = read_table(path, columns)
-    positions = [find_column(path, header, name, columns) for name in columns]
+    positions = {name: find_column(path, header, name, columns) for name in columns}
+    return select_values(path, rows, positions)
+
+
+def select_values(
+    path: pathlib.Path, rows: Iterable[Row], positions: Mapping[str, int]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields the line number and the named columns of each row.
+
+    Args:
+        path: path of the table, for error messages.
+        rows: see `read_table`.
+        positions: where each column is.
+
+    Raises:
+        UserError: a value is missing.
+    """
     for line, row in rows:
-        values = {
-            name: row[position].strip() for name, position in zip(columns, positions, strict=True)
-        }
+        values = {name: row[position].strip() for name, position in positions.items()}
         for name, value in values.items():
             if not value:
                 raise UserError(
@@ -128,6 +142,14 @@ def find_column(
     return found[0]
 
 
+def describe_columns(positions: Mapping[str, int], header: Sequence[str]) -> dict[str, str]:
+    """Returns the number, from 1, and the name, if it has one, of each column."""
+    return {
+        role: " ".join([str(position + 1), *header[position : position + 1]])
+        for role, position in positions.items()
+    }
+
+
 def parse_table(path: pathlib.Path, text: str, delimiter: str) -> list[Row]:
     """Returns the rows of a table that are not empty.
 
@@ -137,9 +159,8 @@ def parse_table(path: pathlib.Path, text: str, delimiter: str) -> list[Row]:
     Raises:
         UserError: a quotation mark is not closed.
     """
-    if delimiter == "\t" and not _has_quoted_values(text):
-        return list(_read_csv(path, text, delimiter, csv.QUOTE_NONE))
-    return list(_read_csv(path, text, delimiter, csv.QUOTE_MINIMAL))
+    is_plain = delimiter == "\t" and not _has_quoted_values(text)
+    return list(_read_csv(path, text, delimiter, has_quotes=not is_plain))
 
 
 def _has_quoted_values(text: str) -> bool:
@@ -148,10 +169,13 @@ def _has_quoted_values(text: str) -> bool:
     return is_quoted or QUOTED_VALUE.search(text) is not None
 
 
-def _read_csv(path: pathlib.Path, text: str, delimiter: str, quoting: int) -> Iterator[Row]:
+def _read_csv(path: pathlib.Path, text: str, delimiter: str, *, has_quotes: bool) -> Iterator[Row]:
     limit = csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
+        strict=True,
     )
     line = 1
     try:

@@ -29,8 +29,12 @@ def read_text_files(dataset: str) -> Source:
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
     splits: dict[str, list[dict[str, Any]]] = {}
+    columns: dict[str, str] = {}
     for split, split_path in layout.find_split_paths(path, tables.TABLE_SUFFIXES).items():
-        rows = _read_folder(split_path) if split_path.is_dir() else _read_table(split_path)
+        if split_path.is_dir():
+            rows = _read_folder(split_path)
+        else:
+            rows, columns = _read_table(split_path)
         layout.check_classes((row["label"] for row in rows), split_path)
         for row in rows:
             digest.update(f"{split}\0{row['label']}\0{row['text']}\0".encode())
@@ -40,9 +44,10 @@ def read_text_files(dataset: str) -> Source:
     classes = layout.merge_classes(labels, path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
-    return layout.build_source(
+    source = layout.build_source(
         path, splits, digest=digest, group_of=lambda row: row["text"], classes=classes
     )
+    return dataclasses.replace(source, notes={**source.notes, "columns": columns})
 
 
 def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -58,13 +63,18 @@ def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_table(path: pathlib.Path) -> list[dict[str, Any]]:
+def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Returns the rows, and the columns that they are from."""
     if path.suffix.lower() not in tables.TABLE_SUFFIXES:
         raise UserError(
             f"{path} is neither a folder nor a .csv or .tsv file. Expected a folder with a "
             "sub-folder of .txt files for each class, or a table with columns text and label."
         )
-    return [row for _, row in tables.read_rows(path, ("text", "label"))]
+    names = ("text", "label")
+    header, rows = tables.read_table(path, names)
+    positions = {name: tables.find_column(path, header, name, names) for name in names}
+    values = [row for _, row in tables.select_values(path, rows, positions)]
+    return values, tables.describe_columns(positions, header)
 
 
 def read_text_pairs(dataset: str) -> Source:
@@ -113,10 +123,8 @@ class PairTable(NamedTuple):
 
     def describe_columns(self) -> dict[str, str]:
         """Returns the number and the name, if it has one, of the columns that are read."""
-        return {
-            side: " ".join([str(position + 1), *self.header[position : position + 1]])
-            for side, position in (("source", self.source), ("target", self.target))
-        }
+        positions = {"source": self.source, "target": self.target}
+        return tables.describe_columns(positions, self.header)
 
 
 def read_pair_table(path: pathlib.Path) -> PairTable:
@@ -149,7 +157,8 @@ def read_pair_table(path: pathlib.Path) -> PairTable:
             "of text. Remove row numbers; if the source is a number, name the columns source and "
             "target in the first line."
         )
-    return PairTable(rows[has_header:], *columns[:2], header if has_header else ())
+    source, target = columns[:2]
+    return PairTable(rows[has_header:], source, target, header if has_header else ())
 
 
 def _is_number(value: str) -> bool:

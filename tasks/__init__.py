@@ -6,7 +6,7 @@ import pkgutil
 from .base import Task
 from .errors import UserError, unknown_name
 
-NOT_TASKS = {"base", "errors"}  # the other modules of this folder
+NOT_TASKS = {"base", "errors", "progress"}  # the other modules of this folder
 
 
 def task_names() -> list[str]:

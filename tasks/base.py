@@ -348,10 +348,12 @@ class Task(abc.ABC):
         """Scores the model the way it is used: decoders read their own output."""
 
     @abc.abstractmethod
-    def baseline(self, data: Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """Returns the test scores of a trivial and of a strong classical baseline.
 
         Each has those metrics of `evaluate` that need no probabilities, including the headline.
+        With `BaselineScores` they are computed one by one, so that one can fail without the
+        others, and are cached. They must not depend on the cell or the seed of the run.
         """
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data) -> "ScoreParts":

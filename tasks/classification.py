@@ -44,13 +44,15 @@ from . import base
 from .errors import UserError
 
 if TYPE_CHECKING:  # most of these modules import keras
+    from .baselines.scores import BaselineScores
     from .data.batching import Batches
     from .data.images import ImageResizer
     from .data.source import Source
     from .models.image_classifier import ImageClassifier
 
 ACCURACY = base.Headline("accuracy", True, "fraction of test images classified correctly, 0 to 1")
-# The logistic regression baseline sees at most this many images and pixels per side.
+# The logistic regression baseline trains on a sample of at most this many images, and sees at most
+# this many pixels per side: at most 60,000 x 3,072 values.
 BASELINE_IMAGES, BASELINE_SIDE = 60_000, 32
 
 
@@ -269,21 +271,18 @@ class ClassificationTask(base.Task):
         batches = self.batches(examples, data, training=False)
         return softmax(batches.restore_order(model.predict(batches, verbose=0)))
 
-    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
+    def baseline(self, data: base.Data) -> "BaselineScores":
+        from .baselines.classification import score_baselines
+        from .baselines.scores import example_rows
+        from .data.source import sample_rows
 
-        from .baselines.classification import ignore_convergence_warnings, score_baselines
-
-        train_pixels, train_labels = _flatten_images(data.splits["train"])
-        test_pixels, test_labels = _flatten_images(data.splits["test"])
-        regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.1))
-        with ignore_convergence_warnings():
-            regression.fit(train_pixels, train_labels)
-        predicted = regression.predict(test_pixels)
+        train = sample_rows(data.splits["train"], BASELINE_IMAGES)
+        test = data.splits["test"]
         return score_baselines(
-            train_labels, test_labels, {"logistic regression on pixels": predicted}
+            [example.label for example in train],
+            [example.label for example in test],
+            {"logistic regression on pixels": lambda: _predict_from_pixels(train, test)},
+            lambda: example_rows({"train": train, "test": test}, ("image", "label")),
         )
 
     def predict(
@@ -336,10 +335,27 @@ def _make_example(
     return Example(name, resize(row["image"], name), int(row["label"]))
 
 
-def _flatten_images(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pixels (examples, features) and labels, of the first examples if there are many."""
-    chosen = examples[: min(len(examples), BASELINE_IMAGES)]
-    images = np.stack([example.image for example in chosen])
-    step = -(-max(images.shape[1:3]) // BASELINE_SIDE)  # subsample larger images
-    flat = images[:, ::step, ::step].reshape(len(images), -1).astype("float32")
-    return flat, np.array([example.label for example in chosen])
+def _predict_from_pixels(train: Sequence[Example], test: Sequence[Example]) -> np.ndarray:
+    """Returns the classes that logistic regression on pixels predicts."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from .baselines.classification import fit_and_predict
+
+    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.1))
+    labels = [example.label for example in train]
+    return fit_and_predict(regression, _read_pixels(train), labels, _read_pixels(test))
+
+
+def _read_pixels(examples: Sequence[Example]) -> np.ndarray:
+    """Returns pixels (examples, features), at most `BASELINE_SIDE` per side of an image.
+
+    Larger images are subsampled one by one: all of them at full size may not fit into memory.
+    """
+    first = examples[0].image
+    step = -(-max(first.shape[:2]) // BASELINE_SIDE)
+    pixels = np.empty((len(examples), first[::step, ::step].size), "float32")
+    for row, example in zip(pixels, examples, strict=True):
+        row[:] = example.image[::step, ::step].ravel()
+    return pixels

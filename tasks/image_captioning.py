@@ -58,6 +58,7 @@ from .data.vocabulary import (
 from .errors import UserError
 
 if TYPE_CHECKING:  # most of these modules import keras
+    from .baselines.scores import BaselineScores
     from .data.batching import BucketedBatches
     from .data.images import ImageResizer
     from .data.source import Source
@@ -407,14 +408,23 @@ class ImageCaptioningTask(base.Task):
             length_penalty=self.config.length_penalty,
         )
 
-    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> "BaselineScores":
+        from .baselines.scores import BaselineScores, example_rows
+
         train, test = data.splits["train"], data.splits["test"]
-        counts = collections.Counter(caption for example in train for caption in example.captions)
-        most_frequent = counts.most_common(1)[0][0]
-        return {
-            "most frequent caption": self._scores([most_frequent] * len(test), test),
-            "caption of the nearest image": self._scores(_nearest_captions(train, test), test),
+        outputs = {
+            "most frequent caption": lambda: [_most_frequent_caption(train)] * len(test),
+            "caption of the nearest image": lambda: _nearest_captions(train, test),
         }
+        return BaselineScores(
+            outputs,
+            lambda captions: self._scores(captions, test),
+            lambda: example_rows(
+                {"train": train, "test": test},
+                ("image", "captions"),
+                checks_meaning=test[0].is_right is not None,
+            ),
+        )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
         from .metrics.bootstrap import bleu_parts
@@ -515,10 +525,16 @@ def _is_right(output: str, example: Example) -> bool:
     return caption_words(output) in map(caption_words, example.captions)
 
 
+def _most_frequent_caption(train: Sequence[Example]) -> str:
+    counts = collections.Counter(caption for example in train for caption in example.captions)
+    return counts.most_common(1)[0][0]
+
+
 def _nearest_captions(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
     """Returns, for each test image, the first caption of the nearest training image.
 
-    Images are resized to 16 x 16 pixels and compared by Euclidean distance.
+    Images are resized to 16 x 16 pixels and compared by Euclidean distance. Memory is bounded: a
+    thumbnail takes 3 kB, and scikit-learn computes distances in blocks.
     """
     from sklearn.neighbors import NearestNeighbors
 

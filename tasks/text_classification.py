@@ -31,6 +31,7 @@ Headline: accuracy, the fraction of test texts that are classified correctly. On
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -49,6 +50,7 @@ from .data.vocabulary import (
 )
 
 if TYPE_CHECKING:  # most of these modules import keras
+    from .baselines.scores import BaselineScores
     from .data.batching import BucketedBatches
     from .data.source import Source
     from .models.text_classifier import TextClassifier
@@ -268,13 +270,14 @@ class TextClassificationTask(base.Task):
         batches = self.batches(examples, data, training=False)
         return softmax(batches.restore_order(model.predict(batches, verbose=0)))
 
-    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> "BaselineScores":
         from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.naive_bayes import MultinomialNB
         from sklearn.pipeline import make_pipeline
 
-        from .baselines.classification import ignore_convergence_warnings, score_baselines
+        from .baselines.classification import fit_and_predict, score_baselines
+        from .baselines.scores import example_rows
 
         # Tuned on the validation splits of `cldr_languages` and of the IMDB reviews.
         train_texts = [example.text for example in data.splits["train"]]
@@ -293,12 +296,17 @@ class TextClassificationTask(base.Task):
         }
         train, test = data.splits["train"], data.splits["test"]
         texts, labels = [example.text for example in train], [example.label for example in train]
-        predictions = {}
-        for name, baseline in baselines.items():
-            with ignore_convergence_warnings():
-                baseline.fit(texts, labels)
-            predictions[name] = baseline.predict([example.text for example in test])
-        return score_baselines(labels, [example.label for example in test], predictions)
+        test_texts = [example.text for example in test]
+        predictions = {
+            name: functools.partial(fit_and_predict, model, texts, labels, test_texts)
+            for name, model in baselines.items()
+        }
+        return score_baselines(
+            labels,
+            [example.label for example in test],
+            predictions,
+            lambda: example_rows({"train": train, "test": test}, ("text", "label")),
+        )
 
     def predict(
         self, model: "TextClassifier", raw_inputs: Sequence[str], data: base.Data

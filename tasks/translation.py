@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from . import base
+from . import base, progress
 from .data.vocabulary import (
     END,
     PAD,
@@ -54,11 +54,14 @@ from .data.vocabulary import (
 from .errors import UserError, did_you_mean, unknown_name
 
 if TYPE_CHECKING:  # most of these modules import keras
+    from .baselines.scores import BaselineScores
     from .data.batching import BucketedBatches
     from .data.source import Source
     from .metrics.bootstrap import ScoreParts
     from .models.encoder_decoder import EncoderDecoder
 
+SIMILARITY_BYTES = 64 << 20  # similarities of sources that the baseline computes at once
+BYTES_PER_SIMILARITY = 16  # of a sparse matrix (value and column) and of the dense copy of it
 BLEU = base.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
 SENTENCE_SETTINGS = {  # for sentences in natural languages
     "epochs": 12,
@@ -320,21 +323,22 @@ class TranslationTask(base.Task):
         ]
         return base.Evaluation(metrics, examples, translation_signatures())
 
-    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> "BaselineScores":
+        from .baselines.scores import BaselineScores, example_rows
         from .metrics.translation import translation_scores
 
         train, test = data.splits["train"], data.splits["test"]
         references = [pair.target for pair in test]
-        counts = collections.Counter(pair.target for pair in train)
-        most_frequent = counts.most_common(1)[0][0]
-        predictions = {
-            "copy the source": [pair.source for pair in test],
-            "most frequent target": [most_frequent] * len(test),
-            "target of the nearest source": _nearest_targets(train, test),
+        outputs = {
+            "copy the source": lambda: [pair.source for pair in test],
+            "most frequent target": lambda: [_most_frequent_target(train)] * len(test),
+            "target of the nearest source": lambda: _nearest_targets(train, test),
         }
-        return {
-            name: translation_scores(outputs, references) for name, outputs in predictions.items()
-        }
+        return BaselineScores(
+            outputs,
+            lambda texts: translation_scores(texts, references),
+            lambda: example_rows({"train": train, "test": test}, ("source", "target")),
+        )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
         from .metrics.bootstrap import bleu_parts
@@ -423,10 +427,17 @@ def _count_seen_sources(splits: Mapping[str, Sequence[Pair]]) -> int:
     return len(train & test)
 
 
+def _most_frequent_target(train: Sequence[Pair]) -> str:
+    counts = collections.Counter(pair.target for pair in train)
+    return counts.most_common(1)[0][0]
+
+
 def _nearest_targets(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
     """Returns, for each test source, the target of the most similar training source.
 
-    Similarity is the cosine of TF-IDF vectors of character n-grams, n = 1 to 4.
+    Similarity is the cosine of TF-IDF vectors of character n-grams, n = 1 to 4; among equally
+    similar sources the first one counts. The similarities are computed in blocks that take at most
+    `SIMILARITY_BYTES` (or one test source by all training sources, if that is more).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -434,5 +445,11 @@ def _nearest_targets(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), dtype=dtype)
     train_vectors = vectorizer.fit_transform([pair.source for pair in train])
     test_vectors = vectorizer.transform([pair.source for pair in test])
-    similarity = test_vectors @ train_vectors.T
-    return [train[similarity[row].argmax()].target for row in range(len(test))]
+    block = max(1, SIMILARITY_BYTES // (BYTES_PER_SIMILARITY * len(train)))
+    nearest: list[int] = []
+    with progress.part("comparing sources") as advance:
+        for start in range(0, len(test), block):
+            advance(start, len(test))
+            similarity = test_vectors[start : start + block] @ train_vectors.T
+            nearest += similarity.toarray().argmax(axis=1).tolist()
+    return [train[index].target for index in nearest]

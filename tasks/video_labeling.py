@@ -46,6 +46,7 @@ from .data.scaling import Scaler
 from .errors import UserError
 
 if TYPE_CHECKING:  # most of these modules import keras
+    from .baselines.scores import BaselineScores
     from .data.batching import BucketedBatches
     from .data.images import ImageResizer
     from .data.source import Source
@@ -355,26 +356,33 @@ class VideoLabelingTask(base.Task):
             **segment_scores(predicted, labels, background),
         }
 
-    def baseline(self, data: base.Data) -> dict[str, dict[str, float]]:
+    def baseline(self, data: base.Data) -> "BaselineScores":
         from .baselines.frames import WINDOW_REACH, FrameBoosting, majority_frame_labels
+        from .baselines.scores import BaselineScores, example_rows
 
         train, test = data.splits["train"], data.splits["test"]
         train_labels, test_labels = ([clip.labels for clip in clips] for clips in (train, test))
-        train_frames, test_frames = ([clip.frames for clip in clips] for clips in (train, test))
+        classes = data.notes["classes"]
         before = [-reach for reach in reversed(WINDOW_REACH)]
         after = list(WINDOW_REACH) if self.config.bidirectional else []
         window = [*before, 0, *after]
-        predictions = {"majority class": majority_frame_labels(train_labels, test_labels)}
-        for name, offsets in {
-            "gradient boosting on one frame": [0],
-            f"gradient boosting on frames {window[0]} to {window[-1]:+d}": window,
-        }.items():
-            boosting = FrameBoosting(offsets, self.config.seed).fit(train_frames, train_labels)
-            predictions[name] = boosting.predict(test_frames)
-        return {
-            name: self._scores(predicted, test_labels, data.notes["classes"])
-            for name, predicted in predictions.items()
+
+        def boost(offsets: Sequence[int]) -> list[np.ndarray]:
+            boosting = FrameBoosting(offsets).fit(_frames(train), train_labels)
+            return boosting.predict(_frames(test))
+
+        outputs = {
+            "majority class": lambda: majority_frame_labels(train_labels, test_labels),
+            "gradient boosting on one frame": lambda: boost([0]),
+            f"gradient boosting on frames {window[0]} to {window[-1]:+d}": lambda: boost(window),
         }
+        return BaselineScores(
+            outputs,
+            lambda predicted: self._scores(predicted, test_labels, classes),
+            lambda: example_rows(
+                {"train": train, "test": test}, ("frames", "labels"), classes=classes
+            ),
+        )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
         from .metrics.bootstrap import macro_f1_parts, mean_parts
@@ -456,6 +464,13 @@ class VideoLabelingTask(base.Task):
                 explanation["image"] = explanations.encode_png(strip)
             explained.append(explanation)
         return explained
+
+
+def _frames(clips: Sequence[Clip]) -> Sequence[np.ndarray]:
+    """Returns the frames of each clip, read one clip at a time."""
+    from .data.source import LazyExamples
+
+    return LazyExamples(range(len(clips)), lambda index: clips[index].frames)
 
 
 class Chunk(NamedTuple):

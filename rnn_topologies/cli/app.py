@@ -57,8 +57,8 @@ def main() -> None:
         status = fail(error.format_message())
     except NotWrittenError as error:
         status = fail(str(error), EXIT_FAILED)
-    except MemoryError:
-        status = fail("out of memory. Try a smaller --batch-size.", EXIT_FAILED)
+    except MemoryError as error:
+        status = fail(str(error) or "out of memory", EXIT_FAILED)
     except (typer.Abort, KeyboardInterrupt):
         status = fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status)

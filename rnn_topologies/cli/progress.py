@@ -128,7 +128,8 @@ class Display:
             if headline is not None and record.status == "ok":
                 best = max if headline["higher_is_better"] else min
                 metric, value = headline["name"], f"[bold]{headline['value']:.3f}[/bold]"
-                baseline = f"{best(record.baselines.values()):.3f}"
+                scores = record.baselines.values()
+                baseline = f"{best(scores):.3f}" if scores else "failed"
             task = f"[bold]{escape(record.task)}[/bold]\n[dim]{record.topology}[/dim]"
             dataset = f"{escape(record.dataset)}\n[dim]{metric}[/dim]"
             seconds = f"{sum(record.seconds.values()):.0f}"
@@ -144,7 +145,9 @@ class Display:
         table.add_column(f"{headline['name']}, {direction} is better", justify="right")
         table.add_row(f"[bold]{record.cell}[/bold]", f"[bold]{headline['value']:.3f}[/bold]")
         for name, value in record.baselines.items():
-            table.add_row(f"baseline: {name}", f"{value:.3f}")
+            table.add_row(f"baseline: {escape(name)}", f"{value:.3f}")
+        for name, reason in record.baseline_errors.items():
+            table.add_row(f"baseline: {escape(name)}", f"failed: {escape(reason)}")
         self.console.print()
         self.console.print(table)
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rnn_topologies.tasks.base import Task
 
 # 2 added `tables` and `baseline_metrics`; 3 added `diverged_step`, `reproducible`, `resumed` and
-# the status `stopped`; 4 renamed settings, see `RENAMED_SETTINGS`.
-SCHEMA = 4
+# the status `stopped`; 4 renamed settings, see `RENAMED_SETTINGS`; 5 added `baseline_errors`,
+# `cached_baselines` and `explanation_error`.
+SCHEMA = 5
 # Settings that had another name up to schema 3.
 RENAMED_SETTINGS = {
     "captions": "captions_per_image",
@@ -114,6 +115,9 @@ class Record:
     headline: Headline | None = None
     baselines: Mapping[str, float] = dataclasses.field(default_factory=dict)
     baseline_metrics: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    baseline_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    cached_baselines: Sequence[str] = dataclasses.field(default_factory=list)
+    explanation_error: str | None = None
     tables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs_run: int = 0
     best_epoch: int | None = None

@@ -66,8 +66,9 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
         `dataset_label` (see `datasets.label_datasets`), `headline`, `value` and `higher_is_better`
         of the headline, `parameters`, `seconds` (total), `epochs_run`, `best_epoch`, `error`,
         `folder`, `warnings` (about the data); and `config/...`, `validation/...`, `test/...`,
-        `baseline/...` (the headline metric of the baselines), `environment/...`, empty for runs
-        that lack them. Records that cannot be read are skipped with a warning.
+        `baseline/...` (the headline metric of the baselines), `baseline_error/...` (why a baseline
+        failed), `environment/...`, empty for runs that lack them. Records that cannot be read are
+        skipped with a warning.
     """
     import pandas as pd
 
@@ -103,6 +104,7 @@ def _run_row(record: Record, folder: pathlib.Path, dataset_label: str) -> dict[s
         **{f"config/{name}": value for name, value in record.config.items()},
         **record.metrics,
         **{f"baseline/{name}": value for name, value in record.baselines.items()},
+        **{f"baseline_error/{name}": text for name, text in record.baseline_errors.items()},
         **{f"environment/{name}": value for name, value in record.environment.items()},
     }
 

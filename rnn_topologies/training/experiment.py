@@ -7,8 +7,8 @@ import pathlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -22,15 +22,22 @@ from rnn_topologies.tasks.errors import NotWrittenError, UserError
 
 from ..runs import model_io, store
 from ..runs.record import Record, Status, new_record, new_run_id, utc_timestamp
-from . import strategy
+from . import evaluation, strategy
 from .callbacks import DivergedError
 from .checkpoint import CheckpointManager, RunRequest, checkpoint_folder
 from .display import RunDisplay
 from .environment import describe_environment, describe_reproducibility, git_state
 from .interruption import StopRequest
 from .loop import Trainer, compile_model
+from .memory import describe_error, is_out_of_memory
 
-MAX_EXPLAINED = 4  # correct test examples to explain, and as many incorrect ones
+Stage: TypeAlias = Literal["data", "training", "test"]
+MEMORY_HINTS: Mapping[Stage, str] = {
+    "data": "out of memory while reading the data. Try fewer examples: --limit.",
+    "training": "out of memory in training. Try a smaller --batch-size.",
+    "test": "out of memory while testing the model. Its weights are saved; to test it again: "
+    "--resume {run_id}",
+}
 
 
 def run_experiment(
@@ -124,24 +131,22 @@ def _execute(
             run.finish("interrupted", f"stopped by {stop.signal.name}" if stop.signal else None)
         except DivergedError as error:
             run.record.diverged_step = error.step
-            run.finish("diverged", _describe(error))
+            run.finish("diverged", describe_error(error))
         except Exception as error:
             # TensorFlow wraps what a batch raises in an error of its own.
             error = Batches.user_error or error
+            if is_out_of_memory(error) and not isinstance(error, UserError):
+                error = MemoryError(MEMORY_HINTS[run.stage].format(run_id=run.record.run_id))
             if run.model is None and isinstance(error, UserError):
                 checkpoint.close(keep=checkpoint.has_checkpoint())
             else:
-                run.finish("failed", _describe(error))
+                run.finish("failed", describe_error(error))
             raise error from None
         else:
             run.finish("ok")
     if strategy.is_chief():
         display.show_result(run.record, run.examples, run.folder)
     return run.record, run.folder
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 class _Run:
@@ -157,6 +162,7 @@ class _Run:
         self.examples: Sequence[Mapping[str, Any]] = []
         self.explained: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
+        self.stage: Stage = "data"
         request = checkpoint.request
         self.folder = store.runs_folder(checkpoint.results_dir) / request.run_id
         self.record = new_record(
@@ -173,6 +179,7 @@ class _Run:
         saved = self.checkpoint.load()
         self.record.reproducible = describe_reproducibility(task.config.deterministic)
         data = self.data = self._load_data()
+        self.stage = "training"
         started_at = time.perf_counter()
         # After loading: TFDS draws from Python's generator when it prepares a data set, and Keras
         # takes the seeds of initializers from that generator.
@@ -194,8 +201,8 @@ class _Run:
             if not strategy.is_chief():
                 return
             model = self.model = self._rebuild_locally(model, data)
-        with self.display.stage("test"), self._timed("evaluate"):
-            self._evaluate(trainer, model, data)
+        self.stage = "test"
+        self._test(trainer, model, data)
 
     def _load_data(self) -> Data:
         stage = self.display.stage(f"data {self.task.dataset}", has_bars=True)
@@ -269,42 +276,24 @@ class _Run:
         self.record.resumed = [*metadata["resumed"], resumption]
         self.display.note(f"resuming after epoch {epoch}, step {step}")
 
-    def _evaluate(self, trainer: Trainer, model: keras.Model, data: Data) -> None:
-        task, record = self.task, self.record
-        evaluation = task.evaluate(model, "test", data)
-        self.examples = evaluation.examples
-        self.explained = self._explain(model, data)
-        test = {f"test/{name}": value for name, value in evaluation.metrics.items()}
-        record.metrics = {**_best_validation_metrics(trainer), **test}
-        record.signatures = evaluation.signatures
-        record.tables = evaluation.tables
-        headline = task.dataset_spec.headline
-        record.headline = {
-            "name": headline.name,
-            "value": evaluation.metrics[headline.name],
-            "higher_is_better": headline.higher_is_better,
-            "meaning": headline.meaning,
-        }
-        record.baseline_metrics = task.baseline(data)
-        record.baselines = {
-            name: metrics[headline.name] for name, metrics in record.baseline_metrics.items()
-        }
+    def _test(self, trainer: Trainer, model: keras.Model, data: Data) -> None:
+        task, record, note = self.task, self.record, self.display.note
+        record.metrics = _best_validation_metrics(trainer)
+        self._save_before_test()
+        with self.display.stage("test"), self._timed("evaluate"):
+            self.examples = evaluation.score_model(task, model, data, record)
+            self.explained = evaluation.explain_examples(
+                task, model, data, self.examples, record, note
+            )
+            evaluation.score_baselines(task, data, record, note)
 
-    def _explain(self, model: keras.Model, data: Data) -> list[dict[str, Any]]:
-        """Returns explanations of a few test examples, right and wrong ones."""
-        test = data.splits["test"]
-        outcomes = [bool(example["right"]) for example in self.examples[: len(test)]]
-        right = [index for index, is_right in enumerate(outcomes) if is_right]
-        wrong = [index for index, is_right in enumerate(outcomes) if not is_right]
-        indices = [*right[:MAX_EXPLAINED], *wrong[:MAX_EXPLAINED]]
-        if not indices:
-            return []
-        raw_inputs = [self.task.raw_input(test[index]) for index in indices]
-        explanations = self.task.explain(model, raw_inputs, data)
-        return [
-            {"index": index, **explanation}
-            for index, explanation in zip(indices, explanations, strict=True)
-        ]
+    def _save_before_test(self) -> None:
+        """Writes the run with its weights, so that nothing in the test stage can lose them."""
+        self._complete_record("interrupted", "the test stage did not finish")
+        try:
+            self._write(self.checkpoint.results_dir)
+        except OSError as error:
+            self.display.note(f"cannot save the run before it is tested: {error.strerror}")
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -325,42 +314,51 @@ class _Run:
             self.checkpoint.close(keep=False)
             shutil.rmtree(self.checkpoint.results_dir, ignore_errors=True)
             return
-        rows = self.trainer.progress.rows if self.trainer else []
-        self._complete_record(status, error, epochs_run=len(rows))
+        self._complete_record(status, error)
+        try:
+            self._write(self.checkpoint.results_dir)
+        except OSError as os_error:
+            self._write_elsewhere(os_error)
+        if status == "failed" and self.stage == "test":
+            self.display.note(f"the run failed after training; its weights are in {self.folder}")
+        has_failed = status == "failed" and self.checkpoint.has_checkpoint()
+        self.checkpoint.close(keep=status == "interrupted" or has_failed)
+
+    def _write(self, results_dir: str | pathlib.Path) -> pathlib.Path:
+        """Writes the run as far as it got to a results folder, and returns the run's folder."""
         preprocessors = self.data.preprocessors if self.data else {}
-        has_weights = status != "failed" and self.model is not None
-        write = functools.partial(
-            store.write_run,
-            record=self.record,
-            epochs=rows,
+        # A model that failed in training has the weights of no particular epoch.
+        has_weights = self.record.status != "failed" or self.stage == "test"
+        model = self.model if has_weights else None
+        return store.write_run(
+            results_dir,
+            self.record,
+            epochs=self._rows(),
             examples=self.examples,
             explained=self.explained,
             preprocessors={
                 name: preprocessor.to_json() for name, preprocessor in preprocessors.items()
             },
-            weights=model_io.weights_by_name(self.model) if has_weights else None,
+            weights=model_io.weights_by_name(model) if model is not None else None,
         )
-        try:
-            write(self.checkpoint.results_dir)
-        except OSError as os_error:
-            self._write_elsewhere(write, os_error)
-        has_failed = status == "failed" and self.checkpoint.has_checkpoint()
-        self.checkpoint.close(keep=status == "interrupted" or has_failed)
 
-    def _complete_record(self, status: Status, error: str | None, *, epochs_run: int) -> None:
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.trainer.progress.rows if self.trainer else []
+
+    def _complete_record(self, status: Status, error: str | None) -> None:
         record = self.record
-        record.status, record.error, record.epochs_run = status, error, epochs_run
+        record.status, record.error, record.epochs_run = status, error, len(self._rows())
         record.seconds = {name: round(value, 3) for name, value in self.seconds.items()}
         if self.model is not None and self.model.built:
             sizes = (math.prod(weight.shape) for weight in self.model.trainable_weights)
             record.model = {"trainable_parameters": sum(sizes)}
 
-    def _write_elsewhere(self, write: Callable[[str], pathlib.Path], error: OSError) -> None:
+    def _write_elsewhere(self, error: OSError) -> None:
         """Writes the run to a temporary folder, keeps the checkpoint, and says where both are."""
         results_dir = self.checkpoint.results_dir
         message = f"The run could not be written to {results_dir}: {error.strerror}."
         try:
-            folder = write(tempfile.mkdtemp(prefix="rnn-topologies-"))
+            folder = self._write(tempfile.mkdtemp(prefix="rnn-topologies-"))
             message += f" It is in {folder}: move it to {store.runs_folder(results_dir)}."
         except OSError as second_error:
             message += f" Writing it to a temporary folder failed as well: {second_error.strerror}."

@@ -1,6 +1,6 @@
 """Classical baselines that label every frame of a clip."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def majority_frame_labels(
 class FrameBoosting:
     """Gradient boosting on the features of a frame or of a window of frames around it.
 
-    Images are first reduced to their principal components.
+    Images are first reduced to their principal components. Clips are read one at a time: what is
+    in memory is one clip and the frames that the model is fitted to, at most `MAX_FRAMES`.
 
     Args:
         offsets: frames of the window relative to the labelled frame; (0,) is that frame alone.
@@ -48,31 +49,29 @@ class FrameBoosting:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         random = np.random.default_rng(self.seed)
-        if clips[0].ndim > 2:
-            self._fit_reduction(np.concatenate(clips), random)
-        rows = np.concatenate([self._windows(clip) for clip in clips])
         targets = np.concatenate(labels)
-        chosen = random.permutation(len(rows))[:MAX_FRAMES]
+        if clips[0].ndim > 2:
+            chosen = random.permutation(len(targets))[:MAX_FRAMES]
+            self._fit_reduction(_take_frames(clips, labels, chosen, np.asarray))
+        chosen = random.permutation(len(targets))[:MAX_FRAMES]
+        rows = _take_frames(clips, labels, chosen, self._windows)
         # scikit-learn has no type hints: pyright takes them from the defaults.
         self.model = HistGradientBoostingClassifier(
             max_iter=60,
             max_leaf_nodes=15,
             early_stopping=False,  # pyright: ignore[reportArgumentType]
             random_state=self.seed,
-        ).fit(rows[chosen], targets[chosen])
+        ).fit(rows, targets[chosen])
         return self
 
     def predict(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the labels (time,) of each clip."""
-        ends = np.cumsum([len(clip) for clip in clips])[:-1]
-        rows = np.concatenate([self._windows(clip) for clip in clips])
-        return np.split(self.model.predict(rows), ends)
+        return [self.model.predict(self._windows(clip)) for clip in clips]
 
-    def _fit_reduction(self, frames: np.ndarray, random: np.random.Generator) -> None:
+    def _fit_reduction(self, frames: np.ndarray) -> None:
         from sklearn.decomposition import PCA
 
-        chosen = frames[random.permutation(len(frames))[:MAX_FRAMES]]
-        flat = chosen.reshape(len(chosen), -1).astype("float32")
+        flat = frames.reshape(len(frames), -1).astype("float32")
         count = min(COMPONENTS, *flat.shape)
         self.reduction = PCA(count, random_state=self.seed).fit(flat)
 
@@ -85,3 +84,30 @@ class FrameBoosting:
         # Beyond its ends, a clip is padded with its first and last frame.
         indices = [np.clip(times + offset, 0, len(flat) - 1) for offset in self.offsets]
         return np.concatenate([flat[index] for index in indices], axis=1)
+
+
+def _take_frames(
+    clips: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    chosen: np.ndarray,
+    transform: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Returns chosen frames, with only one clip in memory at a time.
+
+    Args:
+        clips: the frames of each clip.
+        labels: the labels of each clip; only their lengths are used.
+        chosen: positions among the frames of all clips, in the order to return.
+        transform: `(clip) -> rows`, one row per frame.
+    """
+    lengths = [len(clip_labels) for clip_labels in labels]
+    clip_of = np.repeat(np.arange(len(lengths)), lengths)[chosen]
+    frame_of = np.concatenate([np.arange(length) for length in lengths])[chosen]
+    frames = np.empty(0)
+    for index in np.unique(clip_of):
+        here = clip_of == index
+        rows = transform(clips[index])[frame_of[here]]
+        if not frames.size:
+            frames = np.empty((len(chosen), *rows.shape[1:]), rows.dtype)
+        frames[here] = rows
+    return frames

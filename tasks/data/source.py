@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from .splits import hash_fraction
 
 CACHE_BYTES = 1 << 30  # decoded examples to keep in memory, per split
 
@@ -38,6 +40,40 @@ class Source:
         return dataclasses.replace(
             self, splits={**self.splits, "train": self.splits["train"][:count]}
         )
+
+
+def sample_indices(total: int, count: int) -> list[int]:
+    """Returns `count` of the numbers 0 to `total - 1` in order, chosen by their hash; at most all.
+
+    The choice is the same on every machine, and a smaller one is part of a larger one.
+
+    Example:
+        >>> sample_indices(10, 3)
+        [2, 5, 7]
+    """
+    chosen = heapq.nsmallest(count, range(total), key=lambda index: hash_fraction(f"row {index}"))
+    return sorted(chosen)
+
+
+def sample_rows(rows: Sequence[Any], count: int) -> Sequence[Any]:
+    """Returns `count` of the rows in their order, see `sample_indices`; all if there are no more.
+
+    Args:
+        rows: a list, an array or lazily read examples.
+        count: number of rows to return.
+    """
+    if count >= len(rows):
+        return rows
+    return select_rows(rows, sample_indices(len(rows), count))
+
+
+def select_rows(rows: Any, indices: Sequence[int]) -> Sequence[Any]:
+    """Returns the rows at some indices, without reading them if they are read lazily."""
+    if isinstance(rows, np.ndarray):
+        return rows[list(indices)]
+    if isinstance(rows, list):
+        return [rows[index] for index in indices]
+    return LazyExamples(list(indices), rows.__getitem__)
 
 
 class LazyExamples(Sequence[Any]):

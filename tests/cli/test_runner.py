@@ -208,7 +208,7 @@ def test_a_run_folder_appears_complete_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"schema": 99}', "newer than 4. Update"),
+        ('{"schema": 99}', "newer than 5. Update"),
         ("[]", "is damaged: Input should be an object"),
         ('{"schema": 3, "run_id": "../../etc"}', "is damaged: run_id: String should match"),
         ("{", "is damaged: Invalid JSON"),

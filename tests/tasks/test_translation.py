@@ -1,9 +1,11 @@
 import dataclasses
 import math
+import tracemalloc
 
 import keras
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.data import vocabulary
@@ -148,6 +150,37 @@ def test_the_nearest_source_of_a_training_source_is_itself(make):
     _, data, _ = make()
     train = data.splits["train"]
     assert translation._nearest_targets(train, train[:10]) == [pair.target for pair in train[:10]]
+
+
+@pytest.mark.parametrize("size", [1, 40, 10_000], ids=["one by one", "some", "all at once"])
+def test_the_nearest_source_is_the_first_of_the_most_similar_ones(size, monkeypatch):
+    random = np.random.default_rng(0)
+    sources = ["".join(random.choice(list("ab "), 4)) for _ in range(70)]
+    train = [translation.Pair(source, str(n), [], []) for n, source in enumerate(sources)]
+    test = [translation.Pair(source, "", [], []) for source in [*sources[::-1][:30], "xyz", "abz"]]
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), dtype=np.float32)
+    vectors = vectorizer.fit_transform(sources)
+    similarity = (vectorizer.transform([pair.source for pair in test]) @ vectors.T).toarray()
+    assert (similarity == similarity.max(axis=1, keepdims=True)).sum() > len(test)  # there are ties
+    assert not similarity[-2].any()
+    monkeypatch.setattr(translation, "SIMILARITY_BYTES", size * 70)
+    expected = [str(row.argmax()) for row in similarity]
+    assert translation._nearest_targets(train, test) == expected
+
+
+def test_the_nearest_sources_are_found_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr(translation, "SIMILARITY_BYTES", 4 << 20)
+    random = np.random.default_rng(0)
+    texts = ["".join(random.choice(list("abcdefgh"), 6)) for _ in range(3000)]
+    pairs = [translation.Pair(text, text, [], []) for text in texts]
+    tracemalloc.start()
+    try:
+        targets = translation._nearest_targets(pairs, pairs * 2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert targets == texts * 2
+    assert peak < 24 << 20  # with the TF-IDF vectors; all similarities at once take 72 MB or more
 
 
 def test_translation_scores_are_those_of_sacrebleu():

@@ -1,0 +1,61 @@
+"""Test scores of baselines that are computed one at a time, when they are asked for."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+Scores: TypeAlias = dict[str, float]
+# Examples by split, as `content_hash` takes them.
+Rows: TypeAlias = Mapping[str, Iterable[Mapping[str, Any]]]
+
+
+class BaselineScores(Mapping[str, Scores]):
+    """The test scores of baselines by name. Each is computed when it is first read.
+
+    So a baseline that fails does not affect the others, and one whose scores are in a cache is
+    not fitted.
+
+    Args:
+        outputs: by the name of the baseline, `() -> outputs` for the test examples.
+        score: `(outputs) -> scores`.
+        rows: `() -> rows`, everything that the scores depend on besides the code; the scores can
+            then be cached under the hash of these rows. None if they must not be cached.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Callable[[], Any]],
+        score: Callable[[Any], Scores],
+        rows: Callable[[], Rows] | None = None,
+    ):
+        self.rows = rows
+        self._outputs, self._score = dict(outputs), score
+        self._scores: dict[str, Scores] = {}
+
+    def __getitem__(self, name: str) -> Scores:
+        if name not in self._scores:
+            self._scores[name] = self._score(self._outputs[name]())
+        return self._scores[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._outputs  # the inherited method would compute the scores
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+
+def example_rows(splits: Mapping[str, Sequence[Any]], fields: Sequence[str], **facts: Any) -> Rows:
+    """Returns what baselines read of the examples: some of their fields, for `BaselineScores`.
+
+    Args:
+        splits: examples with attributes, by split.
+        fields: names of the attributes.
+        facts: anything else that the scores depend on, JSON types only.
+    """
+    rows = {
+        split: ({name: getattr(example, name) for name in fields} for example in examples)
+        for split, examples in splits.items()
+    }
+    return {**rows, "facts": [facts]}

@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
+from .data.filesystem import printable
 from .errors import UserError, did_you_mean, unknown_name
 
 if TYPE_CHECKING:  # these modules import keras
@@ -255,7 +256,9 @@ class Task(abc.ABC):
     def dataset(self) -> str:
         """Name of the data set in records; a path is reduced to its last component."""
         name = self.config.dataset
-        return f"{FILES}/{pathlib.Path(name).name}" if self.dataset_key == FILES else name
+        return (
+            f"{FILES}/{printable(pathlib.Path(name).name)}" if self.dataset_key == FILES else name
+        )
 
     def local_paths(self) -> dict[str, str]:
         """Returns the settings that are paths, made absolute.

@@ -1,6 +1,5 @@
 """The commands other than training: inspect runs, use trained models, run sweeps and lessons."""
 
-import json
 import os
 import pathlib
 import sys
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rnn_topologies.tasks.data.filesystem import printable
 from rnn_topologies.tasks.errors import UserError
 
 from ..training import environment
+from .predictions import predict_each, print_predictions
 
 if TYPE_CHECKING:
     from ..runs.trained_model import TrainedModel
@@ -156,7 +157,10 @@ def predict_command(
     ] = False,
     results_dir: ResultsDir = "results",
 ) -> None:
-    """Run a trained model on your own inputs."""
+    """Run a trained model on your own inputs.
+
+    An input that fails is reported and does not stop the others; the exit status is then 2.
+    """
     inputs = [*(inputs or []), *_read_lines(file)]
     if not inputs:
         raise UserError("Give an input, or a --file with one input per line.")
@@ -168,25 +172,31 @@ def predict_command(
     if run.startswith(BEST):
         print(f"{run} is {folder.name}", file=sys.stderr)
     model = _load_model(folder, beam_size, n_best)
-    raw_inputs = [model.task.read_input(text) for text in inputs]
-    if n_best is not None:
-        ranked = model.n_best(raw_inputs, n_best)
-        outputs = [candidates[0] for candidates in ranked]
-    else:
-        outputs = model.predict(raw_inputs)
-        ranked = [[output] for output in outputs]
-    for text, output, candidates in zip(inputs, outputs, ranked, strict=True):
-        if as_json:
-            answer = {"input": text, "output": output}
-            answer |= {"n_best": candidates} if n_best is not None else {}
-            print(json.dumps(answer, ensure_ascii=False))
-        else:
-            _print_outputs(text, candidates, is_only_input=len(inputs) == 1)
-    if explain is not None:
-        from ..report import figures
+    results = predict_each(model, inputs, n_best)
+    failed = [result for result in results if isinstance(result, UserError)]
+    if len(inputs) == 1 and failed:
+        raise failed[0]
+    print_predictions(inputs, results, as_json=as_json, ranked=n_best is not None)
+    if explain is not None and len(failed) < len(inputs):
+        _explain_predictions(model, inputs, results, explain)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(inputs)} inputs failed: see the errors above.")
 
-        figures.save_figure(figures.draw_explanations(inputs, model.explain(raw_inputs)), explain)
-        print(f"wrote {explain}", file=sys.stderr)
+
+def _explain_predictions(
+    model: "TrainedModel", inputs: Sequence[str], results: Sequence[object], path: str
+) -> None:
+    """Plots how the model arrived at its outputs, for the inputs that did not fail."""
+    from ..report import figures
+
+    read = [
+        text
+        for text, result in zip(inputs, results, strict=True)
+        if not isinstance(result, UserError)
+    ]
+    explained = model.explain([model.task.read_input(text) for text in read])
+    figures.save_figure(figures.draw_explanations([*map(printable, read)], explained), path)
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def _load_model(folder: pathlib.Path, beam_size: int | None, n_best: int | None) -> "TrainedModel":
@@ -220,18 +230,6 @@ def _read_lines(file: str | None) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read --file {file}: {error}") from error
     return [line for line in text.splitlines() if line.strip()]
-
-
-def _print_outputs(
-    text: str, candidates: Sequence[str | list[str]], *, is_only_input: bool
-) -> None:
-    """Prints the outputs for an input, best first; below the input if there are several inputs."""
-    lines = [" ".join(c) if isinstance(c, list) else c for c in candidates]
-    if len(lines) > 1:
-        lines = [f"{rank}. {line}" for rank, line in enumerate(lines, 1)]
-    elif not is_only_input:
-        lines = [f"    {line}" for line in lines]
-    print("\n".join(lines if is_only_input else [text, *lines]))
 
 
 def sweep_command(

@@ -46,6 +46,7 @@ class Display:
             has_bars: whether the stage draws its own progress bars, which a spinner would break.
         """
         start = time.perf_counter()
+        text = escape(text)
         if self.console.is_terminal and not has_bars:
             with self.console.status(f"{text} ..."):
                 yield
@@ -139,7 +140,7 @@ class Display:
 
     def _show_scores(self, record: "Record", headline: "Headline") -> None:
         direction = "higher" if headline["higher_is_better"] else "lower"
-        title = f"{record.task} · {record.dataset} · {record.cell}"
+        title = escape(f"{record.task} · {record.dataset} · {record.cell}")
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("on the test split")
         table.add_column(f"{headline['name']}, {direction} is better", justify="right")

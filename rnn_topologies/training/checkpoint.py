@@ -79,7 +79,7 @@ class CheckpointManager:
         return self.folder.parent.parent
 
     def _write_request(self) -> None:
-        text = json.dumps(dataclasses.asdict(self.request), indent=2, ensure_ascii=False)
+        text = json.dumps(dataclasses.asdict(self.request), indent=2)
         with filesystem.atomic_write(self.folder / REQUEST) as temporary:
             temporary.write_text(text + "\n", "utf-8")
 

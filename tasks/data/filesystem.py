@@ -1,4 +1,4 @@
-"""Output folders chosen by the user, and files that are written completely or not at all."""
+"""Names of files, output folders, and files that are written completely or not at all."""
 
 import contextlib
 import pathlib
@@ -8,6 +8,18 @@ from collections.abc import Iterator
 from ..errors import UserError
 
 MAX_ATTEMPTS = 20
+
+
+def printable(name: str | pathlib.Path) -> str:
+    """Returns the name of a file or folder as valid Unicode.
+
+    Python reads bytes that are not UTF-8 as lone surrogates, which cannot be written to files.
+
+    Example:
+        >>> printable("caf\\udce9")
+        'caf\\\\xe9'
+    """
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def make_folder(folder: str | pathlib.Path) -> None:

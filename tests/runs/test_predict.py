@@ -191,6 +191,39 @@ def test_a_file_gives_an_input_on_each_line(runs, capfd, tmp_path):
     assert [json.loads(line)["input"] for line in out.splitlines()] == ["Deutschland", "Sri Lanka"]
 
 
+def test_an_input_that_fails_does_not_stop_the_others(runs, models, capfd, tmp_path):
+    size = models["classification"].data.notes["image_shape"][0]
+    names = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, name in enumerate(names):
+        Image.fromarray(np.full((size, size), 50 * number, "uint8")).save(name)
+    expected = models["classification"].predict([str(name) for name in names])
+    inputs = [str(name) for name in (*names[:3], tmp_path / "missing.png", *names[3:])]
+    arguments = ("best:classification", *inputs, "--results-dir", str(runs.results_dir))
+    with pytest.raises(UserError, match="1 of 6 inputs failed"):
+        app.build_main_app()(["predict", *arguments, "--json"], standalone_mode=False)
+    printed = capfd.readouterr()
+    answers = [json.loads(line) for line in printed.out.splitlines()]
+    assert [answer["input"] for answer in answers] == inputs
+    assert [answer["output"] for answer in answers if "output" in answer] == expected
+    assert "missing.png cannot be read as an image" in answers[3]["error"]
+    assert printed.err.splitlines()[-1] == f"error: {answers[3]['error']}"
+    assert run_main("predict", *arguments) == 2
+    printed = capfd.readouterr()
+    assert printed.out.splitlines()[-2:] == [inputs[-1], f"    {expected[-1]}"]
+
+
+def test_names_that_are_not_utf8_are_printed(runs, models, capfd, tmp_path):
+    size = models["classification"].data.notes["image_shape"][0]
+    path = tmp_path / "caf\udce9 [red], \n🐱.png"
+    Image.fromarray(np.zeros((size, size), "uint8")).save(path, "PNG")
+    inputs = (str(path), str(path.with_suffix(".jpg")))
+    arguments = (*inputs, "--json", "--results-dir", str(runs.results_dir))
+    assert run_main("predict", "best:classification", *arguments) == 2
+    answers = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert answers[0]["input"].endswith("caf\\xe9 [red], \n🐱.png")
+    assert "caf\\xe9" in answers[1]["error"]
+
+
 @pytest.mark.parametrize("task", ["translation", "image_captioning"])
 def test_n_best_outputs_come_from_the_beam_search(runs, task, capfd):
     folder = runs.folders[task]

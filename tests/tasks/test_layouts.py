@@ -1,11 +1,13 @@
 """Folders of the user: common layouts are understood, ambiguous ones refused in one line."""
 
+import json
 import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from rnn_topologies import tasks
 from rnn_topologies.tasks.data.files import class_folders, clips, images, layout, texts
 from rnn_topologies.tasks.errors import UserError
 
@@ -101,6 +103,7 @@ def test_ambiguous_layouts_are_refused(tmp_path, case):
         ("cat/images/0.png dog/images/0.png", {"cat": 1, "dog": 1}),
         ("cat/2020/0.png dog/2020/0.png dog/2021/0.png", {"cat": 1, "dog": 2}),
         ("A/0.png a/0.png b/0.png", {"A": 1, "a": 1, "b": 1}),
+        ("-a/-0.png 🐱,\"'/0.png [red]/0.png", {"-a": 1, "[red]": 1, "🐱,\"'": 1}),
         ("cat/0.png dog/0.png @eaDir/x.png .git/x.png __MACOSX/y.png", {"cat": 1, "dog": 1}),
         (
             "cat/0.png cat/.ipynb_checkpoints/0.png dog/0.png dog/Thumbs.db.png",
@@ -112,6 +115,29 @@ def test_ambiguous_layouts_are_refused(tmp_path, case):
 def test_other_layouts_are_read(tmp_path, names, classes):
     files = class_folders.list_class_files(fill(tmp_path, names))
     assert {name: len(paths) for name, paths in files.items()} == classes
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
+    path = tmp_path / "caf\udce9"
+    for number in range(30):
+        image(path / f"cat/{number}.png", number)
+        image(path / f"gr\udcfcn/{number}.png", 100 + number)
+        image(path / f"z\n{'y' * 200}/\udcff{number}.png", 200 + number)
+    source = images.read_image_classes(str(path))
+    assert source.name == "caf\\xe9"
+    assert source.classes == ("cat", "gr\\xfcn", f"z\n{'y' * 200}")
+    names = [row["name"] for rows in source.splits.values() for row in rows]
+    assert "gr\\xfcn/3.png" in names
+    assert json.loads(json.dumps([source.name, source.classes, names]).encode())
+    task = tasks.get_task("classification")({"dataset": str(path)})
+    assert task.dataset == "files/caf\\xe9"
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
+def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
+    fill(tmp_path, " ".join(f"{name}/0.png" for name in names))
+    with pytest.raises(UserError, match="differ in spelling only"):
+        images.read_image_classes(str(tmp_path))
 
 
 def test_texts_are_checked_alike(tmp_path):

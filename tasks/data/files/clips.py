@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import UserError
+from ..filesystem import printable
 from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, tables
@@ -201,7 +202,12 @@ def _read_image_clip(
             f"{table}, line {line}: clip {folder.name!r} has no frame {name!r}. Add the image, or "
             "remove the row."
         )
-    return {"name": folder.name, "frames": files, "labels": labels, "key": digest.hexdigest()}
+    return {
+        "name": printable(folder.name),
+        "frames": files,
+        "labels": labels,
+        "key": digest.hexdigest(),
+    }
 
 
 def _refuse_videos(paths: Iterable[pathlib.Path]) -> None:

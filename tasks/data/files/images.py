@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from ...errors import UserError
+from ..filesystem import printable
 from ..images import to_image_array
 from ..source import Source
 from . import class_folders, layout, tables
@@ -31,7 +32,7 @@ def read_image_classes(dataset: str) -> Source:
         classes_of[split] = files_of
         splits[split] = [
             {
-                "name": str(file.relative_to(path)),
+                "name": printable(file.relative_to(path)),
                 "image": file,
                 "label": label,
                 "key": layout.sha256_hex(read_checked_bytes(file)),
@@ -42,6 +43,8 @@ def read_image_classes(dataset: str) -> Source:
         for row in splits[split]:
             digest.update(f"{row['name']}\0{row['key']}\0".encode())
     classes = layout.merge_classes(classes_of, path)
+    # Letters may differ in case only: A and a.
+    tables.check_labels((name for name in map(printable, classes) if len(name) > 1), path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
     return layout.build_source(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...errors import UserError
+from ..filesystem import printable
 from ..source import Source
 from ..splits import SPLIT_FRACTIONS, SPLITS, hash_fraction, split_by_group
 from .entries import list_entries, skip_wrapper
@@ -133,10 +134,10 @@ def build_source(
         splits["train"] = sorted(splits["train"], key=lambda row: hash_fraction(group_of(row)))
     origins = {split: "provided" if split in rows else "by hash" for split in SPLITS}
     return Source(
-        name=path.name,
+        name=printable(path.name),
         sha256=digest.hexdigest(),
         splits={split: wrap_rows(splits[split]) for split in SPLITS},
-        classes=tuple(classes),
+        classes=tuple(map(printable, classes)),
         notes={"splits": origins},
     )
 

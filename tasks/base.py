@@ -103,7 +103,12 @@ class TaskConfig:
         0.0, "Fraction of the target probability spread over all classes.", at_least=0, below=1
     )
     seed: int = setting(0, "Random seed.", at_least=0)
-    limit: int | None = setting(None, "Train on the first N examples only.", at_least=1)
+    limit: int | None = setting(
+        None,
+        "Train on a sample of N examples, the same for every seed; validation and test shrink in "
+        "proportion.",
+        at_least=1,
+    )
     deterministic: bool = setting(
         False, "Make runs with the same seed on the same machine bit-identical (CPU only)."
     )
@@ -292,7 +297,7 @@ class Task(abc.ABC):
         raise UserError(f"Unknown data set: {dataset!r}. Available: {usages}.{hint}")
 
     def load_source(self) -> "Source":
-        """Returns the raw data, with only the first `limit` training examples if that is set.
+        """Returns the raw data, or a sample of it if `limit` is set, see `Source.limit_train`.
 
         Raises:
             UserError: the data cannot be obtained or read, or a split is empty.

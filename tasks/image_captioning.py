@@ -266,7 +266,7 @@ class ImageCaptioningTask(base.Task):
             notes={
                 **source.notes,
                 "image_shape": list(image_shape),
-                "longest_caption": max(map(len, vocabulary.encode(captions))),
+                "longest_caption": _longest_caption(source.all_train, vocabulary),
                 "tokens": unit,
                 "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
@@ -490,6 +490,11 @@ class ImageCaptioningTask(base.Task):
                 explanation |= {"attention": weights, "grid": grid}
             explained.append(explanation)
         return explained
+
+
+def _longest_caption(rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> int:
+    """Returns the number of tokens of the longest caption."""
+    return max(len(tokens) for row in rows for tokens in vocabulary.encode(row["captions"]))
 
 
 def _make_example(

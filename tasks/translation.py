@@ -259,7 +259,7 @@ class TranslationTask(base.Task):
             preprocessors=vocabularies,
             notes={
                 **source.notes,
-                "longest_target": max(len(pair.target_tokens) for pair in splits["train"]),
+                "longest_target": _longest_target(source.all_train, vocabularies["target"]),
                 "test_sources_seen_in_training": _count_seen_sources(splits),
                 **{
                     f"{side}_vocabulary": describe_vocabulary(vocabulary)
@@ -419,6 +419,11 @@ def _make_pairs(
     sources, targets = ([row[side] for row in rows] for side in ("source", "target"))
     tokens = vocabularies["source"].encode(sources), vocabularies["target"].encode(targets)
     return [Pair(*fields) for fields in zip(sources, targets, *tokens, strict=True)]
+
+
+def _longest_target(rows: Sequence[Mapping[str, str]], vocabulary: Vocabulary) -> int:
+    """Returns the number of tokens of the longest target."""
+    return max(map(len, vocabulary.encode([row["target"] for row in rows])))
 
 
 def _count_seen_sources(splits: Mapping[str, Sequence[Pair]]) -> int:

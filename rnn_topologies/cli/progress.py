@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from rnn_topologies.tasks.data.source import hash_order
+
 if TYPE_CHECKING:
     from ..runs.record import Headline, Record
 
@@ -153,7 +155,9 @@ class Display:
         self.console.print(table)
 
     def _show_examples(self, examples: Sequence[Mapping[str, Any]]) -> None:
-        for example in choose_examples(examples):
+        # Test examples are often sorted, by class or by length: do not show the first ones.
+        shuffled = [examples[index] for index in hash_order(len(examples))]
+        for example in choose_examples(shuffled):
             verdict = "[green]correct[/green] " if example["right"] else "[red]wrong[/red]   "
             self.console.print(f"\n{verdict} {escape(example['source'])}")
             self.console.print(f"→        {escape(example['output'])}")

@@ -216,6 +216,14 @@ class _Run:
             "sha256": data.sha256,
             **data.notes,
         }
+        if lengths := data.notes.get("sampled_from"):
+            self.display.note(
+                f"--limit {self.task.config.limit}: a sample of "
+                + ", ".join(
+                    f"{len(data.splits[name]):,} of {length:,} {name}"
+                    for name, length in lengths.items()
+                )
+            )
         return data
 
     def _train(self, trainer: Trainer, started_at: float) -> None:

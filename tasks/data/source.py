@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
-import heapq
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UserError
 from .splits import hash_fraction
 
+MIN_SAMPLE = 20  # examples of a split that `limit_train` keeps, or all if there are fewer
 CACHE_BYTES = 1 << 30  # decoded examples to keep in memory, per split
 
 
@@ -25,6 +26,7 @@ class Source:
         splits: `{"train", "validation", "test"}` and possibly more, each a sequence of mappings.
         classes: class names; a `label` in an example is an index into them.
         notes: facts about the data set for the record, JSON types only.
+        unlimited_train: all training examples, if `limit_train` left some out; otherwise None.
     """
 
     name: str
@@ -32,13 +34,36 @@ class Source:
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     classes: Sequence[str] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unlimited_train: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def all_train(self) -> Sequence[Mapping[str, Any]]:
+        """The training examples, with those that `limit_train` left out."""
+        return self.splits["train"] if self.unlimited_train is None else self.unlimited_train
 
     def limit_train(self, count: int | None) -> "Source":
-        """Returns the source with only the first `count` training examples; None keeps all."""
-        if count is None:
+        """Returns the source with a sample of `count` training examples; None keeps all.
+
+        The other splits shrink in proportion, but to no less than `MIN_SAMPLE` examples. The sample
+        depends on nothing but the number of examples, see `sample_indices`: runs with different
+        seeds, backends or machines share it.
+        """
+        train = self.splits["train"]
+        if count is None or count >= len(train):
             return self
+        sizes = {
+            name: max(MIN_SAMPLE, math.ceil(len(rows) * count / len(train)))
+            for name, rows in self.splits.items()
+        }
+        splits = {name: sample_rows(self.splits[name], n) for name, n in sizes.items()}
+        splits["train"] = sample_rows(train, count)
+        lengths = {name: len(rows) for name, rows in self.splits.items()}
         return dataclasses.replace(
-            self, splits={**self.splits, "train": self.splits["train"][:count]}
+            self,
+            splits=splits,
+            sha256=hashlib.sha256(f"{self.sha256} {count}".encode()).hexdigest(),
+            notes={**self.notes, "sampled_from": lengths},
+            unlimited_train=train,
         )
 
 
@@ -51,8 +76,12 @@ def sample_indices(total: int, count: int) -> list[int]:
         >>> sample_indices(10, 3)
         [2, 5, 7]
     """
-    chosen = heapq.nsmallest(count, range(total), key=lambda index: hash_fraction(f"row {index}"))
-    return sorted(chosen)
+    return sorted(hash_order(total)[:count])
+
+
+def hash_order(total: int) -> list[int]:
+    """Returns the numbers 0 to `total - 1` in the order of their hashes, always the same one."""
+    return sorted(range(total), key=lambda index: hash_fraction(f"row {index}"))
 
 
 def sample_rows(rows: Sequence[Any], count: int) -> Sequence[Any]:

@@ -192,13 +192,14 @@ def test_translation_scores_are_those_of_sacrebleu():
     assert "tok:13a" in scores.translation_signatures()["bleu"]
 
 
-@pytest.mark.parametrize("split", ["train", "validation"])
-def test_limit_keeps_the_first_training_examples_and_the_whole_validation_split(make, split):
+def test_the_longest_target_is_that_of_all_training_examples(make):
     _, full, _ = make()
-    _, limited, _ = make(limit=30)
-    sources = [pair.source for pair in full.splits[split]]
-    limited_sources = [pair.source for pair in limited.splits[split]]
-    assert limited_sources == (sources[:30] if split == "train" else sources)
+    limits = [len(pair.target_tokens) for pair in full.splits["train"]]
+    for limit in (1, 2, 30):
+        _, limited, _ = make(limit=limit, tokens="characters")
+        assert len(limited.splits["train"]) == limit
+        # Characters that are not in the sample are several tokens.
+        assert limited.notes["longest_target"] >= full.notes["longest_target"] == max(limits)
 
 
 @pytest.mark.usefixtures("eagerly")

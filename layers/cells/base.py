@@ -166,6 +166,9 @@ class Cell(RecurrentCell):
     gates: ClassVar[tuple[str, ...]] = ()
     # Name by which fused and native implementations know the equations of exactly this class.
     equations: ClassVar[str | None] = None
+    # The same global seed gives the same weights as in Keras only if seeds are drawn in its order:
+    # Keras's SimpleRNN draws that of the dropout masks first, LSTM and GRU after the initializers'.
+    draws_mask_seed_first: ClassVar[bool] = False
     kernel: keras.Variable
     recurrent_kernel: keras.Variable
     bias: Any  # None without `use_bias`
@@ -200,13 +203,15 @@ class Cell(RecurrentCell):
         **kwargs: Any,
     ):
         values = arguments.from_locals(locals(), accepted=self.argument_names())
+        seed = arguments.optional_integer("seed", seed)
+        early = keras.random.SeedGenerator(seed) if self.draws_mask_seed_first else None
         values, options = arguments.split(values)
         super().__init__(**options)
         for name, value in values.items():
             setattr(self, name, value)
         sizes = [self.output_size] + [self.units] * (len(self.state_names) - 1)
         self.state_size = sizes if len(sizes) > 1 else self.output_size
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.seed_generator = early or keras.random.SeedGenerator(seed)
         self._dropout_masks = None
 
     @classmethod
@@ -291,8 +296,9 @@ class Cell(RecurrentCell):
         if self._dropout_masks is None:
             raise ValueError(
                 f"{type(self).__name__} has {name}={getattr(self, name)}, but no mask was drawn "
-                "for this sequence. Run the cell in `rnn_topologies.layers.RNN`, or call it "
-                "within `with cell.sequence(inputs, states, training=True):`."
+                "for this sequence. Run the cell in `rnn_topologies.layers.RNN` (stacked: as a "
+                "list or in `StackedCells`, not in Keras's `StackedRNNCells`), or call it within "
+                "`with cell.sequence(inputs, states, training=True):`."
             )
         return self._dropout_masks[name]
 

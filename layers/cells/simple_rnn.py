@@ -65,6 +65,7 @@ class SimpleRNNCell(Cell):
 
     gates = ("h",)
     equations = "simple_rnn"
+    draws_mask_seed_first = True
 
     def __init__(
         self,

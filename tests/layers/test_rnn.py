@@ -124,6 +124,52 @@ def test_a_seed_gives_the_same_dropout_as_in_keras(name, rates):
     assert np.abs(outputs[0] - cases.numpy(layer(X.astype("float32")))).max() > 0.01
 
 
+RATES = {"dropout": 0.3, "recurrent_dropout": 0.4}
+SEEDED = {
+    "simple RNN": lambda k: k.SimpleRNN(4, bias_initializer="random_normal", **RATES),
+    "LSTM": lambda k: k.LSTM(4, bias_initializer="random_normal", **RATES),
+    "GRU": lambda k: k.GRU(4, kernel_initializer="he_normal", dropout=0.3),
+    "seeded simple RNN": lambda k: k.SimpleRNN(4, seed=5, **RATES),
+    "cell": lambda k: k.RNN(k.SimpleRNNCell(4, **RATES)),
+    "list of cells": lambda k: k.RNN([k.SimpleRNNCell(4, **RATES), k.LSTMCell(3, **RATES)]),
+    "Keras's cells": lambda k: k.RNN([keras.layers.LSTMCell(4, **RATES), k.GRUCell(3)]),
+    "Bidirectional": lambda k: k.Bidirectional(k.SimpleRNN(4, **RATES)),
+    "two directions": lambda k: k.Bidirectional(
+        k.GRU(4, dropout=0.3), backward_layer=k.SimpleRNN(3, go_backwards=True, **RATES)
+    ),
+    "TimeDistributed": lambda k: keras.Sequential(
+        [
+            keras.layers.Reshape((2, 3, cases.FEATURES)),
+            keras.layers.TimeDistributed(k.GRU(4, **RATES)),
+        ]
+    ),
+    "several layers": lambda k: keras.Sequential(
+        [
+            k.SimpleRNN(4, return_sequences=True, **RATES),
+            k.LSTM(4, return_sequences=True, **RATES),
+            k.Bidirectional(k.GRU(3, dropout=0.3)),
+            keras.layers.Dense(2),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_global_seed_gives_the_weights_and_dropout_of_keras(name):
+    x, weights, outputs = X.astype("float32"), [], []
+    for library in (layers, keras.layers):
+        keras.utils.set_random_seed(7)
+        layer = SEEDED[name](library)
+        layer.build(x.shape)
+        weights.append(layer.get_weights())
+        # Two batches: the second one gets other masks.
+        outputs.append([cases.numpy(layer(x, training=True)) for _ in range(2)])
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+    assert np.abs(outputs[0][0] - outputs[0][1]).max() > 1e-3
+
+
 @each_of_keras
 def test_the_signature_is_that_of_keras(name):
     ours, theirs, _ = cases.KERAS[name]

@@ -96,7 +96,7 @@ def sample_rows(rows: Sequence[Any], count: int) -> Sequence[Any]:
     return select_rows(rows, sample_indices(len(rows), count))
 
 
-def select_rows(rows: Any, indices: Sequence[int]) -> Sequence[Any]:
+def select_rows(rows: Any, indices: Sequence[int]) -> Any:
     """Returns the rows at some indices, without reading them if they are read lazily."""
     if isinstance(rows, np.ndarray):
         return rows[list(indices)]

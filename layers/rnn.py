@@ -234,6 +234,11 @@ class RNN(keras.layers.RNN):
             for variable, value in zip(tree.flatten(self.states), initial_states, strict=True):
                 variable.assign(value)
 
+    def _maybe_config_dropout_masks(self, cell: Any, *args: Any) -> None:
+        # Keras reads the first state, which a cell need not have.
+        if tree.flatten(self.state_size):
+            super()._maybe_config_dropout_masks(cell, *args)
+
     def get_initial_state(self, batch_size: Any) -> list[Any]:
         return initial_states(self.cell, batch_size)
 

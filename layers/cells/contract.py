@@ -44,9 +44,11 @@ def output_shape(cell: Any, inputs_shape: Shape) -> Shape:
     if size is not None and (uses_values(cell) or len(inputs_shape) == 2):
         return (inputs_shape[0], *shape_of(size))
     if not cell.built:  # the best guess, which is Keras's: the output is like the first state
-        first = tree.flatten(state_specs(cell))[0]
-        return (inputs_shape[0], *(shape_of(size) if size is not None else first.shape[1:]))
-    return tuple(_Output(cell)(keras.KerasTensor(inputs_shape, cell.compute_dtype)).shape)
+        first = [spec.shape[1:] for spec in tree.flatten(state_specs(cell))[:1]]
+        sizes = [*([] if size is None else [shape_of(size)]), *first, inputs_shape[1:]]
+        return (inputs_shape[0], *sizes[0])
+    output: Any = _Output(cell)(keras.KerasTensor(inputs_shape, cell.compute_dtype))
+    return tuple(output.shape)
 
 
 class _Output(keras.Operation):

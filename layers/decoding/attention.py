@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ..arguments import LayerOptions, positive_integer
+from ..cells.states import zero_padding
 from ..typing import Shape, Tensor
 
 
@@ -16,7 +17,8 @@ class Attention(keras.layers.Layer):
         context = sum over source of weights * memory
 
     A subclass implements `keys(memory)`, the part of the score that is computed once per sequence,
-    and `score(query, keys)`. A row without valid steps gets zero weights and a zero context.
+    and `score(query, keys)`. A row without valid steps gets zero weights and a zero context. What
+    the memory holds at padded steps, even NaN, reaches neither results nor gradients.
     """
 
     def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
@@ -50,6 +52,10 @@ class Attention(keras.layers.Layer):
         is_single_step = len(query.shape) == 2
         if is_single_step:
             query = ops.expand_dims(query, 1)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            memory = zero_padding(mask, memory)
+            keys = None if keys is None else zero_padding(mask, keys)
         scores = self.score(query, self.keys(memory) if keys is None else keys)
         weights = _masked_softmax(scores, mask)
         context = ops.matmul(ops.cast(weights, memory.dtype), memory)
@@ -67,7 +73,7 @@ def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     # Softmax in float32 under any dtype policy: sums over long memories lose too much precision in
     # 16 bits.
     scores = ops.cast(scores, "float32")
-    valid = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), 1)
+    valid = None if mask is None else ops.expand_dims(mask, 1)
     if valid is not None:
         # Mask before softmax: a padded step must not take probability.
         scores = ops.where(valid, scores, -1e9)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self, Unpack
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from ..arguments import LayerOptions, positive_integer, rate
+from ..cells.contract import output_shape
+from ..cells.states import state_specs, zero_padding
 from ..rnn import RNN
 from ..typing import Shape, States, Tensor
 from . import search
@@ -76,8 +78,8 @@ class Decoder(keras.layers.Layer):
 
     Call arguments:
         tokens: (batch, time), starting with `start_id`.
-        initial_state: list of the initial states of all cells, in order, each (batch, units);
-            zeros if None. `state_sizes` lists their sizes.
+        initial_state: list of the initial states of all cells, in order, each (batch, units),
+            flat or in groups; zeros if None. `state_sizes` lists their sizes.
         memory: (batch, source, features), the encoded sequence to attend to.
         memory_mask: (batch, source), true at valid steps; None if all are valid.
         return_weights: whether to return the attention weights as well.
@@ -139,7 +141,9 @@ class Decoder(keras.layers.Layer):
                 f"With `tie_embeddings`, `readout_size` is `embedding_size` ({embedding_size}), "
                 f"got {readout_size!r}."
             )
-        default_size = embedding_size if tie_embeddings else self.cells[-1].output_size
+        default_size = (
+            embedding_size if tie_embeddings else output_shape(self.cells[-1], (None, 1))[-1]
+        )
         self.readout_size = positive_integer("readout_size", readout_size or default_size)
         self.dropout = rate("dropout", dropout)
         self.attention = attention
@@ -180,7 +184,11 @@ class Decoder(keras.layers.Layer):
     @property
     def state_sizes(self) -> list[int]:
         """Sizes of the states of all cells, in order."""
-        return [size for layer in self.recurrent for size in layer.state_size]
+        return [spec.shape[-1] for spec in tree.flatten(self._state_specs())]
+
+    def _state_specs(self) -> list[list[Any]]:
+        """Returns the structure of each cell's states."""
+        return [state_specs(layer.cell) for layer in self.recurrent]
 
     def build(
         self,
@@ -193,7 +201,7 @@ class Decoder(keras.layers.Layer):
         shape, context_size = (*tokens_shape, self.embedding_size), 0
         for index, layer in enumerate(self.recurrent):
             layer.build(shape)
-            shape = (*tokens_shape, layer.cell.output_size)
+            shape = (*tokens_shape, output_shape(layer.cell, (None, shape[-1]))[-1])
             if index == 0 and self.attention is not None and memory_shape is not None:
                 if not self.attention.built:  # already built when a model is being loaded
                     self.attention.build(shape, memory_shape)
@@ -248,22 +256,20 @@ class Decoder(keras.layers.Layer):
                 "condition the decoder through `initial_state`."
             )
         values = ops.cast(ops.convert_to_tensor(values), self.compute_dtype)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            values = zero_padding(mask, values)
         return Memory(values, mask, self.attention.keys(values))
 
     def _split_states(self, states: States | Tensor) -> list[list[Tensor]]:
-        """Splits the flat list of states into one list per cell."""
-        states = list(states) if isinstance(states, list | tuple) else [states]
+        """Splits the states into those of each cell, in the structure that it takes."""
+        states = tree.flatten(states)
         if len(states) != len(self.state_sizes):
             raise ValueError(
                 f"`initial_state` of Decoder must hold {len(self.state_sizes)} states of sizes "
                 f"{self.state_sizes}, got {len(states)}."
             )
-        by_cell = []
-        for layer in self.recurrent:
-            count = len(layer.state_size)
-            by_cell.append(states[:count])
-            states = states[count:]
-        return by_cell
+        return tree.pack_sequence_as(self._state_specs(), states)
 
     def _logits(self, hidden: Tensor, training: bool = False) -> Tensor:
         """Returns the logits of one step (batch, features) or of all (batch, time, features)."""
@@ -303,7 +309,7 @@ class Decoder(keras.layers.Layer):
         join_context = _ContextJoiner(self.attention, memory)
         for layer, cell_states in zip(self.recurrent, self._split_states(states), strict=True):
             hidden, cell_states = layer.cell(hidden, cell_states)
-            new_states += list(cell_states)
+            new_states += tree.flatten(cell_states)
             hidden = join_context(hidden)
         return self._logits(hidden), new_states, join_context.weights
 
@@ -321,16 +327,14 @@ class Decoder(keras.layers.Layer):
             )
         prepared = self._prepare_memory(memory, memory_mask)
         if initial_state is not None:
-            by_cell = self._split_states(initial_state)
-            return prepared, [state for cell_states in by_cell for state in cell_states]
+            return prepared, tree.flatten(self._split_states(initial_state))
         if prepared is None:
             raise ValueError(
                 "A decoder without attention needs an `initial_state` to start from: it determines "
                 "the batch size and is all that its sequences can differ in."
             )
         batch = ops.shape(prepared.values)[0]
-        states = [s for layer in self.recurrent for s in layer.get_initial_state(batch)]
-        return prepared, states
+        return prepared, tree.flatten([c.get_initial_state(batch) for c in self.recurrent])
 
     def _decoding_step(self, memory: Memory | None) -> search.Step:
         """Returns `(token, states) -> (logits, states)` for decoding.
@@ -522,4 +526,4 @@ def embedding_initializer(size: int, tied: bool = False) -> keras.initializers.I
 
 
 def _first_state(states: States | Tensor | None) -> Tensor | None:
-    return states[0] if isinstance(states, list | tuple) else states
+    return None if states is None else tree.flatten(states)[0]

@@ -34,6 +34,8 @@ class CellWrapper(RecurrentCell):
     """
 
     cell: Any
+    state_size: Any  # widths, or shapes without the batch axis
+    output_size: Any
     own_noise_size: int = 0  # random numbers per training step, without those of the inner cell
 
     def __init__(self, cell: keras.layers.Layer, **kwargs: Unpack[LayerOptions]) -> None:
@@ -51,6 +53,8 @@ class CellWrapper(RecurrentCell):
             self.state_names = tuple(f"state_{n}" for n in range(len(self.state_size)))
         else:
             self.state_size, self.state_names = cell.state_size, tuple(cell.state_names)
+        if not self.state_names:
+            raise ValueError(f"{type(self).__name__} wraps a cell with states, got {cell!r}.")
         self.output_name = "output"
         if uses_values(cell):
             self.output_name = cell.output_name

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rnn_topologies import layers
-from rnn_topologies.layers import rnn
+from rnn_topologies.layers import native, rnn
 from rnn_topologies.layers.dispatch import plan
 
 from . import cases, odd_cells
@@ -153,3 +153,172 @@ def test_both_directions_hold_the_output(kind):
         expected = expected[:, ::-1] if backwards else expected
         valid = mask.reshape(*mask.shape, *(1 for _ in expected.shape[2:]))
         assert_close(output, np.where(valid, expected, 0))
+
+
+# Layer, dispatch: the kernel or the scan of the layer, the backend's kernel or loop, unrolled.
+CLEAN = [(name, "auto", False) for name in cases.LAYERS]
+CLEAN += [(name, "off", unroll) for name in native.CELLS for unroll in (False, True)]
+CLEAN += [(name, "auto", True) for name in ("min_gru", "layer_norm_lstm")]
+
+
+def poisoned(x, mask, value):
+    return np.where(mask.reshape(*mask.shape, *(1 for _ in x.shape[2:])), x, value).astype(x.dtype)
+
+
+def assert_clean_gradients(layer, x, mask, states):
+    """Asserts that what padded steps hold changes no gradient; the last of them is that of x."""
+
+    def loss(tensors):
+        outputs = layer(tensors[-1], initial_state=tensors[:-1] or None, mask=mask)
+        return sum(keras.ops.sum(keras.ops.square(y)) for y in keras.tree.flatten(outputs))
+
+    expected = cases.gradients(layer, loss, [*states, poisoned(x, mask, 0)])
+    for value in (np.nan, np.inf):
+        actual = cases.gradients(layer, loss, [*states, poisoned(x, mask, value)])
+        for gradient, clean in zip(actual, expected, strict=True):
+            np.testing.assert_allclose(gradient, clean, rtol=1e-6, atol=1e-7)
+        assert np.abs(actual[-1][~mask]).max() == 0
+
+
+@pytest.mark.parametrize(("name", "switch", "unroll"), CLEAN)
+def test_nan_at_padded_steps_reaches_no_gradient(monkeypatch, name, switch, unroll):
+    monkeypatch.setenv(native.KERNEL_VARIABLE, switch)
+    layer_class, arguments = cases.LAYERS[name]
+    layer = layer_class(
+        4, return_sequences=True, return_state=True, unroll=unroll, dtype="float32", **arguments
+    )
+    layer.build(X.shape)
+    states = [cases.random(len(X), n).astype("float32") for n in layer.cell.state_sizes]
+    assert_clean_gradients(layer, X, np.array(cases.MASKS["whole rows"], bool), states)
+
+
+WRAPPED = {
+    "zoneout": lambda: layers.Zoneout(layers.LSTMCell(3)),
+    "residual": lambda: layers.Residual(layers.GRUCell(3)),
+    "highway": lambda: layers.Highway(keras.layers.GRUCell(3)),
+    "learned start": lambda: layers.TrainableInitialState(odd_cells.TransformedState()),
+    "stack": lambda: layers.StackedCells([keras.layers.LSTMCell(3), layers.MinGRUCell(3)]),
+    "Keras's stack": lambda: keras.layers.StackedRNNCells([layers.LSTMCell(3)]),
+    "images": odd_cells.ImageCell,
+}
+
+
+@pytest.mark.parametrize("cell", WRAPPED)
+def test_nan_at_padded_steps_reaches_no_gradient_through_other_cells(cell):
+    x, mask = (IMAGES, IMAGE_MASK) if cell == "images" else data_for(odd_cells.UserCell)
+    assert_clean_gradients(layers.RNN(WRAPPED[cell](), return_sequences=True), x, mask, [])
+
+
+def test_infinity_at_padded_steps_stays_out_of_mixed_precision():
+    layer = layers.LSTM(4, dtype="mixed_float16", return_sequences=True)
+    mask = np.array(cases.MASKS["gaps"], bool)
+    too_large = poisoned(X, mask, 1e6)  # infinity in float16
+    clean = cases.numpy(layer(poisoned(X, mask, 0), mask=mask))
+    np.testing.assert_array_equal(cases.numpy(layer(too_large, mask=mask)), clean)
+
+    def loss(tensors):
+        return keras.ops.sum(keras.ops.cast(layer(tensors[0], mask=mask), "float32"))
+
+    gradients = cases.gradients(layer, loss, [too_large])
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("attention", [layers.DotAttention, layers.AdditiveAttention])
+def test_nan_at_padded_steps_of_a_memory_reaches_no_gradient(attention):
+    arguments = {"units": 5} if attention is layers.AdditiveAttention else {"bilinear": True}
+    decoder = layers.Decoder(
+        layers.GRUCell(4),
+        vocabulary_size=6,
+        embedding_size=3,
+        start_id=1,
+        end_id=2,
+        attention=attention(**arguments),
+    )
+    mask, tokens = np.array(cases.MASKS["whole rows"], bool), np.array([[1, 3, 4]] * len(X))
+
+    def loss(tensors):
+        logits = decoder(tokens, memory=tensors[0], memory_mask=mask)
+        alone, _ = decoder.attention(tensors[1], tensors[0], mask=mask)
+        return keras.ops.sum(keras.ops.square(logits)) + keras.ops.sum(keras.ops.square(alone))
+
+    query = cases.random(len(X), 2, 4).astype("float32")
+    decoder(tokens, memory=X)
+    expected = cases.gradients(decoder, loss, [poisoned(X, mask, 0), query])
+    actual = cases.gradients(decoder, loss, [poisoned(X, mask, np.nan), query])
+    for gradient, clean in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(gradient, clean, rtol=1e-5, atol=1e-6)
+    assert np.abs(actual[-2][~mask]).max() == 0
+
+
+def stack_of_keras():
+    return keras.layers.StackedRNNCells([keras.layers.LSTMCell(4), keras.layers.GRUCell(3)])
+
+
+GROUPED = {
+    "Keras's stack": stack_of_keras,
+    "Keras's stack of one": lambda: keras.layers.StackedRNNCells([keras.layers.LSTMCell(4)]),
+    "stack in a stack": lambda: keras.layers.StackedRNNCells([stack_of_keras(), layers.GRUCell(2)]),
+    "Keras's stack in ours": lambda: layers.StackedCells([stack_of_keras(), layers.LSTMCell(2)]),
+    "ours in ours": lambda: layers.StackedCells(
+        [layers.StackedCells([layers.LSTMCell(4), layers.GRUCell(3)]), keras.layers.GRUCell(2)]
+    ),
+}
+
+
+@pytest.mark.parametrize("stack", GROUPED)
+def test_states_of_a_stack_are_fed_back_as_returned_or_flat(stack, tmp_path):
+    layer = layers.RNN(GROUPED[stack](), return_sequences=True, return_state=True)
+    mask = np.array(cases.MASKS["gaps"], bool)
+    whole, *last = cases.numpy(layer(X, mask=mask))
+    _, *states = layer(X[:, :2], mask=mask[:, :2])
+    for given in (states, keras.tree.flatten(states)):
+        second = layer(X[:, 2:], initial_state=given, mask=mask[:, 2:])
+        assert_close(second, [whole[:, 2:], *last])
+    inputs, rest = keras.Input((2, 3)), keras.Input((4, 3))
+    _, *symbolic = layer(inputs)
+    model = keras.Model([inputs, rest], layer(rest, initial_state=symbolic))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = cases.numpy(layer(X))
+    for one in (model, loaded):
+        actual = one([X[:, :2], X[:, 2:]])
+        assert_close(actual, [expected[0][:, 2:], *expected[1:]])
+
+
+def test_both_directions_of_a_stack_take_their_states_back():
+    layer = layers.Bidirectional(layers.RNN(stack_of_keras(), return_state=True))
+    _, *states = layer(X)
+    expected = cases.numpy(layer(X, initial_state=states))
+    assert_close(layer(X, initial_state=keras.tree.flatten(states)), expected)
+    forward, *_ = layer.forward_layer(X, initial_state=states[:2])
+    np.testing.assert_allclose(expected[0][:, :3], cases.numpy(forward), **TOLERANCE)
+
+
+def test_a_decoder_reads_a_stack_of_keras():
+    decoder = layers.Decoder(
+        stack_of_keras(), vocabulary_size=6, embedding_size=3, start_id=1, end_id=2
+    )
+    tokens = np.array([[1, 3, 4]] * len(X))
+    states = [cases.random(len(X), size).astype("float32") for size in decoder.state_sizes]
+    logits = cases.numpy(decoder(tokens, initial_state=states))
+    grouped = [[states[0], states[1]], [states[2]]]
+    assert_close(decoder(tokens, initial_state=grouped), logits)
+    for t in range(tokens.shape[1]):
+        step, states, _ = decoder.step(tokens[:, t], states)
+        np.testing.assert_allclose(cases.numpy(step), logits[:, t], **TOLERANCE)
+    decoded = decoder.beam_search(max_length=3, beam_size=2, initial_state=grouped)
+    assert tuple(decoded.tokens.shape) == (len(X), 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        (lambda ones: [[ones(4), ones(4)]], "must hold 3 states, got 2"),
+        (lambda ones: [[ones(4), ones(4)], [ones(7)]], r"must have shape \(4, 3\), got \(4, 7\)"),
+        (lambda ones: ones(4), "must hold 3 states, got 1"),
+    ],
+)
+def test_wrong_states_of_a_stack_are_named(states, message):
+    layer = layers.RNN(stack_of_keras())
+    with pytest.raises(ValueError, match=message):
+        layer(X, initial_state=states(lambda size: np.ones((len(X), size), "float32")))

@@ -398,6 +398,21 @@ class Task(abc.ABC):
         """Returns the raw input of an example: the first field of a tuple, or the example."""
         return example[0] if isinstance(example, tuple) else example
 
+    def find_problem(self, raw_input: Any, data: Data) -> str | None:
+        """Returns why the model has no answer to a raw input, such as an empty text, or None."""
+        return None
+
+    @classmethod
+    def read_input_file(cls, path: pathlib.Path) -> list[str]:
+        """Returns the inputs in a file, by default one per line, as arguments of `read_input`.
+
+        Raises:
+            UserError: the file cannot be read or decoded.
+        """
+        from .data.files import reading
+
+        return reading.read_lines(path)
+
     def read_input(self, argument: str) -> Any:
         """Returns the raw input that a command line argument denotes, such as a path."""
         return argument

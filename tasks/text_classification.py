@@ -32,6 +32,7 @@ Headline: accuracy, the fraction of test texts that are classified correctly. On
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -318,6 +319,21 @@ class TextClassificationTask(base.Task):
     def _to_examples(self, raw_inputs: Sequence[str], data: base.Data) -> list[Example]:
         rows = [{"text": text, "label": 0} for text in raw_inputs]
         return self._make_examples(rows, data.preprocessors["text"])
+
+    def find_problem(self, raw_input: str, data: base.Data) -> str | None:
+        return data.preprocessors["text"].find_problem(raw_input)
+
+    @classmethod
+    def read_input_file(cls, path: pathlib.Path) -> list[str]:
+        """Returns the texts in a table like those for training, or the lines of another file."""
+        from .data.files import texts
+
+        return texts.read_texts(path)
+
+    def read_input(self, argument: str) -> str:
+        from .data.files import reading
+
+        return reading.clean_argument(argument)
 
     def explain(
         self, model: "TextClassifier", raw_inputs: Sequence[str], data: base.Data

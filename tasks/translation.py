@@ -36,6 +36,7 @@ reference; otherwise sacreBLEU, 0 to 100. On two cores, expect
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -388,6 +389,21 @@ class TranslationTask(base.Task):
             beam_size=beam_size,
             length_penalty=self.config.length_penalty,
         )
+
+    def find_problem(self, raw_input: str, data: base.Data) -> str | None:
+        return data.preprocessors["source"].find_problem(raw_input)
+
+    @classmethod
+    def read_input_file(cls, path: pathlib.Path) -> list[str]:
+        """Returns the sources in a table like those for training, or the lines of another file."""
+        from .data.files import texts
+
+        return texts.read_sources(path)
+
+    def read_input(self, argument: str) -> str:
+        from .data.files import reading
+
+        return reading.clean_argument(argument)
 
     def explain(
         self, model: "EncoderDecoder", raw_inputs: Sequence[str], data: base.Data

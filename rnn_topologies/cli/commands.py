@@ -137,7 +137,10 @@ def predict_command(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Read one input per line from a file; - is stdin."),
+        typer.Option(
+            metavar="FILE",
+            help="Read one input per line from a file, or texts from a table; - is stdin.",
+        ),
     ] = None,
     beam_size: Annotated[
         int | None, typer.Option(metavar="N", help="Beam size. Default: that of the run.")
@@ -161,8 +164,7 @@ def predict_command(
 
     An input that fails is reported and does not stop the others; the exit status is then 2.
     """
-    inputs = [*(inputs or []), *_read_lines(file)]
-    if not inputs:
+    if not inputs and file is None:
         raise UserError("Give an input, or a --file with one input per line.")
     if explain is not None and pathlib.Path(explain).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"--explain {explain}: the file name must end in .png, .svg or .pdf.")
@@ -171,6 +173,9 @@ def predict_command(
     folder = find_run(run, results_dir)
     if run.startswith(BEST):
         print(f"{run} is {folder.name}", file=sys.stderr)
+    inputs = [*(inputs or []), *_read_inputs(file, folder)]
+    if not inputs:
+        raise UserError(f"--file {file} contains no inputs. Write one per line.")
     model = _load_model(folder, beam_size, n_best)
     results = predict_each(model, inputs, n_best)
     failed = [result for result in results if isinstance(result, UserError)]
@@ -222,14 +227,26 @@ def _load_model(folder: pathlib.Path, beam_size: int | None, n_best: int | None)
         return TrainedModel(folder, settings)
 
 
-def _read_lines(file: str | None) -> list[str]:
+def _read_inputs(file: str | None, folder: pathlib.Path) -> list[str]:
+    """Returns the inputs in a file, read as the task of a run reads its training data."""
+    from rnn_topologies import tasks
+    from rnn_topologies.tasks.data.files import reading
+
+    from ..runs import store
+
     if file is None:
         return []
-    try:
-        text = sys.stdin.read() if file == "-" else pathlib.Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Cannot read --file {file}: {error}") from error
-    return [line for line in text.splitlines() if line.strip()]
+    if file == "-":
+        return reading.content_lines(_read_standard_input(), "--file -")
+    if not pathlib.Path(file).exists():
+        raise UserError(f"Cannot read --file {file}: there is no such file.")
+    return tasks.get_task(store.read_record(folder).task).read_input_file(pathlib.Path(file))
+
+
+def _read_standard_input() -> bytes:
+    # Bytes: Python decodes text as the terminal's encoding, not as that of files.
+    stream = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read().encode() if stream is None else stream.read()
 
 
 def sweep_command(

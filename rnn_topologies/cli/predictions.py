@@ -26,6 +26,7 @@ def predict_each(
     """
     try:
         raw_inputs = [model.task.read_input(text) for text in inputs]
+        model.check_inputs(raw_inputs)
         if n_best is not None:
             return list(model.n_best(raw_inputs, n_best))
         return [[output] for output in model.predict(raw_inputs)]

@@ -1,7 +1,8 @@
 """Finds an earlier run by name and loads its model for inference."""
 
 import pathlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnn_topologies import tasks
@@ -91,26 +92,54 @@ class TrainedModel:
         self.task, self.model, self.data = model_io.load_model(folder, **settings)
 
     def predict(self, inputs: Sequence[Any]) -> list:
-        """Returns a readable output for each raw input.
+        """Returns a readable output for each raw input; None with a warning if there is none.
 
         Args:
             inputs: raw inputs of the task: sentences, images (paths or uint8 arrays) or clips.
         """
-        return self.task.predict(self.model, inputs, self.data)
+        return self._answer(inputs, None, lambda raw: self.task.predict(self.model, raw, self.data))
 
     def n_best(self, inputs: Sequence[Any], count: int) -> list[list[str]]:
-        """Returns the `count` best outputs for each raw input, best first.
+        """Returns the `count` best outputs for each raw input, best first; [] if there is none.
 
         Generation tasks only.
         """
         task: Any = self.task  # only generation tasks have `n_best` and `beam_size`
         beam_size = max(count, task.config.beam_size)
-        best = task.n_best(self.model, inputs, self.data, beam_size=beam_size)
+        best = self._answer(
+            inputs, [], lambda raw: task.n_best(self.model, raw, self.data, beam_size=beam_size)
+        )
         return [outputs[:count] for outputs in best]
 
     def explain(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Returns attention weights or probabilities for each raw input, see `Task.explain`."""
-        return self.task.explain(self.model, inputs, self.data)
+        return self._answer(
+            inputs, {"output": None}, lambda raw: self.task.explain(self.model, raw, self.data)
+        )
+
+    def check_inputs(self, inputs: Sequence[Any]) -> None:
+        """Checks that the model has an answer to each raw input.
+
+        Raises:
+            UserError: it has none, for example to an empty text.
+        """
+        for raw_input in inputs:
+            problem = self.task.find_problem(raw_input, self.data)
+            if problem is not None:
+                raise UserError(problem)
+
+    def _answer(
+        self, inputs: Sequence[Any], no_answer: Any, answer: Callable[[Sequence[Any]], list]
+    ) -> list:
+        """Returns the answer to each raw input; those with a problem get `no_answer`."""
+        problems = [self.task.find_problem(raw_input, self.data) for raw_input in inputs]
+        for number, problem in enumerate(problems):
+            if problem is not None:
+                warnings.warn(f"input {number} has no output: {problem}", stacklevel=3)
+        pairs = zip(inputs, problems, strict=True)
+        answerable = [raw_input for raw_input, problem in pairs if problem is None]
+        answers = iter(answer(answerable) if answerable else [])
+        return [no_answer if problem is not None else next(answers) for problem in problems]
 
 
 def load_run(

@@ -36,6 +36,15 @@ class Vocabulary:
         """Whether the tokens are words, so that decoded tokens are separated by spaces."""
         return type(self._tokenizer.model).__name__ == "WordLevel"
 
+    def find_problem(self, text: str) -> str | None:
+        """Returns why a model cannot say anything about a text, or None if it can."""
+        if not text.strip():
+            return "The text is empty."
+        if not self.is_known(self.encode([text])[0]):
+            unit = "words" if self.is_of_words else "characters"
+            return f"The model knows none of the {unit} of {text!r}."
+        return None
+
     def is_known(self, tokens: Sequence[int]) -> bool:
         """Whether any of the tokens can have occurred in the training texts.
 

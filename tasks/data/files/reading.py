@@ -21,11 +21,14 @@ def read_text(path: pathlib.Path) -> str:
     Raises:
         UserError: the file cannot be read or decoded; names the line.
     """
+    return decode_text(_read_bytes(path), str(path))
+
+
+def _read_bytes(path: pathlib.Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    return decode_text(content, str(path))
 
 
 def decode_text(content: bytes, name: str) -> str:
@@ -64,11 +67,25 @@ def split_lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def check_argument(text: str) -> str:
+def read_lines(path: pathlib.Path) -> list[str]:
+    """Returns the lines of a file that are not blank.
+
+    Raises:
+        UserError: the file cannot be read or decoded.
+    """
+    return content_lines(_read_bytes(path), str(path))
+
+
+def content_lines(content: bytes, name: str) -> list[str]:
+    """Returns the lines of some bytes that are not blank; see `decode_text`."""
+    return [line for line in split_lines(decode_text(content, name)) if line.strip()]
+
+
+def clean_argument(text: str) -> str:
     """Returns a text from the command line without surrounding whitespace, as tables are read.
 
     Raises:
-        UserError: it is not valid Unicode.
+        UserError: it is not valid UTF-8.
     """
     try:
         text.encode()

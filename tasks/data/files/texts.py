@@ -77,6 +77,21 @@ def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str
     return values, tables.describe_columns(positions, header)
 
 
+def read_texts(path: pathlib.Path) -> list[str]:
+    """Returns the texts in a table with a column `text`, or the lines of any other file.
+
+    Raises:
+        UserError: the file cannot be read, or a text is missing.
+    """
+    lines = reading.read_lines(path)
+    if path.suffix.lower() not in tables.TABLE_SUFFIXES or not lines:
+        return lines
+    names = re.split(r"[,;\t|]", lines[0])
+    if not any(name.strip(' "').casefold() == "text" for name in names):
+        return lines
+    return [row["text"] for _, row in tables.read_rows(path, ("text",))]
+
+
 def read_text_pairs(dataset: str) -> Source:
     """Returns texts with translations, from .tsv files.
 
@@ -105,6 +120,19 @@ def read_text_pairs(dataset: str) -> Source:
             digest.update(f"{split}\0{pair['source']}\0{pair['target']}\0".encode())
     source = layout.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
     return dataclasses.replace(source, notes={**source.notes, "columns": columns})
+
+
+def read_sources(path: pathlib.Path) -> list[str]:
+    """Returns the sources in a table of pairs, or the lines of any other file.
+
+    Raises:
+        UserError: the file cannot be read, or a source is missing.
+    """
+    lines = reading.read_lines(path)
+    if path.suffix.lower() != ".tsv" or not any("\t" in line.strip() for line in lines):
+        return lines
+    pairs = read_pair_table(path)
+    return [_make_pair(path, pairs, line, row)["source"] for line, row in pairs.rows]
 
 
 class PairTable(NamedTuple):

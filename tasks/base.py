@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # these modules import keras
 
 # Keys of `Task.datasets` for data sets that have no entry of their own.
 FILES = "files"  # your own files, by path
+MAX_FOLDS = 100
 TFDS = "tfds"  # any data set of TensorFlow Datasets, by name
 
 
@@ -109,6 +110,13 @@ class TaskConfig:
         "proportion.",
         at_least=1,
     )
+    folds: int | None = setting(
+        None,
+        "Cross-validation on your own files: test on each of K folds in turn.",
+        at_least=2,
+        at_most=MAX_FOLDS,
+    )
+    fold: int | None = setting(None, "Run only this fold of --folds, counted from 1.", at_least=1)
     deterministic: bool = setting(
         False, "Make runs with the same seed on the same machine bit-identical (CPU only)."
     )
@@ -124,6 +132,25 @@ class TaskConfig:
             value = getattr(self, field.name)
             if value is not None:
                 check_setting(field, value)
+        if (self.folds is None) != (self.fold is None):
+            raise UserError("--fold N is one of the K runs of --folds K: give both.")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise UserError(f"--fold must be at most --folds {self.folds}, got {self.fold}.")
+
+
+def expand_folds(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the settings of each run of a cross-validation, or the settings if there is none.
+
+    Example:
+        >>> expand_folds({"folds": 2})
+        [{'folds': 2, 'fold': 1}, {'folds': 2, 'fold': 2}]
+    """
+    folds = settings.get("folds")
+    if folds is None or settings.get("fold") is not None:
+        return [dict(settings)]
+    # `TaskConfig` refuses numbers out of range.
+    count = folds if 2 <= folds <= MAX_FOLDS else 1
+    return [{**settings, "fold": number} for number in range(1, count + 1)]
 
 
 def flag_name(field_name: str) -> str:
@@ -256,6 +283,8 @@ class Task(abc.ABC):
         self.dataset_key = self._find_dataset_key(dataset)
         self.dataset_spec = self.datasets[self.dataset_key]
         self.config = self.Config(**{**self.dataset_spec.settings, **settings, "dataset": dataset})
+        if self.config.folds is not None and self.dataset_key != FILES:
+            raise UserError(f"--folds is for your own files: {dataset} has splits of its own.")
 
     @property
     def dataset(self) -> str:
@@ -297,16 +326,21 @@ class Task(abc.ABC):
         raise UserError(f"Unknown data set: {dataset!r}. Available: {usages}.{hint}")
 
     def load_source(self) -> "Source":
-        """Returns the raw data, or a sample of it if `limit` is set, see `Source.limit_train`.
+        """Returns the raw data, one fold of it, or a sample, see `Source.limit_train`.
 
         Raises:
             UserError: the data cannot be obtained or read, or a split is empty.
         """
+        from .data.checks import size_warnings
         from .data.source import check_splits
 
-        source = self.dataset_spec.read_source(self.config).limit_train(self.config.limit)
+        source = self.dataset_spec.read_source(self.config)
+        if self.config.folds is not None:
+            source = source.select_fold(self.config.folds, self.config.fold)
+        source = source.limit_train(self.config.limit)
         check_splits(self.dataset, source.splits)
-        return source
+        has_folds = source.make_fold is not None and self.config.folds is None
+        return source.warn(size_warnings(len(source.splits["test"]), has_folds=has_folds))
 
     @abc.abstractmethod
     def load_data(self) -> Data:

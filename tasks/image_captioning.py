@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from . import base
+from .data.checks import unknown_warnings
 from .data.splits import SPLITS
 from .data.token_units import TokenSetting, choose_token_unit
 from .data.vocabulary import (
@@ -54,6 +55,7 @@ from .data.vocabulary import (
     Vocabulary,
     build_vocabulary,
     describe_vocabulary,
+    unknown_shares,
 )
 from .errors import UserError
 
@@ -246,9 +248,15 @@ class ImageCaptioningTask(base.Task):
         from .data.source import CACHE_BYTES, LazyExamples
 
         source, config = self.load_source(), self.config
-        captions = [caption for row in source.splits["train"] for caption in row["captions"]]
-        unit, reason = choose_token_unit(config.tokens, captions)
-        vocabulary = build_vocabulary(unit, captions, config.vocabulary_size)
+        captions = {
+            name: [caption for row in rows for caption in row["captions"]]
+            for name, rows in source.splits.items()
+        }
+        unit, reason = choose_token_unit(config.tokens, captions["train"])
+        vocabulary = build_vocabulary(unit, captions["train"], config.vocabulary_size)
+        tokens = {name: vocabulary.encode(texts) for name, texts in captions.items()}
+        unknown = unknown_shares(vocabulary, tokens)
+        source = source.warn(unknown_warnings(unknown, unit))
         resize = ImageResizer(config.image_size)
         make_example = functools.partial(_make_example, resize, vocabulary)
         splits = {
@@ -270,6 +278,7 @@ class ImageCaptioningTask(base.Task):
                 "tokens": unit,
                 "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
+                "unknown_tokens": unknown,
             },
         )
 

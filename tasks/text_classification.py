@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from . import base
+from .data.checks import unknown_warnings
 from .data.token_units import TokenSetting, choose_token_unit
 from .data.vocabulary import (
     END,
@@ -48,6 +49,7 @@ from .data.vocabulary import (
     Vocabulary,
     build_vocabulary,
     describe_vocabulary,
+    unknown_shares,
 )
 
 if TYPE_CHECKING:  # most of these modules import keras
@@ -190,6 +192,10 @@ class TextClassificationTask(base.Task):
         unit, reason = choose_token_unit(self.config.tokens, texts)
         vocabulary = build_vocabulary(unit, texts, self.config.vocabulary_size)
         splits = {name: self._make_examples(split, vocabulary) for name, split in rows.items()}
+        unknown = unknown_shares(
+            vocabulary, {name: [row.tokens for row in split] for name, split in splits.items()}
+        )
+        source = source.warn(unknown_warnings(unknown, unit))
         return base.Data(
             name=source.name,
             sha256=source.sha256,
@@ -201,6 +207,7 @@ class TextClassificationTask(base.Task):
                 "tokens": unit,
                 "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
+                "unknown_tokens": unknown,
             },
         )
 

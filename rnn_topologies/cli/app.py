@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import TaskConfig, flag_name
+from rnn_topologies.tasks.base import TaskConfig, expand_folds, flag_name
 from rnn_topologies.tasks.errors import NotWrittenError, UserError, unknown_name
 
 from ..training import environment
@@ -131,7 +131,8 @@ def build_task_app(name: str) -> typer.Typer:
     """
     if name == ALL:
         names, help_text = tasks.task_names(), "Train all tasks in turn on their default data sets."
-        fields = [f for f in dataclasses.fields(TaskConfig) if f.name != "dataset"]
+        of_files = ("dataset", "folds", "fold")
+        fields = [f for f in dataclasses.fields(TaskConfig) if f.name not in of_files]
     else:
         names, task = [name], tasks.get_task(name)
         fields = dataclasses.fields(task.Config)
@@ -207,7 +208,7 @@ def train(
     strategy: str | None,
     **options: Any,
 ) -> int:
-    """Trains tasks in turn and returns the exit status.
+    """Trains tasks, or the folds of a cross-validation, in turn and returns the exit status.
 
     Args:
         names: the tasks.
@@ -217,24 +218,42 @@ def train(
         options: `results_dir` and `checkpoint_steps`, see `experiment.run_experiment`.
     """
     backend = check_backend(backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0])
-    for name in names:
-        tasks.get_task(name)(settings)  # validates the settings before the slow imports
+    runs = [(name, fold) for name in names for fold in expand_folds(settings)]
+    for name, run_settings in runs:
+        tasks.get_task(name)(run_settings)  # validates the settings before the slow imports
     display = set_up_keras(
         backend, deterministic=settings.get("deterministic", False), strategy=strategy
     )
     from ..training import experiment
 
     records = []
-    for name in names:
-        if len(names) > 1:
-            display.show_heading(name)
-        record, _ = experiment.run_experiment(name, settings, display=display, **options)
+    for name, run_settings in runs:
+        if len(runs) > 1:
+            fold = ", fold {fold} of {folds}" if "fold" in run_settings else ""
+            display.show_heading(name + fold.format_map(run_settings))
+        record, _ = experiment.run_experiment(name, run_settings, display=display, **options)
         records.append(record)
         if record.status == "interrupted":
             break
     if len(names) > 1:
         display.show_summary(records)
+    elif len(runs) > 1:
+        _print_folds(records, options["results_dir"])
     return _exit_status(records)
+
+
+def _print_folds(records: Sequence["Record"], results_dir: str) -> None:
+    """Prints the table of the runs of a cross-validation."""
+    from rich.console import Console
+
+    from ..runs import store, tables
+
+    run_ids = [record.run_id for record in records]
+    runs = tables.select_runs(store.load_runs(results_dir), {"run_id": run_ids})
+    if not runs.empty:  # as on all processes of a distributed run but the chief
+        console = Console(highlight=False)
+        console.print()
+        tables.print_tables(tables.summarize_runs(runs), console)
 
 
 def resume_run(run: str, results_dir: str) -> int:

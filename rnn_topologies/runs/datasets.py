@@ -51,17 +51,25 @@ def dataset_use(record: Record) -> DatasetUse:
     """Returns the data set of a run."""
     folds, data = _integer(record.config.get("folds")), record.data or {}
     is_prepared = "reads" in data or record.dataset in PREPARED
-    content = data.get("name" if is_prepared else "sha256")
+    content = data.get("name") if is_prepared else data.get("content_sha256") or data.get("sha256")
     if not content:
         return DatasetUse(record.task, record.dataset, folds, None)
     identity = DatasetId(
         content=str(content),
-        splits=_slug(str(_entry(data, "splits", "test") or "")),
+        splits="" if folds else _split_rule(data),
         folds=folds,
         tests=0 if folds else _integer(_entry(data, "examples", "test")),
-        limit=_integer(record.config.get("limit")) if "limited" in data else 0,
+        limit=_integer(record.config.get("limit")) if "sampled_from" in data else 0,
     )
     return DatasetUse(record.task, record.dataset, folds, identity)
+
+
+def _split_rule(data: Mapping[str, Any]) -> str:
+    """Returns how the test split was made, without spaces."""
+    rule = str(_entry(data, "splits", "test") or "")
+    if rule == "by hash":  # without `split_rule` up to version 0.2: not stratified
+        rule = str(data.get("split_rule", rule))
+    return _slug(rule)
 
 
 def _entry(data: Mapping[str, Any], name: str, key: str) -> Any:
@@ -119,19 +127,18 @@ def _label(
 def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
     """Returns what tells a data set from others of the same name."""
     parts = []
-    if any(other.content != identity.content for other in same_name):
+    rivals = [other for other in same_name if other.limit == identity.limit]
+    if any(other.content != identity.content for other in rivals):
         parts.append(identity.content.rpartition("/")[2][:HASH_DIGITS])
-    rivals = [other for other in same_name if other.content == identity.content]
+    rivals = [other for other in rivals if other.content == identity.content]
     if any(other.splits != identity.splits for other in rivals):
         parts.append(identity.splits or "other-splits")
+    if any(other.tests != identity.tests for other in rivals if other[:3] == identity[:3]):
+        parts.append(f"{identity.tests}-tests")
     if identity.folds:
         parts.append(f"{identity.folds}-folds")
-    rivals = [other for other in rivals if other[:3] == identity[:3]]
-    if identity.limit and any(other.limit != identity.limit for other in rivals):
+    if identity.limit and len(same_name) > 1:
         parts.append(f"limit-{identity.limit}")
-    rivals = [other for other in rivals if other.limit == identity.limit]
-    if any(other.tests != identity.tests for other in rivals):
-        parts.append(f"{identity.tests}-tests")
     return f"@{','.join(parts)}" if parts else ""
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from rnn_topologies import tasks
-from rnn_topologies.tasks.base import flag_name
+from rnn_topologies.tasks.base import expand_folds, flag_name
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError, unknown_name
 
@@ -114,9 +114,9 @@ def list_trials(spec: SweepSpec) -> list[Trial]:
     trials = []
     for seed, task, cell in itertools.product(range(spec.seeds), spec.tasks, spec.cells):
         for combination in _combinations(spec, task):
-            settings = {"cell": cell, "seed": seed, **combination}
-            tasks.get_task(task)(settings)  # raises before anything runs if a setting is invalid
-            trials.append(make_trial(spec, task, settings))
+            for settings in expand_folds({"cell": cell, "seed": seed, **combination}):
+                tasks.get_task(task)(settings)  # raises before anything runs if one is invalid
+                trials.append(make_trial(spec, task, settings))
     return trials
 
 

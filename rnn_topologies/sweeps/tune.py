@@ -73,7 +73,10 @@ def _check_losses_are_comparable(spec: plan.SweepSpec) -> None:
     """Checks that all trials are validated on the same examples."""
     if len(spec.tasks) > 1:
         raise UserError("Losses of different tasks cannot be compared: give one --task.")
-    for name, values in plan.parse_settings(spec, spec.tasks[0]).items():
+    settings = plan.parse_settings(spec, spec.tasks[0])
+    if "folds" in settings and "fold" not in settings:
+        raise UserError("--set folds=K needs --set fold=N with --search optuna and --stop-early.")
+    for name, values in settings.items():
         if name in DATA_SETTINGS and (isinstance(values, plan.Range) or len(values) > 1):
             raise UserError(
                 f"--set {name}: losses on different data cannot be compared, as --search optuna "

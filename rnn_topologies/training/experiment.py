@@ -224,6 +224,8 @@ class _Run:
                     for name, length in lengths.items()
                 )
             )
+        for warning in data.notes.get("warnings", ()):
+            self.display.note(f"warning: {warning}")
         return data
 
     def _train(self, trainer: Trainer, started_at: float) -> None:

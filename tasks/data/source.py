@@ -13,6 +13,7 @@ from ..errors import UserError
 from .splits import hash_fraction
 
 MIN_SAMPLE = 20  # examples of a split that `limit_train` keeps, or all if there are fewer
+FOLD_NOTES = ("splits", "split_rule", "warnings")  # each fold has its own
 CACHE_BYTES = 1 << 30  # decoded examples to keep in memory, per split
 
 
@@ -27,6 +28,8 @@ class Source:
         classes: class names; a `label` in an example is an index into them.
         notes: facts about the data set for the record, JSON types only.
         unlimited_train: all training examples, if `limit_train` left some out; otherwise None.
+        make_fold: `(folds, number) -> Source`, the same data with a fold as the test split, counted
+            from 1; None if the data set has a test split of its own.
     """
 
     name: str
@@ -40,6 +43,39 @@ class Source:
     def all_train(self) -> Sequence[Mapping[str, Any]]:
         """The training examples, with those that `limit_train` left out."""
         return self.splits["train"] if self.unlimited_train is None else self.unlimited_train
+
+    make_fold: Callable[[int, int], "Source"] | None = None
+
+    def select_fold(self, folds: int, number: int) -> "Source":
+        """Returns the source with one fold as the test split, and the rest as train and validation.
+
+        Args:
+            folds: number of folds.
+            number: number of the fold to test on, from 1.
+
+        Raises:
+            UserError: the data set has a test split of its own, or too few examples.
+        """
+        if self.make_fold is None:
+            raise UserError(
+                f"{self.name} has a test split of its own, and --folds would ignore it. Omit "
+                "--folds, or put all examples into one file or folder without splits."
+            )
+        fold = self.make_fold(folds, number)
+        notes = {name: self.notes[name] for name in self.notes if name not in FOLD_NOTES}
+        return dataclasses.replace(
+            self,
+            sha256=hashlib.sha256(f"{self.sha256} fold {number} of {folds}".encode()).hexdigest(),
+            splits=fold.splits,
+            notes={**notes, **fold.notes, "content_sha256": self.sha256},
+        )
+
+    def warn(self, warnings: Sequence[str]) -> "Source":
+        """Returns the source with further warnings about it in its notes."""
+        if not warnings:
+            return self
+        warnings = [*self.notes.get("warnings", ()), *warnings]
+        return dataclasses.replace(self, notes={**self.notes, "warnings": warnings})
 
     def limit_train(self, count: int | None) -> "Source":
         """Returns the source with a sample of `count` training examples; None keeps all.

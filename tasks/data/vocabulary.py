@@ -5,7 +5,7 @@ three rows are special tokens that pad, start and end a sequence.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ..errors import UserError
@@ -74,6 +74,17 @@ class Vocabulary:
     def token_texts(self, tokens: Iterable[int]) -> list[str]:
         """Returns the text of each single token, for axis labels of plots."""
         return [self.decode([[token]])[0] or SPECIAL_TOKENS[min(token, END)] for token in tokens]
+
+    def unknown_tokens(self) -> set[int]:
+        """Returns the tokens that stand for what did not occur in the training texts.
+
+        With words this is one token, with characters they are 256 bytes; byte pairs have none.
+        """
+        model = json.loads(self.to_json())["model"]
+        if model.get("byte_fallback"):
+            return set(range(len(SPECIAL_TOKENS), len(SPECIAL_TOKENS) + 256))
+        token = model["vocab"].get(model.get("unk_token"))
+        return set() if token is None else {token}
 
     def to_json(self) -> str:
         """Returns the vocabulary as JSON, for `from_json`."""
@@ -212,3 +223,19 @@ def describe_vocabulary(vocabulary: Vocabulary) -> dict[str, int]:
     """Returns the number of tokens and of BPE merges, for the record."""
     model = json.loads(vocabulary.to_json())["model"]
     return {"tokens": len(vocabulary), "merges": len(model.get("merges", ()))}
+
+
+def unknown_shares(
+    vocabulary: Vocabulary, splits: Mapping[str, Iterable[Sequence[int]]]
+) -> dict[str, float]:
+    """Returns the fraction of unknown tokens in each split, 0 to 1, see `unknown_tokens`.
+
+    Args:
+        vocabulary: the vocabulary.
+        splits: the tokens of each text, by split.
+    """
+    unknown, shares = vocabulary.unknown_tokens(), {}
+    for split, texts in splits.items():
+        tokens = [token for text in texts for token in text if token >= len(SPECIAL_TOKENS)]
+        shares[split] = sum(token in unknown for token in tokens) / max(1, len(tokens))
+    return {split: round(share, 4) for split, share in shares.items()}

@@ -173,7 +173,7 @@ def test_the_same_content_under_two_names_is_one_data_set(tmp_path):
     ("other", "label"),
     [
         (on("a.csv", "a", tests=2), "files/a.csv@2-tests"),
-        (on("a.csv", "a", limited={}) | {"config": {"limit": 20}}, "files/a.csv@limit-20"),
+        (on("a.csv", "a", sampled_from={}) | {"config": {"limit": 20}}, "files/a.csv@limit-20"),
         (on("a.csv", "a", splits={"test": "by hash"}), "files/a.csv@by-hash"),
         (on("a.csv", "a") | {"config": {"folds": 5, "fold": 1}}, "files/a.csv@5-folds"),
     ],

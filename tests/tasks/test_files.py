@@ -347,3 +347,173 @@ def test_a_mistake_is_reported_with_its_file_and_line(tmp_path, mistake):
     spoil(path)
     with pytest.raises(UserError, match=message):
         read(str(path))
+
+
+def table(path, rows):
+    """Writes a table of (text, label)."""
+    return write(path, "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+
+
+def labels_of(source, split):
+    return [source.classes[row["label"]] for row in source.splits[split]]
+
+
+def warnings_of(source):
+    return "\n".join(source.notes.get("warnings", ()))
+
+
+def test_every_split_gets_its_share_of_every_class(tmp_path):
+    rows = [(f"text {n}", "rare" if n % 10 == 0 else "common") for n in range(400)]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    for split in ("validation", "test"):
+        labels = labels_of(source, split)
+        assert labels.count("rare") in (3, 4, 5)
+        assert labels.count("common") == pytest.approx(36, abs=4)
+    assert warnings_of(source) == ""
+
+
+@pytest.mark.parametrize("count", [3, 4, 7, 10, 20])
+def test_no_split_is_empty_and_none_lacks_a_class_if_that_can_be(tmp_path, count):
+    rows = [(f"{label} {n}", label) for label in "abc" for n in range(count)]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    for split in source.splits:
+        assert set(labels_of(source, split)) == set("abc")
+
+
+def test_a_class_with_one_example_is_trained_on(tmp_path):
+    rows = [(f"{label} {n}", label) for label in "ab" for n in range(40)] + [("only", "c")]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    assert "c" in labels_of(source, "train")
+    assert "no test example of class 'c'" in warnings_of(source)
+
+
+def test_three_examples_fill_three_splits(tmp_path):
+    path = write(tmp_path / "p.tsv", "a b\tA\nc d\tB\ne f\tC\n")
+    assert [len(rows) for rows in texts.read_text_pairs(str(path)).splits.values()] == [1, 1, 1]
+
+
+def test_inserting_an_example_moves_few_others():
+    keys = [[f"key {n}"] for n in range(500)]
+
+    def assigned(keys):
+        groups = splits.Groups(keys, [()] * len(keys))
+        parts = groups.split(splits.SPLIT_FRACTIONS)
+        return {keys[row][0]: split for split, rows in parts.items() for row in rows}
+
+    before, after = assigned(keys), assigned([["new"], *keys])
+    assert sum(before[key] != after[key] for key in before) < 50
+
+
+def test_texts_that_differ_in_case_and_spaces_stay_together(tmp_path):
+    rows = [(text.format(n), "ab"[n % 2]) for n in range(60) for text in ("Text {}", "text  {} ")]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    numbers = [{row["text"].split()[1] for row in part} for part in source.splits.values()]
+    assert sum(map(len, numbers)) == len(set().union(*numbers))
+
+
+def test_clips_of_one_source_stay_together(tmp_path):
+    feature_clips(tmp_path, count=40)
+    for number in range(40):
+        name = f"session{number // 4}__{number}.csv"
+        (tmp_path / f"clip{number}.csv").rename(tmp_path / name)
+    parts = clips.read_clips(str(tmp_path)).splits.values()
+    sources = [{row["name"].partition("__")[0] for row in part} for part in parts]
+    assert sum(map(len, sources)) == 10
+
+
+def test_clips_with_the_same_frames_stay_together(tmp_path):
+    feature_clips(tmp_path, count=20)
+    for number in range(20):
+        write(tmp_path / f"copy{number}.csv", (tmp_path / f"clip{number}.csv").read_bytes())
+    source = clips.read_clips(str(tmp_path))
+    numbers = [
+        {row["name"].lstrip("clipoy") for row in part} for part in source.splits.values()
+    ]  # fmt: skip
+    assert sum(map(len, numbers)) == 20
+    assert "20 of 40 examples repeat another of their split" in warnings_of(source)
+
+
+def test_a_rare_label_of_frames_is_in_every_split(tmp_path):
+    for number in range(12):
+        rare = "rare" if number % 4 == 0 else "one"
+        write(tmp_path / f"c{number}.csv", f"x,label\n{number},one\n{number}.5,{rare}\n2,two\n")
+    source = clips.read_clips(str(tmp_path))
+    rare = source.classes.index("rare")
+    for split in source.splits:
+        assert any(rare in row["labels"] for row in source.splits[split]), split
+
+
+def test_each_example_is_tested_in_one_fold_and_groups_stay_together(tmp_path):
+    rows = [(f"text {n // 2}", "abc"[n % 3 == 0]) for n in range(90)]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    tested, hashes = [], {source.sha256}
+    for number in range(1, 6):
+        fold = source.select_fold(5, number)
+        parts = {split: [row["text"] for row in part] for split, part in fold.splits.items()}
+        assert sum(map(len, parts.values())) == 90
+        assert sum(len(set(part)) for part in parts.values()) == 45
+        assert all(parts.values())
+        assert len(set(labels_of(fold, "test"))) == 2
+        assert fold.notes["splits"]["test"] == f"fold {number} of 5"
+        assert fold.notes["content_sha256"] == source.sha256
+        hashes.add(fold.sha256)
+        tested += parts["test"]
+    assert sorted(tested) == sorted(text for text, _ in rows)
+    assert len(hashes) == 6
+
+
+def test_folds_of_a_class_differ_by_at_most_one_group():
+    labels = [("a",) if n % 4 else ("b",) for n in range(83)]
+    folds = splits.Groups([[str(n)] for n in range(83)], labels).fold(10)
+    for label in "ab":
+        counts = [sum(labels[group] == (label,) for group in fold) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_folds_are_refused_where_they_make_no_sense(tmp_path):
+    text_classes(tmp_path / "own/train")
+    text_classes(tmp_path / "own/test", count=4)
+    with pytest.raises(UserError, match="own has a test split of its own"):
+        texts.read_text_files(str(tmp_path / "own")).select_fold(3, 1)
+    path = table(tmp_path / "t.csv", [(f"text {n}", "ab"[n % 2]) for n in range(8)])
+    few = texts.read_text_files(str(path))
+    with pytest.raises(UserError, match="--folds 9 needs at least 9 examples .*t.csv has 8"):
+        few.select_fold(9, 1)
+
+
+def test_duplicates_and_contradictions_are_reported(tmp_path):
+    rows = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
+    text_path = table(tmp_path / "t.csv", [*rows, *rows[:3], ("text 10", "b")])
+    found = warnings_of(texts.read_text_files(str(text_path)))
+    assert "3 of 64 examples repeat another of their split (train" in found
+    assert "1 texts occur with different labels" in found
+    for split, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[38:])):
+        table(tmp_path / f"own/{split}.csv", part)
+    found = warnings_of(texts.read_text_files(str(tmp_path / "own")))
+    assert "2 of 22 test texts also occur in train" in found
+    assert "validation texts" not in found
+
+
+def test_repeated_images_and_pairs_are_reported(tmp_path):
+    image_classes(tmp_path / "images")
+    for number in range(5):
+        image(tmp_path / f"images/cat/copy{number}.png", 2 * number)
+    found = warnings_of(images.read_image_classes(str(tmp_path / "images")))
+    assert "5 of 65 examples repeat another of their split" in found
+    path = write(tmp_path / "p.tsv", "".join(f"source {n % 40}\ttarget {n}\n" for n in range(80)))
+    assert warnings_of(texts.read_text_pairs(str(path))) == ""  # several translations, no copies
+
+
+def test_a_test_split_with_a_single_class_is_reported(tmp_path):
+    for number in range(30):
+        label = "two" if number < 3 else "one"
+        write(tmp_path / f"train/c{number}.csv", f"x,label\n{number},one\n{number}.5,{label}\n")
+    for number in range(3):
+        write(tmp_path / f"test/t{number}.csv", f"x,label\n9{number},one\n8{number},one\n")
+    found = warnings_of(clips.read_clips(str(tmp_path)))
+    assert "all test examples are of class 'one'" in found
+    for number in range(30):
+        write(tmp_path / f"train/c{number}.csv", f"x,label\n{number},one\n{number}.5,one\n")
+    write(tmp_path / "test/t0.csv", "x,label\n9,one\n7,two\n")
+    found = warnings_of(clips.read_clips(str(tmp_path)))
+    assert "no training example of class 'two'" in found

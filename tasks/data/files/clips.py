@@ -16,7 +16,7 @@ from ...errors import UserError
 from ..filesystem import printable
 from ..image_reader import read_image
 from ..source import LazyExamples, Source
-from . import layout, tables
+from . import layout, splitting, tables
 from .entries import list_entries, list_folders
 from .images import read_checked_bytes
 
@@ -108,7 +108,7 @@ def read_clips(dataset: str) -> Source:
     _check_integers(all_rows)
     for row in all_rows:
         row["labels"] = np.array([classes.index(label) for label in row["labels"]], "int32")
-    source = layout.build_source(
+    source = splitting.build_source(
         path,
         splits,
         digest=digest,

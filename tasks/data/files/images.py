@@ -8,7 +8,7 @@ from ...errors import UserError
 from ..filesystem import printable
 from ..images import to_image_array
 from ..source import Source
-from . import class_folders, layout, tables
+from . import class_folders, layout, splitting, tables
 
 CAPTIONS_FILE = "captions.csv"
 
@@ -47,7 +47,7 @@ def read_image_classes(dataset: str) -> Source:
     tables.check_labels((name for name in map(printable, classes) if len(name) > 1), path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
-    return layout.build_source(
+    return splitting.build_source(
         path, splits, digest=digest, group_of=lambda row: row["key"], classes=classes
     )
 
@@ -69,7 +69,7 @@ def read_image_captions(dataset: str) -> Source:
         split: _read_captions_folder(folder, digest)
         for split, folder in layout.find_split_paths(path).items()
     }
-    return layout.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
+    return splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
 
 
 def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, Any]]:

@@ -1,19 +1,16 @@
 """Folder layouts of the user's own data sets, and what all their readers share.
 
 A data set is one folder or file, or a folder with train, validation and test. Splits that are
-missing are cut from train by hash.
+missing are cut from train, see `splitting`.
 """
 
 import hashlib
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...errors import UserError
-from ..filesystem import printable
-from ..source import Source
-from ..splits import SPLIT_FRACTIONS, SPLITS, hash_fraction, split_by_group
+from ..splits import SPLITS
 from .entries import list_entries, skip_wrapper
 
 # Names of splits, in any case: train, Valid.csv, test_set, imdb_dev.tsv.
@@ -105,41 +102,6 @@ def check_classes(classes: Iterable[str], path: pathlib.Path) -> None:
     if len(classes) < 2:
         count = f"only one class, {classes[0]!r}" if classes else "no classes"
         raise UserError(f"{path} has {count}. At least two classes are needed.")
-
-
-def build_source(
-    path: pathlib.Path,
-    rows: Mapping[str, list[Any]],
-    *,
-    digest: Any,
-    group_of: Callable[..., str],
-    classes: Sequence[str] = (),
-    wrap_rows: Callable[[list[Any]], Sequence[Any]] = list,
-) -> Source:
-    """Returns the source of a user's data set; missing splits are cut from train by hash.
-
-    Args:
-        path: path of the data set.
-        rows: `{split: rows}`, or `{"": rows}` for a data set without splits.
-        digest: a `hashlib` object that was updated with the content of all rows.
-        group_of: `(row) -> str`, the group that must stay in one split.
-        classes: names of the classes.
-        wrap_rows: turns the rows of a split into the examples of the source.
-    """
-    splits = {split: rows[split] for split in SPLITS if split in rows}
-    unsplit = splits.pop("train") if splits else rows[""]
-    missing = {name: part for name, part in SPLIT_FRACTIONS.items() if name not in splits}
-    splits |= split_by_group(unsplit, group_of, missing)
-    if classes:  # files are sorted by class; `--limit` should get examples of every class
-        splits["train"] = sorted(splits["train"], key=lambda row: hash_fraction(group_of(row)))
-    origins = {split: "provided" if split in rows else "by hash" for split in SPLITS}
-    return Source(
-        name=printable(path.name),
-        sha256=digest.hexdigest(),
-        splits={split: wrap_rows(splits[split]) for split in SPLITS},
-        classes=tuple(map(printable, classes)),
-        notes={"splits": origins},
-    )
 
 
 def sha256_hex(content: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ..source import Source
-from . import class_folders, layout, reading, tables
+from . import class_folders, layout, reading, splitting, tables
 
 # Names of a first column that identifies rows.
 ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
@@ -44,7 +44,7 @@ def read_text_files(dataset: str) -> Source:
     classes = layout.merge_classes(labels, path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
-    source = layout.build_source(
+    source = splitting.build_source(
         path, splits, digest=digest, group_of=lambda row: row["text"], classes=classes
     )
     return dataclasses.replace(source, notes={**source.notes, "columns": columns})
@@ -118,7 +118,7 @@ def read_text_pairs(dataset: str) -> Source:
         columns = columns or pairs.describe_columns()  # of train, which is first
         for pair in splits[split]:
             digest.update(f"{split}\0{pair['source']}\0{pair['target']}\0".encode())
-    source = layout.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
+    source = splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
     return dataclasses.replace(source, notes={**source.notes, "columns": columns})
 
 

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from . import base, progress
+from .data.checks import unknown_warnings
 from .data.vocabulary import (
     END,
     PAD,
@@ -51,6 +52,7 @@ from .data.vocabulary import (
     Vocabulary,
     build_vocabulary,
     describe_vocabulary,
+    unknown_shares,
 )
 from .errors import UserError, did_you_mean, unknown_name
 
@@ -78,12 +80,18 @@ SENTENCE_SETTINGS = {  # for sentences in natural languages
 
 
 class Pair(NamedTuple):
-    """A source, its translation, and the tokens of both."""
+    """A source, its translation, the tokens of both, and further translations to score against."""
 
     source: str
     target: str
     source_tokens: list[int]
     target_tokens: list[int]
+    more_targets: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> list[str]:
+        """All translations."""
+        return [self.target, *self.more_targets]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -253,6 +261,13 @@ class TranslationTask(base.Task):
         splits = {
             name: _make_pairs(list(rows), vocabularies) for name, rows in source.splits.items()
         }
+        unknown = unknown_shares(
+            vocabularies["source"],
+            {name: [pair.source_tokens for pair in pairs] for name, pairs in splits.items()},
+        )
+        source = source.warn(unknown_warnings(unknown, unit))
+        references = len(splits["test"])
+        splits["test"] = _merge_references(splits["test"])
         return base.Data(
             name=source.name,
             sha256=source.sha256,
@@ -262,6 +277,8 @@ class TranslationTask(base.Task):
                 **source.notes,
                 "longest_target": _longest_target(source.all_train, vocabularies["target"]),
                 "test_sources_seen_in_training": _count_seen_sources(splits),
+                "test_references": references,
+                "unknown_tokens": unknown,
                 **{
                     f"{side}_vocabulary": describe_vocabulary(vocabulary)
                     for side, vocabulary in vocabularies.items()
@@ -313,23 +330,29 @@ class TranslationTask(base.Task):
         from .models.encoder_decoder import evaluate_teacher_forced
 
         pairs = data.splits[split]
-        batches = self.batches(pairs, data, training=False)
+        batches = self.batches(_split_references(pairs, data), data, training=False)
         teacher_forced = evaluate_teacher_forced(model, batches)
-        sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
-        outputs = self.predict(model, sources, data)
+        outputs = self.predict(model, [pair.source for pair in pairs], data)
+        references = [pair.references for pair in pairs]
         metrics = {**translation_scores(outputs, references), **teacher_forced}
         examples = [
-            {"source": source, "target": target, "output": output, "right": output == target}
-            for source, target, output in zip(sources, references, outputs, strict=True)
+            {
+                "source": pair.source,
+                "target": pair.target,
+                "output": output,
+                "right": output in pair.references,
+                **({"references": pair.references} if pair.more_targets else {}),
+            }
+            for pair, output in zip(pairs, outputs, strict=True)
         ]
-        return base.Evaluation(metrics, examples, translation_signatures())
+        return base.Evaluation(metrics, examples, translation_signatures(references))
 
     def baseline(self, data: base.Data) -> "BaselineScores":
         from .baselines.scores import BaselineScores, example_rows
         from .metrics.translation import translation_scores
 
         train, test = data.splits["train"], data.splits["test"]
-        references = [pair.target for pair in test]
+        references = [pair.references for pair in test]
         outputs = {
             "copy the source": lambda: [pair.source for pair in test],
             "most frequent target": lambda: [_most_frequent_target(train)] * len(test),
@@ -338,7 +361,7 @@ class TranslationTask(base.Task):
         return BaselineScores(
             outputs,
             lambda texts: translation_scores(texts, references),
-            lambda: example_rows({"train": train, "test": test}, ("source", "target")),
+            lambda: example_rows({"train": train, "test": test}, ("source", "references")),
         )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
@@ -348,7 +371,7 @@ class TranslationTask(base.Task):
         if self.dataset_spec.headline is not BLEU:
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
-        references = [[example["target"]] for example in examples]
+        references = [example.get("references", [example["target"]]) for example in examples]
         return bleu_parts(translation_bleu(), outputs, references)
 
     def predict(
@@ -440,6 +463,30 @@ def _make_pairs(
 def _longest_target(rows: Sequence[Mapping[str, str]], vocabulary: Vocabulary) -> int:
     """Returns the number of tokens of the longest target."""
     return max(map(len, vocabulary.encode([row["target"] for row in rows])))
+
+
+def _merge_references(pairs: Sequence[Pair]) -> list[Pair]:
+    """Returns one pair for each source, with all its different translations in their order."""
+    merged: dict[str, Pair] = {}
+    for pair in pairs:
+        first = merged.setdefault(pair.source, pair)
+        if pair.target not in first.references:
+            targets = (*first.more_targets, pair.target)
+            merged[pair.source] = first._replace(more_targets=targets)
+    return list(merged.values())
+
+
+def _split_references(pairs: Sequence[Pair], data: base.Data) -> list[Pair]:
+    """Returns a pair for each translation of each source."""
+    split = []
+    for pair in pairs:
+        tokens = data.preprocessors["target"].encode(pair.more_targets)
+        split.append(pair)
+        split += [
+            pair._replace(target=target, target_tokens=target_tokens)
+            for target, target_tokens in zip(pair.more_targets, tokens, strict=True)
+        ]
+    return split
 
 
 def _count_seen_sources(splits: Mapping[str, Sequence[Pair]]) -> int:

@@ -66,7 +66,8 @@ def _compare(*folders: pathlib.Path) -> Comparison:
         names = " and ".join(labels[use] for use in uses)
         raise UserError(f"The runs have different datasets: {names}.")
     samples = [_read_samples(*pair) for pair in zip(folders, records, strict=True)]
-    questions = [[(row["source"], row["target"]) for row in rows] for rows in samples]
+    fields = ("source", "target", "references")
+    questions = [[[row.get(field) for field in fields] for row in rows] for rows in samples]
     if questions[0] != questions[1]:
         raise UserError("The runs were tested on different examples and cannot be compared.")
     parts = [_score_parts(record, rows) for record, rows in zip(records, samples, strict=True)]

@@ -22,15 +22,15 @@ class DatasetId(NamedTuple):
 
     Attributes:
         content: SHA-256 of the examples, or name and version of a data set in `PREPARED` or TFDS.
-        splits: how the test split was made.
         folds: number of folds of a cross-validation; 0 without.
+        splits: how the test split was made.
         tests: number of test examples; 0 in a cross-validation, where it differs between folds.
         limit: value of `--limit` if it also selected the test examples; 0 without.
     """
 
     content: str
-    splits: str
     folds: int
+    splits: str
     tests: int
     limit: int
 
@@ -130,10 +130,10 @@ def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
     rivals = [other for other in same_name if other.limit == identity.limit]
     if any(other.content != identity.content for other in rivals):
         parts.append(identity.content.rpartition("/")[2][:HASH_DIGITS])
-    rivals = [other for other in rivals if other.content == identity.content]
+    rivals = [other for other in rivals if other[:2] == identity[:2]]
     if any(other.splits != identity.splits for other in rivals):
         parts.append(identity.splits or "other-splits")
-    if any(other.tests != identity.tests for other in rivals if other[:3] == identity[:3]):
+    if any(other.tests != identity.tests for other in rivals if other.splits == identity.splits):
         parts.append(f"{identity.tests}-tests")
     if identity.folds:
         parts.append(f"{identity.folds}-folds")

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
+from .translation import reference_streams
+
 NGram: TypeAlias = tuple[str, ...]
 
 ORDERS = (1, 2, 3, 4)  # n-gram lengths
@@ -65,17 +67,9 @@ def _bleu_metrics() -> dict[int, BLEU]:
 def _sacrebleu_inputs(
     outputs: Sequence[str], references: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Returns outputs and references in the format of sacreBLEU.
-
-    References are one list per reference number, with None where an image has fewer references.
-    """
+    """Returns outputs and references in the format of sacreBLEU."""
     normalized = [[normalize_caption(caption) for caption in captions] for captions in references]
-    most = max(map(len, normalized))
-    streams = [
-        [captions[number] if number < len(captions) else None for captions in normalized]
-        for number in range(most)
-    ]
-    return [normalize_caption(output) for output in outputs], streams
+    return [normalize_caption(output) for output in outputs], reference_streams(normalized)
 
 
 def cider_d(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -192,6 +192,71 @@ def test_translation_scores_are_those_of_sacrebleu():
     assert "tok:13a" in scores.translation_signatures()["bleu"]
 
 
+def test_several_references_are_scored_together():
+    outputs = ["the cat sat on the mat", "a dog", "no"]
+    references = [["a cat sat on a mat", "the cat sat on the mat"], ["a dog"], ["yes"]]
+    result = scores.translation_scores(outputs, references)
+    assert result["exact_match"] == pytest.approx(2 / 3)
+    from sacrebleu.metrics.bleu import BLEU
+
+    streams = [["a cat sat on a mat", "a dog", "yes"], ["the cat sat on the mat", None, None]]
+    assert result["bleu"] == pytest.approx(BLEU().corpus_score(outputs, streams).score)
+    assert "nrefs:var" in scores.translation_signatures(references)["bleu"]
+    assert "nrefs:1" in scores.translation_signatures([["a"], ["b"]])["bleu"]
+
+
+@pytest.fixture
+def repeated(tmp_path):
+    """Returns task, data and model on pairs with up to two translations of a source."""
+    lines = [f"ein Satz {n}\t{kind} sentence {n}" for n in range(40) for kind in ("a", "one")]
+    lines += [f"noch einer {n}\tanother {n}" for n in range(40)]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines), "utf-8")
+    keras.utils.set_random_seed(0)
+    task = translation.TranslationTask(
+        {"dataset": str(tmp_path / "pairs.tsv"), "units": 8, "embedding_size": 4, "beam_size": 1}
+    )
+    data = task.load_data()
+    return task, data, task.build_model(data)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_source_is_translated_once_and_scored_against_all_its_references(repeated):
+    task, data, model = repeated
+    test = data.splits["test"]
+    assert len({pair.source for pair in test}) == len(test)
+    assert {len(pair.references) for pair in test} == {1, 2}
+    assert data.notes["test_references"] == sum(len(pair.references) for pair in test)
+    evaluation = task.evaluate(compiled(task, model), "test", data)
+    assert [row["source"] for row in evaluation.examples] == [pair.source for pair in test]
+    assert {len(row.get("references", "1")) for row in evaluation.examples} == {1, 2}
+    parts = task.score_parts(evaluation.examples, data)
+    total = parts.score(parts.rows.sum(axis=0))
+    assert total == pytest.approx(evaluation.metrics["bleu"])
+    assert "nrefs:var" in evaluation.signatures["bleu"]
+
+
+def test_baselines_are_scored_against_all_references(repeated):
+    task, data, _ = repeated
+    pairs = [pair for pair in data.splits["test"] if len(pair.references) == 2]
+    second = [
+        translation._make_pairs(
+            [{"source": p.source, "target": p.references[1]}], data.preprocessors
+        )[0]
+        for p in pairs
+    ]
+    perfect = dataclasses.replace(data, splits={"train": second, "test": pairs})
+    baselines = task.baseline(perfect)
+    assert baselines["target of the nearest source"]["exact_match"] == 1
+
+
+def test_all_references_count_in_teacher_forced_metrics(repeated):
+    _, data, _ = repeated
+    pairs = translation._split_references(data.splits["test"], data)
+    assert len(pairs) == data.notes["test_references"]
+    for pair in pairs:
+        assert data.preprocessors["target"].decode([pair.target_tokens]) == [pair.target]
+
+
 def test_the_longest_target_is_that_of_all_training_examples(make):
     _, full, _ = make()
     limits = [len(pair.target_tokens) for pair in full.splits["train"]]

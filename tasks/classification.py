@@ -54,6 +54,7 @@ ACCURACY = base.Headline("accuracy", True, "fraction of test images classified c
 # The logistic regression baseline trains on a sample of at most this many images, and sees at most
 # this many pixels per side: at most 60,000 x 3,072 values.
 BASELINE_IMAGES, BASELINE_SIDE = 60_000, 32
+SMALLEST_SIZE, LARGEST_SIZE = 4, 64  # height and width of images, in pixels, by default
 
 
 class Example(NamedTuple):
@@ -90,7 +91,10 @@ class ClassificationConfig(base.TaskConfig):
         below=1,
     )
     image_size: int | None = base.setting(
-        None, "Resize images to this many pixels per side.", at_least=4
+        None,
+        "Resize images to this many pixels per side. Default: their typical size, at most "
+        f"{LARGEST_SIZE}.",
+        at_least=SMALLEST_SIZE,
     )
     random_translation: int = base.setting(
         0, "Shift training images at random by up to this many pixels.", at_least=0
@@ -174,14 +178,14 @@ class ClassificationTask(base.Task):
         base.TFDS: base.DatasetSpec(
             usage="NAME of a TFDS set",
             description="any with images and classes: cmaterdb, kmnist, tf_flowers, ...",
-            settings={"image_size": 64},
+            settings={},
             headline=ACCURACY,
             read_source=_read_tfds,
         ),
         base.FILES: base.DatasetSpec(
             usage="PATH",
             description="a folder of images, one subfolder per class, optionally in train/, test/",
-            settings={"image_size": 64},
+            settings={},
             headline=ACCURACY,
             read_source=_read_files,
         ),
@@ -192,7 +196,9 @@ class ClassificationTask(base.Task):
         from .data.source import CACHE_BYTES, LazyExamples
 
         source = self.load_source()
-        resize = ImageResizer(self.config.image_size)
+        resize = ImageResizer.for_source(
+            source, self.config.image_size, least=SMALLEST_SIZE, most=LARGEST_SIZE
+        )
         splits = {
             name: LazyExamples(
                 range(len(rows)), functools.partial(_make_example, resize, rows, name), CACHE_BYTES
@@ -299,7 +305,7 @@ class ClassificationTask(base.Task):
     def _to_examples(self, raw_inputs: Sequence[Any], data: base.Data) -> list[Example]:
         from .data.images import ImageResizer, image_names
 
-        resize = ImageResizer(self.config.image_size, data.notes["image_shape"])
+        resize = ImageResizer(data.notes["image_shape"][:2], data.notes["image_shape"])
         named_images = zip(image_names(raw_inputs), raw_inputs, strict=True)
         return [Example(name, resize(image, name), 0) for name, image in named_images]
 

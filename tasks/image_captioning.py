@@ -68,6 +68,7 @@ if TYPE_CHECKING:  # most of these modules import keras
     from .models.image_captioner import ImageCaptioner
 
 BLEU = base.Headline("bleu_4", True, "sacreBLEU of 1- to 4-grams, lowercased, 0 to 100")
+SMALLEST_SIZE, LARGEST_SIZE = 16, 112  # height and width of images, in pixels, by default
 PHOTO_SETTINGS = {
     "epochs": 20,
     "batch_size": 32,
@@ -79,7 +80,6 @@ PHOTO_SETTINGS = {
     "attention": "additive",
     "captions_per_image": 2,
     "vocabulary_size": 4000,
-    "image_size": 112,
     "horizontal_flip": True,
     "random_translation": 8,
     "dropout": 0.3,
@@ -147,7 +147,10 @@ class ImageCaptioningConfig(base.TaskConfig):
         at_least=1,
     )
     image_size: int | None = base.setting(
-        None, "Resize images to this many pixels per side.", at_least=16
+        None,
+        "Resize images to this many pixels per side. Default: their typical size, at most "
+        f"{LARGEST_SIZE}.",
+        at_least=SMALLEST_SIZE,
     )
     random_translation: int = base.setting(
         0, "Shift training images at random by up to this many pixels.", at_least=0
@@ -223,7 +226,7 @@ class ImageCaptioningTask(base.Task):
         "flickr8k": base.DatasetSpec(
             usage="flickr8k",
             description="8,000 photos, five captions each",
-            settings={**PHOTO_SETTINGS, "tokens": "words"},
+            settings={**PHOTO_SETTINGS, "image_size": LARGEST_SIZE, "tokens": "words"},
             headline=BLEU,
             read_source=_read_flickr8k,
         ),
@@ -257,7 +260,9 @@ class ImageCaptioningTask(base.Task):
         tokens = {name: vocabulary.encode(texts) for name, texts in captions.items()}
         unknown = unknown_shares(vocabulary, tokens)
         source = source.warn(unknown_warnings(unknown, unit))
-        resize = ImageResizer(config.image_size)
+        resize = ImageResizer.for_source(
+            source, config.image_size, least=SMALLEST_SIZE, most=LARGEST_SIZE
+        )
         make_example = functools.partial(_make_example, resize, vocabulary)
         splits = {
             name: LazyExamples(
@@ -470,7 +475,7 @@ class ImageCaptioningTask(base.Task):
     def _load_images(self, raw_inputs: Sequence[Any], data: base.Data) -> list[np.ndarray]:
         from .data.images import ImageResizer, image_names
 
-        resize = ImageResizer(self.config.image_size, data.notes["image_shape"])
+        resize = ImageResizer(data.notes["image_shape"][:2], data.notes["image_shape"])
         named_images = zip(image_names(raw_inputs), raw_inputs, strict=True)
         return [resize(image, name) for name, image in named_images]
 

@@ -57,6 +57,7 @@ ACCURACY = base.Headline(
     "frame_accuracy", True, "fraction of test frames labeled correctly, 0 to 1"
 )
 MACRO_F1 = base.Headline("macro_f1", True, "F1 of test frames, averaged over classes, 0 to 1")
+SMALLEST_SIZE, LARGEST_SIZE = 8, 32  # height and width of frames, in pixels, by default
 BACKGROUND = "background"  # the class of frames that belong to no segment
 JOINT_SETTINGS = {  # for a few long recordings of joints: an epoch is only a few steps
     "epochs": 40,
@@ -107,7 +108,10 @@ class VideoLabelingConfig(base.TaskConfig):
         False, "Append the change since the previous frame to frames that are feature vectors."
     )
     image_size: int | None = base.setting(
-        None, "Resize frames that are images to this many pixels per side.", at_least=8
+        None,
+        "Resize frames that are images to this many pixels per side. Default: their typical size, "
+        f"at most {LARGEST_SIZE}.",
+        at_least=SMALLEST_SIZE,
     )
     chunk_length: int | None = base.setting(
         None, "Split training clips into half-overlapping chunks of this many frames.", at_least=2
@@ -181,7 +185,7 @@ class VideoLabelingTask(base.Task):
         base.TFDS: base.DatasetSpec(
             usage="NAME of a TFDS set",
             description="any with videos and classes; every frame gets the class: ucf101, ...",
-            settings={"batch_size": 8, "image_size": 32, "chunk_length": 50},
+            settings={"batch_size": 8, "chunk_length": 50},
             headline=ACCURACY,
             read_source=_read_tfds,
         ),
@@ -189,7 +193,7 @@ class VideoLabelingTask(base.Task):
             usage="PATH",
             description="a folder of clips (folders of images) and labels.csv with columns "
             "clip,frame,label; or one .csv per clip with columns of numbers and label",
-            settings={"batch_size": 8, "image_size": 32},
+            settings={"batch_size": 8},
             headline=ACCURACY,
             read_source=_read_files,
         ),
@@ -200,7 +204,9 @@ class VideoLabelingTask(base.Task):
         from .data.source import CACHE_BYTES, LazyExamples
 
         source = self.load_source()
-        resize = ImageResizer(self.config.image_size)
+        resize = ImageResizer.for_source(
+            source, self.config.image_size, least=SMALLEST_SIZE, most=LARGEST_SIZE
+        )
         splits = {
             name: LazyExamples(
                 range(len(rows)), functools.partial(self._make_clip, resize, rows), CACHE_BYTES
@@ -418,7 +424,7 @@ class VideoLabelingTask(base.Task):
 
         frame_shape = data.notes["frame_shape"]
         image_shape = frame_shape if len(frame_shape) == 3 else None
-        resize = ImageResizer(self.config.image_size, image_shape)
+        resize = ImageResizer(image_shape and image_shape[:2], image_shape)
         clips = []
         for number, raw_frames in enumerate(raw_inputs):
             table = raw_frames if isinstance(raw_frames, FeatureTable) else None

@@ -2,13 +2,15 @@
 
 import io
 import pathlib
-from collections.abc import Sequence
-from typing import TypeAlias
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Self, TypeAlias
 
 import numpy as np
 
 from ..errors import UserError
 from .image_reader import read_image
+from .source import Source
 
 ImageLike: TypeAlias = np.ndarray | bytes | str | pathlib.Path  # pixels, file content, or path
 
@@ -37,20 +39,42 @@ class ImageResizer:
     """Reads images and converts them all to the same size and number of channels.
 
     Args:
-        size: height and width in pixels to resize to; None keeps the size, which must then be the
-            same for all images.
+        size: height and width in pixels to resize to, or one number for both; None keeps the size,
+            which must then be the same for all images.
         shape: (height, width, channels) of the result; None takes it from the first image.
     """
 
-    def __init__(self, size: int | None, shape: Sequence[int] | None = None):
-        self.size = size
+    def __init__(self, size: int | Sequence[int] | None, shape: Sequence[int] | None = None):
+        self.size = None if size is None else tuple(np.broadcast_to(size, 2).tolist())
         self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+
+    @classmethod
+    def for_source(cls, source: Source, size: int | None, *, least: int, most: int) -> Self:
+        """Returns the resizer for a data set.
+
+        Args:
+            source: the data set.
+            size: height and width that the user has set. By default, images of the user's own and
+                of public data sets get their typical size, or `most` x `most` pixels if that is
+                larger or not known; others keep the size that all of them have.
+            least: smallest height and width.
+            most: largest height and width, by default.
+        """
+        if source.image_shape is None:
+            return cls(size)
+        height, width, channels = source.image_shape
+        if size is not None:
+            height = width = size
+        elif height is None or width is None or max(height, width) > most:
+            height = width = most
+        height, width = max(height, least), max(width, least)
+        return cls((height, width), (height, width, channels))
 
     def __call__(self, image: ImageLike, name: str) -> np.ndarray:
         """Returns the image as uint8 (height, width, channels).
 
-        A greyscale image is repeated over three channels, and colours are averaged into one
-        channel, as needed.
+        A greyscale image is repeated over three channels, and colours are converted to their luma
+        (ITU-R 601-2, like Pillow's mode L), as needed.
 
         Raises:
             UserError: the image cannot be read, or has another size; names the image.
@@ -67,14 +91,29 @@ class ImageResizer:
         return pixels
 
 
-def _resize(image: np.ndarray, size: int | None) -> np.ndarray:
-    if size is None or image.shape[:2] == (size, size):
+def typical_shape(shapes: Iterable[Sequence[int]]) -> tuple[int, int, int]:
+    """Returns the median height and width of images, and 3 channels if any image has colours.
+
+    Args:
+        shapes: (height, width, channels) of each image.
+
+    Example:
+        >>> typical_shape([(32, 32, 1), (32, 32, 3), (40, 50, 1)])
+        (32, 32, 3)
+    """
+    heights, widths, channels = zip(*shapes, strict=True)
+    return statistics.median_low(heights), statistics.median_low(widths), max(channels)
+
+
+def _resize(image: np.ndarray, size: tuple[int, ...] | None) -> np.ndarray:
+    if size is None or image.shape[:2] == size:
         return image
     from PIL import Image
 
+    height, width = size
     greyscale = image.shape[-1] == 1
     picture = Image.fromarray(image[..., 0] if greyscale else image)
-    pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     return pixels[..., np.newaxis] if greyscale else pixels
 
 
@@ -83,7 +122,9 @@ def _convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
         return image
     if channels == 3:
         return np.repeat(image[..., :1], 3, axis=-1)
-    return np.round(image.mean(axis=-1, keepdims=True)).astype("uint8")
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).convert("L"))[..., np.newaxis]
 
 
 def augment_images(

@@ -27,6 +27,8 @@ class Source:
         splits: `{"train", "validation", "test"}` and possibly more, each a sequence of mappings.
         classes: class names; a `label` in an example is an index into them.
         notes: facts about the data set for the record, JSON types only.
+        image_shape: typical (height, width, channels) of images that are to be resized, with None
+            for a size that is not known; None if all images have the same shape, or there are none.
         unlimited_train: all training examples, if `limit_train` left some out; otherwise None.
         make_fold: `(folds, number) -> Source`, the same data with a fold as the test split, counted
             from 1; None if the data set has a test split of its own.
@@ -37,6 +39,7 @@ class Source:
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     classes: Sequence[str] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    image_shape: tuple[int | None, int | None, int] | None = None
     unlimited_train: Sequence[Mapping[str, Any]] | None = None
 
     @property

@@ -15,10 +15,11 @@ import numpy as np
 from ...errors import UserError
 from ..filesystem import printable
 from ..image_reader import read_image
+from ..images import typical_shape
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
 from .entries import list_entries, list_folders
-from .images import read_checked_bytes
+from .images import read_checked_image
 
 LABELS_FILE = "labels.csv"
 VIDEO_SUFFIXES = (
@@ -120,7 +121,10 @@ def read_clips(dataset: str) -> Source:
     )
     columns = _columns_of(all_rows[0])
     notes = {**source.notes, "columns": columns} if columns else source.notes
-    return dataclasses.replace(source, notes=notes)
+    shapes = [shape for row in all_rows for shape in row.get("shapes", ())]
+    return dataclasses.replace(
+        source, notes=notes, image_shape=typical_shape(shapes) if shapes else None
+    )
 
 
 def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
@@ -186,7 +190,7 @@ def _read_image_clip(
     files: Sequence[pathlib.Path],
     labels_of: Mapping[str, tuple[int, str]],
 ) -> dict[str, Any]:
-    labels, digest = [], hashlib.sha256()
+    labels, shapes, digest = [], [], hashlib.sha256()
     unused = dict(labels_of)
     for file in files:
         name = next((name for name in _frame_names(file) if name in unused), None)
@@ -195,7 +199,9 @@ def _read_image_clip(
                 f"{file}: the frame has no label in {table}. Add a row for it, or remove the file."
             )
         labels.append(unused.pop(name)[1])
-        digest.update(read_checked_bytes(file))
+        content, shape = read_checked_image(file)
+        digest.update(content)
+        shapes.append(shape)
     if unused:
         name, (line, _) = next(iter(unused.items()))
         raise UserError(
@@ -207,6 +213,7 @@ def _read_image_clip(
         "frames": files,
         "labels": labels,
         "key": digest.hexdigest(),
+        "shapes": shapes,
     }
 
 

@@ -1,12 +1,14 @@
 """The user's own images, with classes or captions."""
 
+import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from ...errors import UserError
 from ..filesystem import printable
-from ..images import to_image_array
+from ..images import to_image_array, typical_shape
 from ..source import Source
 from . import class_folders, layout, splitting, tables
 
@@ -35,7 +37,7 @@ def read_image_classes(dataset: str) -> Source:
                 "name": printable(file.relative_to(path)),
                 "image": file,
                 "label": label,
-                "key": layout.sha256_hex(read_checked_bytes(file)),
+                **_check_image(file),
             }
             for label, files in files_of.items()
             for file in files
@@ -47,9 +49,10 @@ def read_image_classes(dataset: str) -> Source:
     tables.check_labels((name for name in map(printable, classes) if len(name) > 1), path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
-    return splitting.build_source(
+    source = splitting.build_source(
         path, splits, digest=digest, group_of=lambda row: row["key"], classes=classes
     )
+    return dataclasses.replace(source, image_shape=_typical_shape(splits))
 
 
 def read_image_captions(dataset: str) -> Source:
@@ -69,7 +72,13 @@ def read_image_captions(dataset: str) -> Source:
         split: _read_captions_folder(folder, digest)
         for split, folder in layout.find_split_paths(path).items()
     }
-    return splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
+    source = splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
+    return dataclasses.replace(source, image_shape=_typical_shape(splits))
+
+
+def _typical_shape(splits: Mapping[str, list[dict[str, Any]]]) -> tuple[int, int, int] | None:
+    shapes = [row["shape"] for rows in splits.values() for row in rows]
+    return typical_shape(shapes) if shapes else None
 
 
 def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, Any]]:
@@ -90,7 +99,7 @@ def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, A
                 "name": name,
                 "image": file,
                 "captions": [],
-                "key": layout.sha256_hex(read_checked_bytes(file)),
+                **_check_image(file),
             }
         rows[name]["captions"].append(values["caption"])
     for row in rows.values():
@@ -110,10 +119,10 @@ def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     return next(filter(pathlib.Path.is_file, files), None)
 
 
-def read_checked_bytes(file: pathlib.Path) -> bytes:
-    """Returns the content of an image file, after decoding it once.
+def read_checked_image(file: pathlib.Path) -> tuple[bytes, tuple[int, ...]]:
+    """Returns the content of an image file and its shape (height, width, channels).
 
-    A damaged image is thus reported before training starts.
+    The image is decoded once, so that a damaged one is reported before training starts.
 
     Raises:
         UserError: the image cannot be read.
@@ -122,5 +131,10 @@ def read_checked_bytes(file: pathlib.Path) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    to_image_array(content, str(file))
-    return content
+    return content, to_image_array(content, str(file)).shape
+
+
+def _check_image(file: pathlib.Path) -> dict[str, Any]:
+    """Returns the hash and the shape of an image file that can be read."""
+    content, shape = read_checked_image(file)
+    return {"key": layout.sha256_hex(content), "shape": shape}

@@ -110,7 +110,16 @@ def read_public_dataset(config: "TaskConfig", **kinds: FeatureKind) -> Source:
         splits=splits,
         classes=tuple(classes),
         notes={"reads": features, "splits": origins},
+        image_shape=_image_shape(builder, features.get("image", features.get("frames"))),
     )
+
+
+def _image_shape(builder: Any, feature: str | None) -> tuple[int | None, int | None, int] | None:
+    """Returns the (height, width, channels) that a data set declares for an image or a video."""
+    if feature is None:
+        return None
+    height, width, channels = builder.info.features[feature].shape[-3:]
+    return height, width, 1 if channels == 1 else 3  # transparency is composited on white
 
 
 def _label_role(kinds: Mapping[str, FeatureKind]) -> str | None:

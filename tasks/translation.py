@@ -27,6 +27,8 @@ In training the decoder reads the true target, shifted by one step (teacher forc
 it reads its own tokens instead. All scores are of these free-running translations, except cross
 entropy, perplexity and token accuracy, which are teacher-forced.
 
+A test source with several translations is decoded once and scored against all of them.
+
 Headline: for dates exact match, the fraction of test sources whose translation equals the
 reference; otherwise sacreBLEU, 0 to 100. On two cores, expect
 

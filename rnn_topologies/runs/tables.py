@@ -20,6 +20,7 @@ GROUP = ["task", "dataset", "headline"]  # scores are comparable within a group
 VARIANT = ["cell", "setting"]  # scores are averaged over the seeds or folds of a variant
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]
 HEADER += ["seconds", "setting"]
+BASELINE_ERROR = "baseline_error/"  # of those with the reasons why baselines failed
 BASELINE = "baseline/"  # prefix of the columns with the scores of baselines
 NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed", "config/fold", "config/folds")
 
@@ -161,7 +162,7 @@ class Baseline(NamedTuple):
 
     Attributes:
         name: its name.
-        score: its mean over seeds or folds, with the settings that suit it best.
+        score: its mean over seeds or folds, with the settings that suit it best; NaN if it failed.
         worst: the same with the settings that suit it worst.
     """
 
@@ -171,7 +172,7 @@ class Baseline(NamedTuple):
 
 
 def summarize_baselines(runs: pd.DataFrame, *, higher_is_better: bool) -> list[Baseline]:
-    """Returns the baselines of the runs on one data set, the best first.
+    """Returns the baselines of the runs on one data set, the best first, failed ones last.
 
     A baseline may depend on the seed, and on settings such as how texts are split. Its scores are
     averaged over seeds or folds for each setting, or over all runs if settings make no difference.
@@ -190,7 +191,11 @@ def summarize_baselines(runs: pd.DataFrame, *, higher_is_better: bool) -> list[B
         scores = _scores_by_setting(scored.assign(score=scored[column].round(9)), unit)
         best, worst = (max, min) if higher_is_better else (min, max)
         baselines.append(Baseline(column.removeprefix(BASELINE), best(scores), worst(scores)))
-    return sorted(baselines, key=lambda b: -b.score if higher_is_better else b.score)
+    baselines.sort(key=lambda b: -b.score if higher_is_better else b.score)
+    scored_names = {baseline.name for baseline in baselines}
+    errors = [c for c in runs if c.startswith(BASELINE_ERROR) and runs[c].notna().any()]
+    failed = {c.removeprefix(BASELINE_ERROR) for c in errors} - scored_names
+    return baselines + [Baseline(name, math.nan, math.nan) for name in sorted(failed)]
 
 
 def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
@@ -233,6 +238,8 @@ def format_seeds(row: Row) -> str:
 
 def format_baseline(baseline: Baseline) -> str:
     """Formats name and score of a baseline, with its range if it depends on settings."""
+    if math.isnan(baseline.score):
+        return f"{baseline.name} failed"
     score, worst = format_number(baseline.score), format_number(baseline.worst)
     note = f" ({worst} with other settings)" if worst != score else ""
     return f"{baseline.name} {score}{note}"
@@ -349,7 +356,8 @@ def _markdown_metrics(table: pd.DataFrame) -> Iterator[str]:
 
 def to_csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     """Returns the table as comma-separated values, with unrounded numbers."""
-    best = [baselines[0] if baselines else None for baselines in table["group_baselines"]]
+    scored = [[b for b in row if math.isfinite(b.score)] for row in table["group_baselines"]]
+    best = [baselines[0] if baselines else None for baselines in scored]
     hidden = ["run_ids", "baselines", "group_baselines", "warnings"]
     columns = table.drop(columns=hidden + ([] if all_metrics else _metric_columns(table)))
     columns["best_baseline"] = [baseline and baseline.name for baseline in best]

@@ -202,7 +202,7 @@ def check_splits(name: str, splits: Mapping[str, Sequence[Any]]) -> None:
         if not len(rows):
             counts = ", ".join(f"{other} {len(rows)}" for other, rows in splits.items())
             raise UserError(
-                f"{name} has no example in its {split} split ({counts}). Examples are assigned to "
-                "splits by hash, so a small data set may leave one empty. Add more examples, or "
-                "provide your own folders or files named train, validation and test."
+                f"{name} has no example in its {split} split ({counts}). At least three examples "
+                "that do not belong together are needed. Add more, or provide your own folders or "
+                "files named train, validation and test."
             )

@@ -16,7 +16,7 @@ from rich.console import Console
 from rnn_topologies import tasks
 from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import model_io, store
-from rnn_topologies.runs.record import SCHEMA, Record, new_run_id, utc_timestamp
+from rnn_topologies.runs.record import SCHEMA, Record, new_record, new_run_id, utc_timestamp
 from rnn_topologies.tasks import translation
 from rnn_topologies.tasks.data.sources.cldr_dates import cldr_dates_dataset_builder as cldr_dates
 from rnn_topologies.tasks.errors import UserError
@@ -102,6 +102,13 @@ def test_a_run_writes_its_record_epochs_and_samples(finished):
     assert len(samples) == 16
     assert set(samples[0]) == {"source", "target", "output", "right"}
     assert str(folder) in output.replace("\n", "")
+    warning = (
+        "the test split has only 16 examples, fewer than 30: scores on it vary a lot by chance."
+    )
+    assert fields["data"]["warnings"] == [warning]
+    lines = output.splitlines()
+    assert lines[0].startswith("data cldr_dates/en-de")
+    assert lines[1] == f"warning: {warning}"
     assert output.count("expected") == 5  # no output is right after two epochs
 
 
@@ -128,6 +135,60 @@ def test_a_run_is_rebuilt_from_its_folder_alone(finished):
     name, array = next(iter(arrays.items()))
     with pytest.raises(UserError, match=f"do not fit the model: {name}"):
         model_io.check_shapes(model, {**arrays, name: array[:1]})
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Returns the settings of the runs that the command line starts, which end at once."""
+    settings = []
+
+    def run_experiment(task, run_settings, *, results_dir, **_):
+        settings.append(run_settings)
+        task = tasks.get_task(task)(run_settings)
+        run_id = new_run_id("text_classification", "gru", len(settings))
+        record = new_record(
+            task, "text_classification", run_id=run_id, started_at="", environment={}, git=None
+        )
+        record.status, record.data = "ok", {"name": "t.csv", "sha256": "a" * 64}
+        record.headline = {"name": "accuracy", "value": 0.5, "higher_is_better": True}
+        record.metrics = {"test/accuracy": 0.5}
+        return record, store.write_run(results_dir, record)
+
+    monkeypatch.setattr(experiment, "run_experiment", run_experiment)
+    return settings
+
+
+def test_folds_are_trained_in_turn_and_end_in_one_table(trained, tmp_path, capfd):
+    (tmp_path / "t.csv").write_text("text,label\na,b\nc,d\n", "utf-8")
+    arguments = ["--task", "text_classification", "--dataset", tmp_path / "t.csv", "--folds", "3"]
+    arguments += ["--results-dir", tmp_path / "results"]
+    assert run_main(*arguments) == 0
+    printed = capfd.readouterr().out
+    assert [run["fold"] for run in trained] == [1, 2, 3]
+    assert "text_classification, fold 2 of 3" in printed
+    assert "0.500 ± 0.000  3 folds" in printed
+    trained.clear()
+    assert run_main(*arguments, "--fold", "2") == 0
+    assert [run["fold"] for run in trained] == [2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--folds", "1"), "--folds must be at least 2, got 1"),
+        (("--folds", "101"), "--folds must be at most 100, got 101"),
+        (("--folds", "999999999999"), "--folds must be at most 100"),
+        (("--folds", "3", "--fold", "4"), "--fold must be at most --folds 3, got 4"),
+        (("--fold", "4"), "give both"),
+        (("--folds", "3", "--dataset", "cldr_languages"), "cldr_languages has splits of its own"),
+    ],
+)
+def test_wrong_folds_are_reported(arguments, message, trained, tmp_path, capfd):
+    (tmp_path / "t.csv").write_text("text,label\na,b\nc,d\n", "utf-8")
+    dataset = ("--dataset", tmp_path / "t.csv")
+    assert run_main("--task", "text_classification", *dataset, *arguments) == 2
+    assert message in capfd.readouterr().err
+    assert not trained
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_recorded(run, tmp_path):

@@ -157,7 +157,9 @@ def test_different_files_of_the_same_name_are_two_data_sets(tmp_path):
 
 
 def test_the_same_content_under_two_names_is_one_data_set(tmp_path):
-    first = write(tmp_path, 0, value=0.9, samples=rows_of([1] * 9 + [0]), **on("spam.csv", "a", tests=10))
+    first = write(
+        tmp_path, 0, value=0.9, samples=rows_of([1] * 9 + [0]), **on("spam.csv", "a", tests=10)
+    )
     second = write(
         tmp_path, 1, value=0.5, samples=rows_of([1, 0] * 5), config={"seed": 1},
         **on("copy of spam.csv", "a", tests=10),
@@ -223,6 +225,17 @@ def test_folds_are_averaged_and_never_mixed_with_other_runs(tmp_path):
     assert tables.format_baselines(folds) == "majority class 0.250"
 
 
+def test_warnings_about_the_data_are_in_tables_and_in_the_report(tmp_path):
+    from rnn_topologies.report import page
+
+    warnings = ["the test split has only 3 examples", "5 texts occur with different labels"]
+    write(tmp_path, 0, **on("a.csv", "a", warnings=warnings))
+    write(tmp_path, 1, config={"seed": 1}, **on("a.csv", "a", warnings=warnings[:1]))
+    report = page.write_report(tmp_path).read_text("utf-8")
+    for text in (printed(summary(tmp_path)), report):
+        assert [text.count(f"warning: {warning}") for warning in warnings] == [1, 1]
+
+
 def test_no_baseline_disappears_and_the_best_comes_first(tmp_path):
     write(tmp_path, 0, value=0.92, baselines={"majority class": 0.5, "words": 0.898})
     write(
@@ -241,6 +254,17 @@ def test_no_baseline_disappears_and_the_best_comes_first(tmp_path):
     assert "**gru**" not in markdown
     (first, _) = csv.DictReader(io.StringIO(tables.to_csv(table)))
     assert (first["best_baseline"], first["best_baseline_score"]) == ("words", "0.93")
+
+
+def test_a_baseline_that_failed_is_named_last(tmp_path):
+    for number, errors in enumerate(({"nearest": "out of memory"}, {"words": "empty"})):
+        write(
+            tmp_path, number, config={"seed": number}, baseline_errors=errors,
+            baselines={"majority class": 0.5, **({} if "words" in errors else {"words": 0.9})},
+        )  # fmt: skip
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert tables.format_baselines(row) == "words 0.900, majority class 0.500, nearest failed"
+    assert row["baseline_wins"]
 
 
 def test_baselines_are_means_over_the_seeds_that_they_depend_on(tmp_path):

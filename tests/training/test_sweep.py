@@ -58,6 +58,32 @@ def make_record(trial: plan.Trial, *, status: str = "ok", loss: float = 1.0) -> 
     return record
 
 
+def test_a_sweep_runs_all_folds(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\na,b\nc,d\n", "utf-8")
+    settings = [f"dataset={tmp_path / 't.csv'}", "folds=3"]
+    spec = make_spec(tasks=["text_classification"], seeds=2, settings=settings)
+    trials = [trial.settings for trial in plan.list_trials(spec)]
+    assert [(trial["seed"], trial["fold"]) for trial in trials] == [
+        *((0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)),
+    ]
+    chosen = dataclasses.replace(spec, seeds=1, settings=[*settings, "fold=1,3"])
+    assert [trial.settings["fold"] for trial in plan.list_trials(chosen)] == [1, 3]
+
+
+@pytest.mark.parametrize("changes", [{"search": "optuna"}, {"stop_early": True}])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["dataset=digits,mnist"], "--set dataset: losses on different data cannot be compared"),
+        (["limit=100..200"], "--set limit: losses on different data"),
+        (["folds=3"], "--set folds=K needs --set fold=N"),
+    ],
+)
+def test_losses_on_different_data_are_not_compared(changes, settings, message):
+    with pytest.raises(UserError, match=message):
+        tune.check_sweep(make_spec(settings=settings, **changes))
+
+
 def test_a_grid_contains_every_combination_once_seed_by_seed():
     task_names, cells = ("classification", "translation"), ("gru", "lstm")
     trials = plan.list_trials(

@@ -92,7 +92,7 @@ def _group_keys(row: Row, group: str) -> list[str]:
     return keys
 
 
-def _labels(row: Row) -> Collection[Hashable]:
+def _labels(row: Row) -> Collection[int]:
     if "labels" in row:
         return set(row["labels"].tolist())
     return [row["label"]] if "label" in row else []

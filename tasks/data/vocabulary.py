@@ -50,12 +50,7 @@ class Vocabulary:
 
         Not so for words that are all unknown, or for characters that are all encoded as bytes.
         """
-        if self.is_of_words:
-            unknown = self._tokenizer.token_to_id(UNKNOWN)
-            return any(token != unknown for token in tokens)
-        if self._tokenizer.model.byte_fallback:
-            return any(token >= len(SPECIAL_TOKENS) + 256 for token in tokens)
-        return len(tokens) > 0
+        return not self.unknown_tokens().issuperset(tokens)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each text, without start and end tokens."""
@@ -80,11 +75,11 @@ class Vocabulary:
 
         With words this is one token, with characters they are 256 bytes; byte pairs have none.
         """
-        model = json.loads(self.to_json())["model"]
-        if model.get("byte_fallback"):
+        if self.is_of_words:
+            return {self._tokenizer.token_to_id(UNKNOWN)}
+        if self._tokenizer.model.byte_fallback:
             return set(range(len(SPECIAL_TOKENS), len(SPECIAL_TOKENS) + 256))
-        token = model["vocab"].get(model.get("unk_token"))
-        return set() if token is None else {token}
+        return set()
 
     def to_json(self) -> str:
         """Returns the vocabulary as JSON, for `from_json`."""

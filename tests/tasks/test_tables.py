@@ -7,7 +7,7 @@ import pathlib
 import pandas as pd
 import pytest
 
-from rnn_topologies.tasks.data.files import layout, tables, texts
+from rnn_topologies.tasks.data.files import layout, pair_columns, tables, texts
 from rnn_topologies.tasks.errors import UserError
 
 
@@ -169,6 +169,10 @@ REFUSED = {
     "missing label": ("x,a\ny,", "line 3: column 'label' is empty"),
     "a label that was a missing number": ("x,1.0\ny,nan", "a label is 'nan', a missing value"),
     "labels as integers and decimals": ("x,1\ny,1.0\nz,2", "labels '1' and '1.0' differ in sp"),
+    "labels that are texts": (
+        "\n".join(f"{n % 2},sentence {n}" for n in range(20)),
+        "every row has another label, such as 'sentence 0'",
+    ),
     "labels in two cases": ("x,Spam\ny,spam\nz,ham", "labels 'Spam' and 'spam' differ in spelling"),
 }
 
@@ -199,6 +203,7 @@ def test_unclear_columns_are_refused(tmp_path, header, message):
 
 
 SIDES = [("ein Hund", "a dog"), ("zwei Katzen", "two cats"), ("3", "three"), ("Maus", "mouse")]
+SENTENCE_SIDES = SIDES[:2]
 PAIRS = {
     "pairs": ([*SIDES], {"source": "1", "target": "2"}),
     "more columns": ([(*pair, "CC BY") for pair in SIDES], {"source": "1", "target": "2"}),
@@ -219,6 +224,15 @@ PAIRS = {
         [("ID", "de", "en"), *((f"x{n}", *pair) for n, pair in enumerate(SIDES))],
         {"source": "2 de", "target": "3 en"},
     ),
+    "codes": (
+        [(f"train-{n}", *pair) for n, pair in enumerate(SENTENCE_SIDES)],
+        {"source": "2", "target": "3"},
+    ),
+    "thousands": (
+        [(f"{n + 998:,}", *pair) for n, pair in enumerate(SIDES)],
+        {"source": "2", "target": "3"},
+    ),
+    "an empty column": ([(n, "", *p) for n, p in enumerate(SIDES)], {"source": "3", "target": "4"}),
     "an index of pandas": (
         [("", "de", "en"), *((n, *pair) for n, pair in enumerate(SIDES))],
         {"source": "2 de", "target": "3 en"},
@@ -240,9 +254,11 @@ def test_source_and_target_are_found_by_their_type_or_name(tmp_path, form):
     rows, columns = PAIRS[form]
     content = "".join("\t".join(map(str, row)) + "\n" for row in rows)
     path = write(tmp_path / "a.tsv", content)
-    table = texts.read_pair_table(path)
+    table = pair_columns.read_pair_table(path)
     assert table.describe_columns() == columns
-    assert [(row[table.source], row[table.target]) for _, row in table.rows] == SIDES
+    assert [(row[table.source], row[table.target]) for _, row in table.rows] == (
+        SENTENCE_SIDES if form == "codes" else SIDES
+    )
 
 
 def test_numbers_are_translated_if_they_are_named_or_the_target(tmp_path):
@@ -252,7 +268,9 @@ def test_numbers_are_translated_if_they_are_named_or_the_target(tmp_path):
         (words, words),
         ([("target", "source"), *words], [("1", "one"), ("2", "two")]),
     ):
-        table = texts.read_pair_table(write(tmp_path / "a.tsv", "\n".join(map("\t".join, rows))))
+        table = pair_columns.read_pair_table(
+            write(tmp_path / "a.tsv", "\n".join(map("\t".join, rows)))
+        )
         assert [(row[table.source], row[table.target]) for _, row in table.rows] == expected
 
 

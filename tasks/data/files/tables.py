@@ -97,7 +97,9 @@ def _find_delimiter(path: pathlib.Path, text: str, columns: Sequence[str]) -> st
 
 
 def _fit_row(path: pathlib.Path, line: int, row: list[str], width: int) -> list[str]:
-    row = _drop_empty_end(row, width)
+    # A quotation mark that is not closed: a delimiter in quotes may have split the value.
+    if not any(value.startswith('"') and value.count('"') % 2 for value in row):
+        row = _drop_empty_end(row, width)
     if len(row) != width:
         raise UserError(
             f"{path}, line {line}: expected {width} values, one for each column, got {len(row)}."

@@ -5,15 +5,13 @@ import hashlib
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...errors import UserError
 from ..source import Source
-from . import class_folders, layout, reading, splitting, tables
+from . import class_folders, layout, pair_columns, reading, splitting, tables
 
-# Names of a first column that identifies rows.
-ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
-ROW_NUMBER = re.compile(r"[#(\[]?\d+[.:)\]]?")
+MIN_ROWS = 10  # from this many rows on, some must have the same label
 
 
 def read_text_files(dataset: str) -> Source:
@@ -74,6 +72,11 @@ def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str
     header, rows = tables.read_table(path, names)
     positions = {name: tables.find_column(path, header, name, names) for name in names}
     values = [row for _, row in tables.select_values(path, rows, positions)]
+    if len(values) >= MIN_ROWS and len({row["label"] for row in values}) == len(values):
+        raise UserError(
+            f"{path}: every row has another label, such as {_shorten(values[0]['label'])}. Is the "
+            "column label the class? Name the columns text and label."
+        )
     return values, tables.describe_columns(positions, header)
 
 
@@ -113,7 +116,7 @@ def read_text_pairs(dataset: str) -> Source:
                 f"{split_path} is not a .tsv file or a folder with train.tsv. Expected source and "
                 "target in the first two columns, separated by a tab."
             )
-        pairs = read_pair_table(split_path)
+        pairs = pair_columns.read_pair_table(split_path)
         splits[split] = [_make_pair(split_path, pairs, line, row) for line, row in pairs.rows]
         columns = columns or pairs.describe_columns()  # of train, which is first
         for pair in splits[split]:
@@ -131,80 +134,12 @@ def read_sources(path: pathlib.Path) -> list[str]:
     lines = reading.read_lines(path)
     if path.suffix.lower() != ".tsv" or not any("\t" in line.strip() for line in lines):
         return lines
-    pairs = read_pair_table(path)
+    pairs = pair_columns.read_pair_table(path)
     return [_make_pair(path, pairs, line, row)["source"] for line, row in pairs.rows]
 
 
-class PairTable(NamedTuple):
-    """The rows of a table of pairs, and where in them the source and the target are.
-
-    Attributes:
-        rows: line and values of each row, without the header.
-        source, target: positions of the two columns, from 0.
-        header: the column names, if the first line has them.
-    """
-
-    rows: Sequence[tables.Row]
-    source: int
-    target: int
-    header: Sequence[str] = ()
-
-    def describe_columns(self) -> dict[str, str]:
-        """Returns the number and the name, if it has one, of the columns that are read."""
-        positions = {"source": self.source, "target": self.target}
-        return tables.describe_columns(positions, self.header)
-
-
-def read_pair_table(path: pathlib.Path) -> PairTable:
-    """Returns the rows of a table of pairs.
-
-    Raises:
-        UserError: the file cannot be decoded, or the columns are not clear.
-    """
-    rows = tables.parse_table(path, reading.read_text(path), "\t")
-    if not rows:
-        raise UserError(f"{path} is empty. Add a source, a tab and a target in each line.")
-    header = [name.strip() for name in rows[0][1]]
-    names = [name.casefold() for name in header]
-    if names.count("source") == names.count("target") == 1:
-        return PairTable(rows[1:], names.index("source"), names.index("target"), header)
-    width = max(len(row) for _, row in rows)
-    names += [""] * (width - len(names))
-    body = [[*row, *[""] * (width - len(row))] for _, row in rows[1:]]
-    not_text = {column for column in range(width) if _is_numeric([row[column] for row in body])}
-    has_header = 0 in not_text and not names[0]  # pandas writes no name for row numbers
-    has_header |= any(names[column] and not _is_number(names[column]) for column in not_text)
-    if names[0] in ID_COLUMNS and width > 2 and _is_id([row[0] for row in body]):
-        not_text, has_header = not_text | {0}, True
-    columns = [column for column in range(width) if column not in not_text]
-    if not_text.isdisjoint((0, 1)) or (width == 2 and 0 not in not_text):  # a target may be numbers
-        columns = [0, 1]
-    if len(columns) < 2:
-        raise UserError(
-            f"{path}: the source, column 1, contains only numbers, and there are no two columns "
-            "of text. Remove row numbers; if the source is a number, name the columns source and "
-            "target in the first line."
-        )
-    source, target = columns[:2]
-    return PairTable(rows[has_header:], source, target, header if has_header else ())
-
-
-def _is_number(value: str) -> bool:
-    return ROW_NUMBER.fullmatch(value) is not None or tables.is_number(value)
-
-
-def _is_numeric(values: Sequence[str]) -> bool:
-    values = [value.strip() for value in values]
-    return any(values) and all(not value or _is_number(value) for value in values)
-
-
-def _is_id(values: Sequence[str]) -> bool:
-    is_code = all(re.fullmatch(r"\S*\d\S*", value.strip()) for value in values)
-    return is_code and len(set(values)) == len(values)
-
-
 def _make_pair(
-    path: pathlib.Path, pairs: PairTable, line: int, row: Sequence[str]
+    path: pathlib.Path, pairs: pair_columns.PairTable, line: int, row: Sequence[str]
 ) -> dict[str, str]:
     sides = {"source": pairs.source, "target": pairs.target}
     pair = {

@@ -290,9 +290,9 @@ class Task(abc.ABC):
     def dataset(self) -> str:
         """Name of the data set in records; a path is reduced to its last component."""
         name = self.config.dataset
-        return (
-            f"{FILES}/{printable(pathlib.Path(name).name)}" if self.dataset_key == FILES else name
-        )
+        if self.dataset_key == FILES:
+            return f"{FILES}/{printable(pathlib.Path(name).absolute().name)}"
+        return name
 
     def local_paths(self) -> dict[str, str]:
         """Returns the settings that are paths, made absolute.

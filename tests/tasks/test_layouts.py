@@ -215,6 +215,24 @@ def test_videos_are_refused_with_a_way_to_extract_their_frames(tmp_path, name, h
         clips.read_clip(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("labels", ["clip,frame,label\nclip0,1,a\n", ""])
+def test_videos_in_folders_are_refused_alike(tmp_path, labels):
+    (tmp_path / "clip0").mkdir()
+    (tmp_path / "clip0/a.mp4").write_bytes(b"video")
+    if labels:
+        (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(UserError, match="a.mp4 is a video"):
+        clips.read_clips(str(tmp_path))
+    with pytest.raises(UserError, match="a.mp4 is a video"):
+        clips.read_clip(str(tmp_path / "clip0"))
+
+
+def test_the_working_directory_is_a_data_set_with_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(class_images(tmp_path / "pets", 30))
+    assert tasks.get_task("classification")({"dataset": "."}).dataset == "files/pets"
+    assert images.read_image_classes(".").name == "pets"
+
+
 def test_a_clip_has_the_same_frames_in_training_and_in_predict(tmp_path):
     fill(tmp_path, "clip/1.ppm clip/2.jpe clip/10.png")
     (tmp_path / "labels.csv").write_text("clip,frame,label\nclip,1,a\nclip,2,b\nclip,10,a\n")

@@ -18,7 +18,7 @@ from ..image_reader import read_image
 from ..images import typical_shape
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
-from .entries import list_entries, list_folders
+from .entries import list_entries, list_folders, walk_files
 from .images import read_checked_image
 
 LABELS_FILE = "labels.csv"
@@ -92,7 +92,7 @@ def read_clips(dataset: str) -> Source:
         has_table = (folder / LABELS_FILE).is_file()
         rows = _read_image_clips(folder) if has_table else _read_feature_clips(folder)
         if not rows:
-            _refuse_videos(list_entries(folder))
+            _refuse_videos(walk_files(folder))
             raise UserError(
                 f"{folder} contains neither {LABELS_FILE} nor .csv files. Expected a sub-folder of "
                 f"images for each clip and {LABELS_FILE} with columns clip, frame and label; or a "
@@ -135,7 +135,7 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
     """
     clip = pathlib.Path(path).expanduser()
     if clip.is_dir():
-        files = list_entries(clip)
+        files = _list_frames(clip)
         if not files:
             raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
@@ -167,7 +167,7 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
         frames[values["frame"]] = (line, values["label"])
     clips = []
     for clip_folder in list_folders(folder):
-        files = list_entries(clip_folder)
+        files = _list_frames(clip_folder)
         if not files:
             raise UserError(
                 f"{clip_folder}: the clip has no frames. Add images, or remove the folder."
@@ -215,6 +215,12 @@ def _read_image_clip(
         "key": digest.hexdigest(),
         "shapes": shapes,
     }
+
+
+def _list_frames(folder: pathlib.Path) -> list[pathlib.Path]:
+    files = list_entries(folder)
+    _refuse_videos(file for file in files if file.suffix.lower() != ".gif")  # may be images
+    return files
 
 
 def _refuse_videos(paths: Iterable[pathlib.Path]) -> None:

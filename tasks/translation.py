@@ -374,7 +374,7 @@ class TranslationTask(base.Task):
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
         references = [example.get("references", [example["target"]]) for example in examples]
-        return bleu_parts(translation_bleu(), outputs, references)
+        return bleu_parts(translation_bleu(references), outputs, references)
 
     def predict(
         self, model: "EncoderDecoder", raw_inputs: Sequence[str], data: base.Data

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
+from ..data.token_units import is_unspaced_letter
 from .translation import reference_streams
 
 NGram: TypeAlias = tuple[str, ...]
@@ -21,7 +22,12 @@ SIGMA = 6.0  # words: how much CIDEr-D tolerates a difference in length
 
 
 def caption_words(caption: str) -> list[str]:
-    """Returns the words of a caption, in lower case and without punctuation."""
+    """Returns the words of a caption, in lower case and without punctuation.
+
+    Letters of scripts without spaces between words, such as Chinese, are words by themselves.
+    """
+    if not caption.isascii():
+        caption = "".join(f" {c} " if is_unspaced_letter(c) else c for c in caption)
     return re.findall(r"[^\W_]+(?:'[^\W_]+)?|'[^\W_]+", caption.lower())
 
 

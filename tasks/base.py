@@ -6,6 +6,7 @@ The runner knows nothing else about a task.
 import abc
 import dataclasses
 import enum
+import os
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -313,7 +314,7 @@ class Task(abc.ABC):
             return name
         path = pathlib.Path(dataset).expanduser()
         # Records name files `files/<name>`: models are rebuilt from them without the files.
-        if path.exists() or name == FILES:
+        if os.path.exists(path) or name == FILES:
             return FILES
         if path.suffix in (".csv", ".tsv") or dataset[0] in "./~":
             raise UserError(f"--dataset {dataset}: no such file or folder.")

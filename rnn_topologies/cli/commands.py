@@ -238,7 +238,7 @@ def _read_inputs(file: str | None, folder: pathlib.Path) -> list[str]:
         return []
     if file == "-":
         return reading.content_lines(_read_standard_input(), "--file -")
-    if not pathlib.Path(file).exists():
+    if not os.path.exists(file):
         raise UserError(f"Cannot read --file {file}: there is no such file.")
     return tasks.get_task(store.read_record(folder).task).read_input_file(pathlib.Path(file))
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from rnn_topologies import tasks
 from rnn_topologies.tasks.data.files import class_folders, clips, images, layout, texts
+from rnn_topologies.tasks.data.images import to_image_array
 from rnn_topologies.tasks.errors import UserError
 
 
@@ -138,6 +139,35 @@ def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
     fill(tmp_path, " ".join(f"{name}/0.png" for name in names))
     with pytest.raises(UserError, match="differ in spelling only"):
         images.read_image_classes(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_impossible_names_are_reported_as_missing(tmp_path, name):
+    message = "no such file or folder|Unknown data set|neither a folder|cannot be read|no image"
+    (tmp_path / "captions.csv").write_text(f"image,caption\n{'x' * 300}.png,a\n")
+    for read in (
+        images.read_image_classes,
+        images.read_image_captions,
+        clips.read_clip,
+        lambda dataset: tasks.get_task("classification")({"dataset": dataset}),
+        lambda dataset: tasks.get_task("classification")({"dataset": f"./{dataset}"}),
+        lambda path: to_image_array(path, "image"),
+        lambda _: images.read_image_captions(str(tmp_path)),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(name)
+
+
+def test_images_that_are_all_dark_are_reported(tmp_path):
+    for name, shade in (("dark", 15), ("bright", 200)):
+        fill(tmp_path / name, "cat/0.png dog/0.png")
+        image(tmp_path / name / "dog/1.png", shade)
+    dark, bright = (
+        images.read_image_classes(str(tmp_path / name)).notes.get("warnings", [])
+        for name in ("dark", "bright")
+    )
+    assert any("the brightest pixel of all images is 15 of 255" in text for text in dark)
+    assert not any("brightest" in text for text in bright)
 
 
 def test_texts_are_checked_alike(tmp_path):

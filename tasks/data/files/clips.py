@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -15,11 +16,10 @@ import numpy as np
 from ...errors import UserError
 from ..filesystem import printable
 from ..image_reader import read_image
-from ..images import typical_shape
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
 from .entries import list_entries, list_folders, walk_files
-from .images import read_checked_image
+from .images import add_image_facts, read_checked_image
 
 LABELS_FILE = "labels.csv"
 VIDEO_SUFFIXES = (
@@ -121,10 +121,8 @@ def read_clips(dataset: str) -> Source:
     )
     columns = _columns_of(all_rows[0])
     notes = {**source.notes, "columns": columns} if columns else source.notes
-    shapes = [shape for row in all_rows for shape in row.get("shapes", ())]
-    return dataclasses.replace(
-        source, notes=notes, image_shape=typical_shape(shapes) if shapes else None
-    )
+    facts = (frame for row in all_rows for frame in row.get("facts", ()))
+    return add_image_facts(dataclasses.replace(source, notes=notes), facts)
 
 
 def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
@@ -134,13 +132,13 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
         UserError: the path is neither, or cannot be read.
     """
     clip = pathlib.Path(path).expanduser()
-    if clip.is_dir():
+    if os.path.isdir(clip):
         files = _list_frames(clip)
         if not files:
             raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
     _refuse_videos([clip])
-    if clip.suffix.lower() != ".csv" or not clip.is_file():
+    if clip.suffix.lower() != ".csv" or not os.path.isfile(clip):
         raise UserError(f"{clip} is neither a folder of images nor a .csv file.")
     return _read_feature_table(clip, needs_labels=False)
 
@@ -190,7 +188,7 @@ def _read_image_clip(
     files: Sequence[pathlib.Path],
     labels_of: Mapping[str, tuple[int, str]],
 ) -> dict[str, Any]:
-    labels, shapes, digest = [], [], hashlib.sha256()
+    labels, facts, digest = [], [], hashlib.sha256()
     unused = dict(labels_of)
     for file in files:
         name = next((name for name in _frame_names(file) if name in unused), None)
@@ -199,9 +197,9 @@ def _read_image_clip(
                 f"{file}: the frame has no label in {table}. Add a row for it, or remove the file."
             )
         labels.append(unused.pop(name)[1])
-        content, shape = read_checked_image(file)
+        content, frame_facts = read_checked_image(file)
         digest.update(content)
-        shapes.append(shape)
+        facts.append(frame_facts)
     if unused:
         name, (line, _) = next(iter(unused.items()))
         raise UserError(
@@ -213,7 +211,7 @@ def _read_image_clip(
         "frames": files,
         "labels": labels,
         "key": digest.hexdigest(),
-        "shapes": shapes,
+        "facts": facts,
     }
 
 

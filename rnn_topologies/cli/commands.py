@@ -99,8 +99,10 @@ def compare_command(
 
     from ..runs.compare import compare_runs, print_comparison
     from ..runs.trained_model import find_run
+    from .progress import show_parts
 
-    comparison = compare_runs(find_run(first, results_dir), find_run(second, results_dir))
+    with show_parts():
+        comparison = compare_runs(find_run(first, results_dir), find_run(second, results_dir))
     print_comparison(comparison, Console(highlight=False))
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
+from .. import progress
 from ..data.token_units import is_unspaced_letter
 from .translation import reference_streams
 
@@ -43,18 +44,23 @@ def caption_scores(outputs: Sequence[str], references: Sequence[Sequence[str]]) 
         outputs: one caption per image.
         references: one or more captions per image.
     """
-    scores = {
-        f"bleu_{order}": metric.corpus_score(*_sacrebleu_inputs(outputs, references)).score
-        for order, metric in _bleu_metrics().items()
-    }
-    return {**scores, "cider_d": cider_d(outputs, references)}
+    scores = {}
+    for order, metric in _bleu_metrics().items():
+        with progress.part(f"bleu_{order}"):
+            score = metric.corpus_score(*_sacrebleu_inputs(outputs, references)).score
+        scores[f"bleu_{order}"] = score
+    with progress.part("cider_d"):
+        scores["cider_d"] = cider_d(outputs, references)
+    return scores
 
 
 def caption_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     """Returns sacreBLEU's own description of how each score is computed."""
+    # A signature says whether all images have the same number of references: two of them will do.
+    references = [min(references, key=len), max(references, key=len)]
     signatures = {}
     for order, metric in _bleu_metrics().items():
-        # A signature contains the number of references, which is known only after use.
+        # The number of references is known only after use.
         outputs = [captions[0] for captions in references]
         metric.corpus_score(*_sacrebleu_inputs(outputs, references))
         signatures[f"bleu_{order}"] = str(metric.get_signature())

@@ -7,6 +7,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from .. import progress
 from ..data.token_units import is_unspaced, is_unspaced_letter
 
 References = Sequence[str] | Sequence[Sequence[str]]  # one or more for each output
@@ -30,13 +31,11 @@ def translation_scores(outputs: Sequence[str], references: References) -> dict[s
     """
     listed = _list_references(references)
     streams = reference_streams(listed)
-    return {
-        "exact_match": exact_match(outputs, references),
-        **{
-            name: metric.corpus_score(outputs, streams).score
-            for name, metric in _sacrebleu_metrics(listed).items()
-        },
-    }
+    scores = {"exact_match": exact_match(outputs, references)}
+    for name, metric in _sacrebleu_metrics(listed).items():
+        with progress.part(name):
+            scores[name] = metric.corpus_score(outputs, streams).score
+    return scores
 
 
 def translation_signatures(references: References = ("-",)) -> dict[str, str]:
@@ -45,8 +44,12 @@ def translation_signatures(references: References = ("-",)) -> dict[str, str]:
     Args:
         references: one or more texts per source; a signature contains their number.
     """
-    signatures, listed = {}, _list_references(references)
-    for name, metric in _sacrebleu_metrics(listed).items():
+    listed = _list_references(references)
+    metrics = _sacrebleu_metrics(listed)
+    # A signature says whether all texts have the same number of references: two of them will do.
+    listed = [min(listed, key=len), max(listed, key=len)]
+    signatures = {}
+    for name, metric in metrics.items():
         # The number of references is known only after use.
         metric.corpus_score([texts[0] for texts in listed], reference_streams(listed))
         signatures[name] = str(metric.get_signature())

@@ -218,11 +218,11 @@ PAIRS = {
     ),
     "a header": (
         [("id", "de", "en"), *((n, *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "a header with codes": (
         [("ID", "de", "en"), *((f"x{n}", *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "codes": (
         [(f"train-{n}", *pair) for n, pair in enumerate(SENTENCE_SIDES)],
@@ -235,7 +235,7 @@ PAIRS = {
     "an empty column": ([(n, "", *p) for n, p in enumerate(SIDES)], {"source": "3", "target": "4"}),
     "an index of pandas": (
         [("", "de", "en"), *((n, *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "scores": (
         [(source, 0.5 + n, target) for n, (source, target) in enumerate(SIDES)],
@@ -243,7 +243,7 @@ PAIRS = {
     ),
     "names": (
         [("Target", "Source"), *((target, source) for source, target in SIDES)],
-        {"source": "2 Source", "target": "1 Target"},
+        {"source": "2 (Source)", "target": "1 (Target)"},
     ),
     "trailing tabs": ([(*pair, "", "") for pair in SIDES], {"source": "1", "target": "2"}),
 }

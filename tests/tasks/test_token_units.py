@@ -94,7 +94,7 @@ def test_texts_without_spaces_are_learned_by_the_baselines(tmp_path, tokens):
     if tokens == "auto":
         assert data.notes["tokens"] == "characters"
         assert task.describe_data(data) == [
-            "columns: text from column 1 text, label from column 2 label",
+            "columns: text from column 1 (text), label from column 2 (label)",
             "tokens: characters (auto: the script has no spaces between words)",
         ]
         assert task.config.tokens == "auto"

@@ -10,7 +10,7 @@ import keras
 from keras import ops, tree
 
 from .arguments import LayerOptions
-from .cells.base import RecurrentCell
+from .cells.base import Cell, RecurrentCell
 from .cells.contract import output_shape
 from .cells.states import initial_states, pack_states, state_specs
 from .dispatch.execution import execute
@@ -121,6 +121,7 @@ class RNN(keras.layers.RNN):
         mask = sequences_mask if mask is None else mask
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
+        _check_steps(self.cell, sequences)
         if initial_state is not None:
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
@@ -280,6 +281,16 @@ def _check_rank(layer, sequences):
         raise ValueError(
             f"{type(layer).__name__} expects inputs of shape (batch, time, features), got "
             f"{tuple(sequences.shape)}. A single feature still needs an axis: x[..., None]."
+        )
+
+
+def _check_steps(cell, sequences):
+    """Checks that steps fit a cell of gates, which multiplies (batch, features) by a matrix."""
+    if isinstance(cell, Cell) and len(sequences.shape) != 3:
+        raise ValueError(
+            f"{type(cell).__name__} reads sequences of shape (batch, time, features), got "
+            f"{tuple(sequences.shape)}. Flatten the further axes: "
+            "`keras.layers.TimeDistributed(keras.layers.Flatten())`."
         )
 
 

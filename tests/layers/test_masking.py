@@ -206,11 +206,14 @@ WRAPPED = {
 @pytest.mark.parametrize("cell", WRAPPED)
 def test_nan_at_padded_steps_reaches_no_gradient_through_other_cells(cell):
     x, mask = (IMAGES, IMAGE_MASK) if cell == "images" else data_for(odd_cells.UserCell)
-    assert_clean_gradients(layers.RNN(WRAPPED[cell](), return_sequences=True), x, mask, [])
+    layer = layers.RNN(WRAPPED[cell](), return_sequences=True)
+    layer.build(x.shape)
+    assert_clean_gradients(layer, x, mask, [])
 
 
 def test_infinity_at_padded_steps_stays_out_of_mixed_precision():
     layer = layers.LSTM(4, dtype="mixed_float16", return_sequences=True)
+    layer.build(X.shape)
     mask = np.array(cases.MASKS["gaps"], bool)
     too_large = poisoned(X, mask, 1e6)  # infinity in float16
     clean = cases.numpy(layer(poisoned(X, mask, 0), mask=mask))

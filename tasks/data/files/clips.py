@@ -18,7 +18,7 @@ from ..filesystem import printable
 from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
-from .entries import list_entries, list_folders, walk_files
+from .entries import find_entry, list_entries, list_folders, walk_files
 from .images import add_image_facts, read_checked_image
 
 LABELS_FILE = "labels.csv"
@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = (
 )
 LARGEST = float(np.finfo("float32").max)
 EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -78,7 +79,7 @@ def read_clips(dataset: str) -> Source:
             for each of train, validation and test. Image clips: a sub-folder per clip with one
             image per frame, in the natural order of their names, and `labels.csv` with columns
             `clip`, `frame` (the image's file name, its stem, or its number) and `label`. Feature
-            clips: one .csv file per clip, with numeric columns and `label`.
+            clips: one .csv or .tsv file per clip, with numeric columns and `label`.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.
@@ -89,7 +90,7 @@ def read_clips(dataset: str) -> Source:
     for split, folder in layout.find_split_paths(path).items():
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder of clips.")
-        has_table = (folder / LABELS_FILE).is_file()
+        has_table = find_entry(folder, LABELS_FILE).is_file()
         rows = _read_image_clips(folder) if has_table else _read_feature_clips(folder)
         if not rows:
             _refuse_videos(walk_files(folder))
@@ -126,7 +127,7 @@ def read_clips(dataset: str) -> Source:
 
 
 def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
-    """Returns one clip without labels: the image paths in a folder, or the table in a .csv file.
+    """Returns one clip without labels: the image paths in a folder, or the table in a file.
 
     Raises:
         UserError: the path is neither, or cannot be read.
@@ -138,8 +139,8 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
             raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
     _refuse_videos([clip])
-    if clip.suffix.lower() != ".csv" or not os.path.isfile(clip):
-        raise UserError(f"{clip} is neither a folder of images nor a .csv file.")
+    if clip.suffix.lower() not in tables.TABLE_SUFFIXES or not os.path.isfile(clip):
+        raise UserError(f"{clip} is neither a folder of images nor a .csv or .tsv file.")
     return _read_feature_table(clip, needs_labels=False)
 
 
@@ -152,7 +153,7 @@ def _read_example(rows: Sequence[Mapping[str, Any]], index: int) -> dict[str, An
 
 
 def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
-    table = folder / LABELS_FILE
+    table = find_entry(folder, LABELS_FILE)
     labels: dict[str, dict[str, tuple[int, str]]] = {}  # {clip: {frame: (line, label)}}
     for line, values in tables.read_rows(table, ("clip", "frame", "label")):
         frames = labels.setdefault(values["clip"], {})
@@ -244,7 +245,9 @@ def _frame_names(file: pathlib.Path) -> list[str]:
 
 def _read_feature_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [
-        _read_feature_clip(path) for path in list_entries(folder) if path.suffix.lower() == ".csv"
+        _read_feature_clip(path)
+        for path in list_entries(folder)
+        if path.suffix.lower() in tables.TABLE_SUFFIXES
     ]
 
 
@@ -316,8 +319,10 @@ def _parse_feature(value: str, path: pathlib.Path, line: int, column: str) -> fl
             f"{path}, line {line}: column {column!r} is empty. Fill it in, or remove the row."
         )
     limit = f" of at most {LARGEST:.1e}" if math.isfinite(number) else ""
+    hint = " Write a decimal point." if DECIMAL_COMMA.fullmatch(value) else ""
     raise UserError(
         f"{path}, line {line}: column {column!r} must be a finite number{limit}, got {value!r}."
+        f"{hint}"
     )
 
 

@@ -43,6 +43,19 @@ def list_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     return [path for path in list_entries(folder) if path.is_dir()]
 
 
+def find_entry(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of an entry whose name may be written in any case.
+
+    Args:
+        folder: where to look.
+        name: the name in lower case; without such an entry, the path is that of this name.
+    """
+    path = folder / name
+    if path.exists() or not folder.is_dir():
+        return path
+    return next((entry for entry in list_entries(folder) if entry.name.casefold() == name), path)
+
+
 def natural_sort_key(name: str) -> list[tuple[int, str]]:
     """Returns a key that sorts names with the numbers in them compared as numbers."""
     parts = re.split(r"(\d+)", name)

@@ -12,6 +12,7 @@ from ..filesystem import printable
 from ..images import to_image_array, typical_shape
 from ..source import Source
 from . import class_folders, layout, splitting, tables
+from .entries import find_entry
 
 CAPTIONS_FILE = "captions.csv"
 DARK = 32  # of 255: images without any brighter pixel hold fewer bits than their files can
@@ -91,7 +92,7 @@ def read_image_captions(dataset: str) -> Source:
 
 
 def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, Any]]:
-    table = folder / CAPTIONS_FILE
+    table = find_entry(folder, CAPTIONS_FILE)
     if not table.is_file():
         raise UserError(
             f"{folder} is not a folder with {CAPTIONS_FILE}. Expected images and a table with "

@@ -134,6 +134,21 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path):
     assert task.dataset == "files/caf\\xe9"
 
 
+def test_names_of_texts_and_clips_that_are_not_utf8_are_escaped(tmp_path):
+    for number in range(30):
+        for label in ("gr\udcfcn", "red"):
+            path = tmp_path / f"texts/{label}/\udcff{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label!a} {number}")
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        rows = "".join(f"{frame},{number},{'ab'[frame % 2]}\n" for frame in range(4))
+        (tmp_path / f"clips/\udcff{number}.csv").write_text("x,y,label\n" + rows)
+    assert texts.read_text_files(str(tmp_path / "texts")).classes == ("gr\\xfcn", "red")
+    source = clips.read_clips(str(tmp_path / "clips"))
+    names = [row["name"] for rows in source.splits.values() for row in rows]
+    assert "\\xff7" in names
+
+
 @pytest.mark.parametrize("names", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
 def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
     fill(tmp_path, " ".join(f"{name}/0.png" for name in names))

@@ -255,7 +255,7 @@ def _read_feature_clip(path: pathlib.Path) -> dict[str, Any]:
     table = _read_feature_table(path)
     key = layout.sha256_hex("\0".join(table.columns).encode() + table.frames.tobytes())
     return {
-        "name": path.stem,
+        "name": printable(path.stem),
         "frames": table.frames,
         "labels": table.labels,
         "key": key,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import UserError
+from ..filesystem import printable
 from ..source import Source
 from . import class_folders, layout, pair_columns, reading, splitting, tables
 
@@ -57,7 +58,7 @@ def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
             text = reading.clean_text("\n".join(reading.split_lines(reading.read_text(path))))
             if not text:
                 raise UserError(f"{path} is empty. Add text, or remove the file.")
-            rows.append({"text": text, "label": label})
+            rows.append({"text": text, "label": printable(label)})
     return rows
 
 

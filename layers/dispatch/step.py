@@ -29,10 +29,10 @@ class Step:
         self.cell = layer.cell
         self.initial_states = states
         self.options = {"training": training} if takes_training(layer.cell) else {}
-        known = output_state(self.cell, states)
-        positions = [n for n, state in enumerate(tree.flatten(states)) if state is known]
-        self.carries_output = masked and not positions
-        self.output_position = positions[0] if positions else 0  # in what is carried
+        numbers = list(range(len(tree.flatten(states))))
+        known = output_state(self.cell, tree.pack_sequence_as(states, numbers))
+        self.carries_output = masked and known is None
+        self.output_position = 0 if known is None else known  # in what is carried
 
     def first_output(self, inputs: Tensor) -> Tensor:
         """Returns an output of the cell, for its shape and dtype.
@@ -49,9 +49,9 @@ class Step:
             inputs: any step of the sequence, (batch, ...).
         """
         states = tree.flatten(self.initial_states)
-        return (
-            [ops.zeros_like(self.first_output(inputs)), *states] if self.carries_output else states
-        )
+        if not self.carries_output:
+            return states
+        return [ops.zeros_like(self.first_output(inputs)), *states]
 
     def __call__(
         self, inputs: Tensor, carry: list[Tensor], valid: Tensor | None = None

@@ -288,6 +288,18 @@ def test_states_of_a_stack_are_fed_back_as_returned_or_flat(stack, tmp_path):
         assert_close(actual, [expected[0][:, 2:], *expected[1:]])
 
 
+def test_one_tensor_may_be_several_initial_states():
+    layer = layers.RNN(
+        layers.StackedCells([layers.PeepholeLSTMCell(3), layers.PeepholeLSTMCell(3)]),
+        return_sequences=True,
+    )
+    mask = np.array(cases.MASKS["left"], bool)
+    state = keras.ops.convert_to_tensor(cases.random(len(X), 3).astype("float32"))
+    copies = [keras.ops.copy(state) for _ in range(4)]
+    expected = cases.numpy(layer(X, initial_state=copies, mask=mask))
+    assert_close(layer(X, initial_state=[state] * 4, mask=mask), expected)
+
+
 def test_both_directions_of_a_stack_take_their_states_back():
     layer = layers.Bidirectional(layers.RNN(stack_of_keras(), return_state=True))
     _, *states = layer(X)

@@ -316,7 +316,7 @@ class Task(abc.ABC):
         # Records name files `files/<name>`: models are rebuilt from them without the files.
         if os.path.exists(path) or name == FILES:
             return FILES
-        if path.suffix in (".csv", ".tsv") or dataset[0] in "./~":
+        if path.suffix.lower() in (".csv", ".tsv") or dataset[0] in "./~":
             raise UserError(f"--dataset {dataset}: no such file or folder.")
         from .data.sources import public
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, TypedDict, Unpack
 
 import keras
+import numpy as np
 
 from .typing import Shape
 
@@ -26,9 +27,19 @@ class LayerOptions(TypedDict, total=False):
     trainable: bool
     autocast: bool
     input_shape: Shape
-    batch_shape: Shape
-    batch_input_shape: Shape
-    implementation: int  # accepted and ignored: it selects between Keras's own implementations
+    input_dim: int
+    implementation: int  # of LSTM and GRU only: see `check_implementation`
+
+
+# Arguments of Keras 1 and 2, and what replaces them.
+FORMER_ARGUMENTS = {
+    "batch_input_shape": "Put `keras.Input(batch_shape=...)` before the layer.",
+    "batch_shape": "Put `keras.Input(batch_shape=...)` before the layer.",
+    "batch_size": "Put `keras.Input(shape, batch_size=...)` before the layer.",
+    "input_length": "Put `keras.Input((time, features))` before the layer.",
+    "time_major": "Inputs are (batch, time, features): transpose them before the layer.",
+    "weights": "Call `set_weights` when the layer is built.",
+}
 
 
 def positive_integer(name: str, value: Any) -> int:
@@ -97,18 +108,19 @@ def boolean(name: str, value: Any) -> bool:
     Raises:
         TypeError: `value` is neither True nor False.
     """
-    if not isinstance(value, bool | int) or value not in (0, 1):
+    if not isinstance(value, np.bool_ | numbers.Integral) or value not in (0, 1):
         raise TypeError(f"`{name}` must be True or False, got {value!r}.")
     return bool(value)
 
 
 def one_of(*options: Any) -> Callable[[str, Any], Any]:
-    """Returns a check that accepts only these options."""
+    """Returns a check that accepts only these options, and returns the option itself."""
 
     def check(name: str, value: Any) -> Any:
-        if not any(value is option or value == option for option in options):
-            raise ValueError(f"`{name}` must be one of {options}, got {value!r}.")
-        return value
+        for option in options:
+            if value is option or value == option:
+                return option
+        raise ValueError(f"`{name}` must be one of {options}, got {value!r}.")
 
     return check
 
@@ -126,6 +138,9 @@ def keras_object(module: ModuleType) -> Callable[[str, Any], Any]:
             ) from error
 
     return check
+
+
+initializer = keras_object(keras.initializers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +232,10 @@ def check_names(owner: object, names: Iterable[str], accepted: Collection[str]) 
     options = LayerOptions.__annotations__
     for name in names:
         if name not in accepted and name not in options:
+            if name in FORMER_ARGUMENTS:
+                raise TypeError(
+                    f"{type(owner).__name__} has no argument `{name}`. {FORMER_ARGUMENTS[name]}"
+                )
             close = difflib.get_close_matches(name, [*accepted, *options], n=1)
             hint = f"Did you mean `{close[0]}`?" if close else f"It accepts {', '.join(accepted)}."
             raise TypeError(f"{type(owner).__name__} has no argument `{name}`. {hint}")
@@ -227,8 +246,31 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: ARGUMENTS[name].check(name, value) for name, value in values.items()}
 
 
+def check_implementation(owner: Any, implementation: Any) -> None:
+    """Checks an argument of Keras's LSTM and GRU that selects between equal computations.
+
+    Args:
+        owner: the cell, which has stored its other arguments.
+        implementation: the argument; None if it was not passed.
+
+    Raises:
+        TypeError: the cell is neither an LSTM nor a GRU.
+        ValueError: it is not 0, 1 or 2, or would change the dropout masks.
+    """
+    if implementation is None:
+        return
+    if owner.equations not in ("lstm", "gru"):
+        raise TypeError(f"{type(owner).__name__} has no argument `implementation`.")
+    one_of(0, 1, 2)("implementation", implementation)
+    if implementation == 1 and owner.dropout and not owner.recurrent_dropout:
+        raise ValueError(
+            "`implementation=1` with `dropout` draws one mask for every gate in Keras; here all "
+            "gates share one, as with Keras's default. Remove `implementation`."
+        )
+
+
 def layer_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options that `keras.layers.Layer` receives: `implementation` is ignored."""
+    """Returns the options that `keras.layers.Layer` receives: all but `implementation`."""
     names = LayerOptions.__annotations__
     return {k: v for k, v in values.items() if k in names and k != "implementation"}
 

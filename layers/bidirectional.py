@@ -12,6 +12,7 @@ from keras import ops, tree
 
 from .arguments import LayerOptions
 from .dispatch.plan import Plan
+from .inputs import check_sequences
 from .typing import Shape, States, Tensor
 
 MERGES: dict[str | None, Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {
@@ -135,6 +136,13 @@ class Bidirectional(keras.layers.Bidirectional):
         (forward, *_), (backward, *_) = self._output_shapes(sequences_shape)
         self._check_sizes(forward[-1], backward[-1])
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args or "sequences" in kwargs:  # Keras refuses a call without inputs
+            sequences = args[0] if args else kwargs["sequences"]
+            cell = getattr(self.forward_layer, "cell", None)
+            check_sequences(self, cell, sequences, kwargs.get("mask"))
+        return super().__call__(*args, **kwargs)
+
     def _check_sizes(self, forward: int | None, backward: int | None) -> None:
         mergeable = self.merge_mode in ("concat", None) or forward == backward
         if not mergeable and None not in (forward, backward):
@@ -242,8 +250,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
 def _output_size(layer: Any) -> int | None:
     """Returns the number of output features of a recurrent layer, None if it is not known yet."""
-    cell = getattr(layer, "cell", None)
-    size = getattr(cell, "output_size", None) or getattr(layer, "state_size", [None])[0]
+    size = getattr(getattr(layer, "cell", None), "output_size", None)
     return size if isinstance(size, int) else None
 
 

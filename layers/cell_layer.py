@@ -31,7 +31,7 @@ class CellLayer(RNN):
         loop = {name: kwargs.pop(name) for name in LOOP_ARGUMENTS if name in kwargs}
         use_cudnn = kwargs.pop("use_cudnn", "auto")
         options = arguments.layer_options(kwargs)
-        shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
+        shared = {k: kwargs[k] for k in ("dtype", "trainable", "implementation") if k in kwargs}
         own = {k: v for k, v in kwargs.items() if k not in arguments.LayerOptions.__annotations__}
         cell = self.cell_class(*args, **own, **shared, name="cell")
         super().__init__(cell, **arguments.checked(loop), **options)
@@ -43,7 +43,9 @@ class CellLayer(RNN):
         del config["cell"]
         regularizer = keras.regularizers.serialize(self.activity_regularizer)
         cell = arguments.serialized(self.cell, self.cell_class.argument_names())
-        return {**config, "activity_regularizer": regularizer, **cell}
+        # False selects the equations, wherever the model is loaded; True is a demand on a machine.
+        equations = {"use_cudnn": False} if self.use_cudnn is False else {}
+        return {**config, "activity_regularizer": regularizer, **cell, **equations}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CellLayer":

@@ -9,12 +9,13 @@ from typing import Any, Unpack
 import keras
 from keras import ops, tree
 
-from .arguments import LayerOptions
-from .cells.base import Cell, RecurrentCell
+from .arguments import LayerOptions, checked
+from .cells.base import RecurrentCell
 from .cells.contract import output_shape
 from .cells.states import initial_states, pack_states, state_specs
 from .dispatch.execution import execute
 from .dispatch.plan import FUSED, Plan, choose_plan
+from .inputs import check_features, check_sequences, features_of
 from .stacked import StackedCells
 from .streaming import Stream, compiled_step
 from .typing import Shape, States, Tensor
@@ -95,20 +96,29 @@ class RNN(keras.layers.RNN):
         zero_output_for_mask: bool = False,
         **kwargs: Unpack[LayerOptions],
     ):
+        loop = {
+            "return_sequences": return_sequences,
+            "return_state": return_state,
+            "go_backwards": go_backwards,
+            "stateful": stateful,
+            "unroll": unroll,
+            "zero_output_for_mask": zero_output_for_mask,
+        }
         super().__init__(
             StackedCells(cell) if isinstance(cell, list | tuple) else cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            zero_output_for_mask=zero_output_for_mask,
+            **checked(loop),
             **kwargs,
         )
         # Keras 3.16 turns this off in its recurrent layers; here a mask still propagates.
         self.supports_masking = True
         self._step = None
         self._input_rank = 3  # until the layer is built
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args or "sequences" in kwargs:  # Keras refuses a call without inputs
+            sequences = args[0] if args else kwargs["sequences"]
+            check_sequences(self, self.cell, sequences, kwargs.get("mask"))
+        return super().__call__(*args, **kwargs)
 
     def call(
         self,
@@ -121,7 +131,7 @@ class RNN(keras.layers.RNN):
         mask = sequences_mask if mask is None else mask
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
-        _check_steps(self.cell, sequences)
+        check_features(type(self).__name__, features_of(self.cell), sequences.shape)
         if initial_state is not None:
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
@@ -210,6 +220,7 @@ class RNN(keras.layers.RNN):
                 f"`step` takes one time step, (batch, features), got {tuple(inputs.shape)}. For "
                 "inputs with further axes call the layer on a whole sequence first."
             )
+        check_features(type(self).__name__, features_of(self.cell), inputs.shape)
         if not self.built:
             self.build((inputs.shape[0], None, *inputs.shape[1:]))
         if states is None:
@@ -282,15 +293,10 @@ def _check_rank(layer, sequences):
             f"{type(layer).__name__} expects inputs of shape (batch, time, features), got "
             f"{tuple(sequences.shape)}. A single feature still needs an axis: x[..., None]."
         )
-
-
-def _check_steps(cell, sequences):
-    """Checks that steps fit a cell of gates, which multiplies (batch, features) by a matrix."""
-    if isinstance(cell, Cell) and len(sequences.shape) != 3:
+    if sequences.shape[1] == 0:
         raise ValueError(
-            f"{type(cell).__name__} reads sequences of shape (batch, time, features), got "
-            f"{tuple(sequences.shape)}. Flatten the further axes: "
-            "`keras.layers.TimeDistributed(keras.layers.Flatten())`."
+            f"{type(layer).__name__} needs at least one time step, got inputs of shape "
+            f"{tuple(sequences.shape)}."
         )
 
 
@@ -305,6 +311,10 @@ def _append_noise(cell, sequences):
 
 
 def _check_shape(layer, name, tensor, expected):
+    if not hasattr(tensor, "shape"):
+        raise TypeError(
+            f"{type(layer).__name__}: {name} must be a tensor of shape {expected}, got {tensor!r}."
+        )
     shape = tuple(tensor.shape)
     pairs = zip(shape, expected, strict=False)
     if len(shape) != len(expected) or any(

@@ -18,13 +18,16 @@ Advance: TypeAlias = Callable[[int, int], None]
 ShowPart: TypeAlias = Callable[[str], AbstractContextManager[Advance]]
 
 
-def ignored(text: str) -> AbstractContextManager[Advance]:
-    """Shows nothing."""
+def _ignore(done: int, total: int) -> None:
+    del done, total
+
+
+def _show_nothing(text: str) -> AbstractContextManager[Advance]:
     del text
-    return contextlib.nullcontext(lambda done, total: None)
+    return contextlib.nullcontext(_ignore)
 
 
-_show_part: ContextVar[ShowPart] = ContextVar("show_part", default=ignored)
+_show_part: ContextVar[ShowPart] = ContextVar("show_part", default=_show_nothing)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import keras
 from keras import ops, tree
 
 from .. import arguments
+from ..inputs import check_features
 from ..typing import (
     Activation,
     Constraint,
@@ -58,6 +59,7 @@ class RecurrentCell(keras.layers.Layer):
     def call(
         self, inputs: Tensor, states: States, training: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
+        self.check_inputs(inputs, training)
         values = self.values(inputs, states, training)
         new_states = [values[name] for name in self.state_names]
         if tree.is_nested(states) and any(tree.is_nested(state) for state in states):
@@ -77,7 +79,7 @@ class RecurrentCell(keras.layers.Layer):
         """Returns the states as a flat tuple.
 
         Raises:
-            ValueError: the number of states is wrong.
+            ValueError: the number of states or the width of one is wrong.
         """
         states = tuple(tree.flatten(states))
         if len(states) != len(self.state_names):
@@ -85,6 +87,12 @@ class RecurrentCell(keras.layers.Layer):
                 f"`states` of {type(self).__name__} must be [{', '.join(self.state_names)}], "
                 f"got {len(states)} tensors."
             )
+        for name, size, state in zip(self.state_names, self.state_sizes, states, strict=True):
+            if isinstance(size, int) and state.shape[-1] not in (size, None):
+                raise ValueError(
+                    f"State {name} of {type(self).__name__} must have shape (batch, {size}), got "
+                    f"{tuple(state.shape)}."
+                )
         return states
 
     def output_state(self, states: States) -> Tensor | None:
@@ -96,6 +104,21 @@ class RecurrentCell(keras.layers.Layer):
         raise NotImplementedError(
             f"{type(self).__name__} sets `noise_size` but does not implement `noise`."
         )
+
+    def expected_features(self) -> int | None:
+        """Returns the number of input features that the weights are for, None if not known."""
+        return getattr(self, "features", None)
+
+    def check_inputs(self, inputs: Tensor, training: bool) -> None:
+        """Checks the number of features of a step, with or without its random numbers.
+
+        Raises:
+            ValueError: it is another one than the weights are for.
+        """
+        expected, shape = self.expected_features(), tuple(inputs.shape)
+        has_noise = training and expected is not None and shape[-1] == expected + self.noise_size
+        if len(shape) == 2 and not has_noise:
+            check_features(type(self).__name__, expected, shape)
 
     def check_noise(self, inputs: Tensor, training: bool) -> None:
         """Checks that a training step has received its random numbers.
@@ -205,10 +228,11 @@ class Cell(RecurrentCell):
         values = arguments.from_locals(locals(), accepted=self.argument_names())
         seed = arguments.optional_integer("seed", seed)
         early = keras.random.SeedGenerator(seed) if self.draws_mask_seed_first else None
-        values, options = arguments.split(values)
+        own, options = arguments.split(values)
         super().__init__(**options)
-        for name, value in values.items():
+        for name, value in own.items():
             setattr(self, name, value)
+        arguments.check_implementation(self, values.get("implementation"))
         sizes = [self.output_size] + [self.units] * (len(self.state_names) - 1)
         self.state_size = sizes if len(sizes) > 1 else self.output_size
         self.seed_generator = early or keras.random.SeedGenerator(seed)
@@ -218,6 +242,10 @@ class Cell(RecurrentCell):
     def argument_names(cls) -> tuple[str, ...]:
         """Returns the names of the constructor arguments, without those of `keras.layers.Layer`."""
         return arguments.constructor_arguments(cls, Cell)
+
+    def expected_features(self) -> int | None:
+        kernel = getattr(self, "kernel", None)
+        return None if kernel is None else kernel.shape[0]
 
     @property
     def output_size(self) -> int:
@@ -259,15 +287,16 @@ class Cell(RecurrentCell):
 
     def initial_bias(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Returns the initial `bias`: with `unit_forget_bias`, ones for the forget gate."""
+        initializer = self.bias_initializer or keras.initializers.GlorotUniform()  # as in Keras
         if not getattr(self, "unit_forget_bias", False):
-            return self.bias_initializer(shape, dtype=dtype)
+            return initializer(shape, dtype=dtype)
         index = self.gates.index("f")
         blocks = [ops.ones((self.units,), dtype=dtype)]
         if index:
-            blocks.insert(0, self.bias_initializer((index * self.units,), dtype=dtype))
+            blocks.insert(0, initializer((index * self.units,), dtype=dtype))
         if index < len(self.gates) - 1:
             remaining = (len(self.gates) - 1 - index) * self.units
-            blocks.append(self.bias_initializer((remaining,), dtype=dtype))
+            blocks.append(initializer((remaining,), dtype=dtype))
         return ops.concatenate(blocks)
 
     @contextlib.contextmanager

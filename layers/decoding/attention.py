@@ -5,8 +5,9 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from ..arguments import LayerOptions, positive_integer
+from ..arguments import LayerOptions, boolean, positive_integer
 from ..cells.states import zero_padding
+from ..inputs import check_features
 from ..typing import Shape, Tensor
 
 
@@ -131,8 +132,8 @@ class DotAttention(Attention):
         self, *, bilinear: bool = False, scale: bool = False, **kwargs: Unpack[LayerOptions]
     ) -> None:
         super().__init__(**kwargs)
-        self.bilinear = bilinear
-        self.scale = scale
+        self.bilinear = boolean("bilinear", bilinear)
+        self.scale = boolean("scale", scale)
 
     def build(self, query_shape: Shape, memory_shape: Shape) -> None:
         if self.bilinear:
@@ -147,9 +148,13 @@ class DotAttention(Attention):
         super().build(query_shape, memory_shape)
 
     def keys(self, memory: Tensor) -> Tensor:
-        return ops.matmul(memory, self.kernel) if self.bilinear else memory
+        if not self.bilinear:
+            return memory
+        check_features(type(self).__name__, self.kernel.shape[0], memory.shape, "a memory")
+        return ops.matmul(memory, self.kernel)
 
     def score(self, query: Tensor, keys: Tensor) -> Tensor:
+        check_features(type(self).__name__, keys.shape[-1], query.shape, "a query")
         scores = ops.matmul(query, ops.swapaxes(keys, 1, 2))
         return scores / query.shape[-1] ** 0.5 if self.scale else scores
 
@@ -210,9 +215,11 @@ class AdditiveAttention(Attention):
         super().build(query_shape, memory_shape)
 
     def keys(self, memory: Tensor) -> Tensor:
+        check_features(type(self).__name__, self.memory_kernel.shape[0], memory.shape, "a memory")
         return ops.matmul(memory, self.memory_kernel)
 
     def score(self, query: Tensor, keys: Tensor) -> Tensor:
+        check_features(type(self).__name__, self.query_kernel.shape[0], query.shape, "a query")
         query = ops.matmul(query, self.query_kernel)
         # (batch, steps, 1, units) + (batch, 1, source, units)
         hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Self, Unpack
 import keras
 from keras import ops, tree
 
-from ..arguments import LayerOptions, positive_integer, rate
+from ..arguments import LayerOptions, boolean, optional_integer, positive_integer, rate
 from ..cells.contract import output_shape
 from ..cells.states import state_specs, zero_padding
+from ..inputs import check_dense
 from ..rnn import RNN
 from ..typing import Shape, States, Tensor
 from . import search
@@ -133,9 +134,9 @@ class Decoder(keras.layers.Layer):
             raise ValueError("`cells` must hold at least one cell, got an empty list.")
         self.vocabulary_size = positive_integer("vocabulary_size", vocabulary_size)
         self.embedding_size = positive_integer("embedding_size", embedding_size)
-        self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
-        self._check_special_tokens()
-        self.tie_embeddings = tie_embeddings
+        ids = {"start_id": start_id, "end_id": end_id, "pad_id": pad_id}
+        self.start_id, self.end_id, self.pad_id = self._checked_tokens(ids).values()
+        self.tie_embeddings = boolean("tie_embeddings", tie_embeddings)
         if tie_embeddings and readout_size not in (None, embedding_size):
             raise ValueError(
                 f"With `tie_embeddings`, `readout_size` is `embedding_size` ({embedding_size}), "
@@ -149,8 +150,8 @@ class Decoder(keras.layers.Layer):
         self.attention = attention
         initializer: Any = embedding_initializer(embedding_size, tie_embeddings)
         self.embedding = keras.layers.Embedding(
-            vocabulary_size,
-            embedding_size,
+            self.vocabulary_size,
+            self.embedding_size,
             embeddings_initializer=initializer,
             dtype=self.dtype_policy,
             name="embedding",
@@ -170,16 +171,16 @@ class Decoder(keras.layers.Layer):
         )
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def _check_special_tokens(self) -> None:
-        ids = {"start_id": self.start_id, "end_id": self.end_id, "pad_id": self.pad_id}
+    def _checked_tokens(self, ids: dict[str, Any]) -> dict[str, int]:
         for name, value in ids.items():
-            if value not in range(self.vocabulary_size):
+            if isinstance(value, bool) or value not in range(self.vocabulary_size):
                 raise ValueError(
                     f"`{name}` must be a token of the vocabulary, 0 to "
                     f"{self.vocabulary_size - 1}, got {value!r}."
                 )
         if len(set(ids.values())) < len(ids):
             raise ValueError(f"`start_id`, `end_id` and `pad_id` must differ, got {ids}.")
+        return {name: int(value) for name, value in ids.items()}
 
     @property
     def state_sizes(self) -> list[int]:
@@ -198,8 +199,7 @@ class Decoder(keras.layers.Layer):
         memory_mask_shape: Shape | None = None,
     ) -> None:
         self.embedding.build(tokens_shape)
-        shape: Any = (*tokens_shape, self.embedding_size)
-        context_size = 0
+        shape, context_size = (*tokens_shape, self.embedding_size), 0
         for index, layer in enumerate(self.recurrent):
             layer.build(shape)
             shape = (*tokens_shape, output_shape(layer.cell, (None, shape[-1]))[-1])
@@ -217,6 +217,11 @@ class Decoder(keras.layers.Layer):
             name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
         )
         self.built = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        check_dense("Decoder", "tokens", args[0] if args else kwargs.get("tokens"))
+        check_dense("Decoder", "memories", kwargs.get("memory"))
+        return super().__call__(*args, **kwargs)
 
     def call(
         self,
@@ -243,7 +248,7 @@ class Decoder(keras.layers.Layer):
     def compute_output_shape(self, tokens_shape: Shape, **shapes: Any) -> Shape:
         return (*tokens_shape, self.vocabulary_size)
 
-    def _prepare_memory(self, values: Tensor | None, mask: Tensor | None) -> Memory | None:
+    def _prepare_memory(self, values: Any, mask: Tensor | None) -> Memory | None:
         if values is None and self.attention is not None:
             raise ValueError(
                 "Decoder has attention and needs `memory`, an encoded sequence of shape "
@@ -256,7 +261,13 @@ class Decoder(keras.layers.Layer):
                 "Decoder got `memory` but has no attention: pass `attention=DotAttention()`, or "
                 "condition the decoder through `initial_state`."
             )
+        check_dense("Decoder", "memories", values)
         values = ops.cast(ops.convert_to_tensor(values), self.compute_dtype)
+        if len(values.shape) != 3:
+            raise ValueError(
+                "`memory` of Decoder must have shape (batch, source, features), got "
+                f"{tuple(values.shape)}."
+            )
         if mask is not None:
             mask = ops.cast(mask, "bool")
             values = zero_padding(mask, values)
@@ -411,7 +422,10 @@ class Decoder(keras.layers.Layer):
             raise ValueError("`sample` needs `initial_state` or `memory` to start from.")
         # Draw all random numbers before the loop, one per token: a loop must not change the state
         # of a generator.
+        if not isinstance(seed, keras.random.SeedGenerator):
+            seed = optional_integer("seed", seed)
         batch = ops.shape(source)[0]
+        max_length = positive_integer("max_length", max_length)
         uniform = keras.random.uniform((max_length, batch), dtype="float32", seed=seed)
 
         def choose(logits, t):

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
+from .. import arguments
 from ..arguments import LayerOptions
 from ..cells.states import shape_of
 from ..typing import Initializer, Shape, States, Tensor
@@ -115,8 +116,8 @@ class Highway(_SkipConnection):
         bias_initializer = (
             keras.initializers.Constant(-1.0) if bias_initializer is None else bias_initializer
         )
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = arguments.initializer("bias_initializer", bias_initializer)
+        self.kernel_initializer = arguments.initializer("kernel_initializer", kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
+from .. import arguments
 from ..arguments import LayerOptions
 from ..cells.states import shape_of
 from ..typing import Initializer, Shape, Tensor
@@ -47,7 +48,7 @@ class TrainableInitialState(CellWrapper):
         **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.initializer = keras.initializers.get(initializer)
+        self.initializer = arguments.initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

@@ -56,7 +56,6 @@ class Zoneout(CellWrapper):
         **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.rates = rates
         by_state = rates if isinstance(rates, Mapping) else dict.fromkeys(self.state_names, rates)
         for name in by_state:
             if name not in self.state_names:
@@ -64,9 +63,9 @@ class Zoneout(CellWrapper):
                     f"`rates` of Zoneout has the name {name!r}, but the states of "
                     f"{type(cell).__name__} are {', '.join(self.state_names)}."
                 )
-        self._rates = [
-            arguments.rate("rates", by_state.get(name, 0.0)) for name in self.state_names
-        ]
+        checked = {name: arguments.rate("rates", rate) for name, rate in by_state.items()}
+        self._rates = [checked.get(name, 0.0) for name in self.state_names]
+        self.rates = checked if isinstance(rates, Mapping) else self._rates[0]
         self.seed = arguments.optional_integer("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         pairs = zip(self.state_sizes, self._rates, strict=True)

@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from rnn_topologies.tasks import progress
-from rnn_topologies.tasks.progress import Advance
-
 from ..runs import store
 from ..runs.record import FINAL_STATUSES, Record
 from ..training import checkpoint, environment
@@ -33,9 +30,6 @@ class EpochReporter(RunDisplay):
 
     def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
-
-    def part(self, text: str) -> AbstractContextManager[Advance]:
-        return progress.ignored(text)
 
     def training(self, epochs: int) -> AbstractContextManager[None]:
         return nullcontext()

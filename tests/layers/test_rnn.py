@@ -403,5 +403,154 @@ def test_use_cudnn_is_refused_without_a_fused_kernel():
         layers.GRU(3, use_cudnn="maybe")
 
 
-def test_the_implementation_argument_of_keras_is_accepted():
-    assert layers.LSTM(3, implementation=1).units == 3
+# Layers and what their message calls them, with weights for cases.FEATURES features.
+OF_THREE_FEATURES = {
+    "SimpleRNN": lambda: layers.SimpleRNN(4),
+    "LSTM": lambda: layers.LSTM(4),
+    "MinGRU": lambda: layers.MinGRU(4),
+    "LSTMP": lambda: layers.LSTMP(4),
+    "RNN": lambda: layers.RNN(layers.Zoneout(layers.GRUCell(4))),
+    "RNN of a list": lambda: layers.RNN([layers.GRUCell(4), layers.LSTMCell(3)]),
+    "RNN of Keras's cell": lambda: layers.RNN(keras.layers.LSTMCell(4)),
+    "Bidirectional": lambda: layers.Bidirectional(layers.LSTM(4)),
+}
+
+
+@pytest.mark.parametrize("name", OF_THREE_FEATURES)
+def test_another_number_of_features_is_named_with_that_of_the_weights(name):
+    layer = OF_THREE_FEATURES[name]()
+    layer(X.astype("float32"))
+    wrong = np.ones((*X.shape[:2], 4), "float32")
+    message = f"{name.split()[0]} got inputs with 4 features, but its weights are for 3"
+    for inputs in (wrong, keras.Input(wrong.shape[1:])):
+        with pytest.raises(ValueError, match=message):
+            layer(inputs)
+    if name != "Bidirectional":
+        with pytest.raises(ValueError, match=message):
+            layer.step(wrong[:, 0])
+        with pytest.raises(ValueError, match=message):
+            layer.stream(len(X))(wrong[:, 0])
+
+
+@pytest.mark.parametrize("name", ["LSTM", "RNN of a list"])
+def test_a_cell_names_other_numbers_of_features_and_other_widths_of_states(name):
+    layer = OF_THREE_FEATURES[name]()
+    layer(X.astype("float32"))
+    states = layer.get_initial_state(len(X))
+    with pytest.raises(ValueError, match="got inputs with 4 features, but its weights are for 3"):
+        layer.cell(np.ones((len(X), 4), "float32"), states)
+    wide = [keras.ops.ones((len(X), 9)) for _ in states]
+    with pytest.raises(ValueError, match=r"must have shape \(batch, 4\), got \(4, 9\)"):
+        layer.cell(X[:, 0].astype("float32"), wide)
+    with pytest.raises(ValueError, match=r"must have shape \(batch, 4\), got \(4, 9\)"):
+        layer.step(X[:, 0].astype("float32"), wide)
+
+
+def test_a_cell_without_weights_reads_any_number_of_features():
+    class Sum(keras.layers.Layer):
+        state_size = 1
+
+        def call(self, inputs, states):
+            total = states[0] + keras.ops.sum(inputs, axis=-1, keepdims=True)
+            return total, [total]
+
+    layer = layers.RNN(Sum())
+    for features in (3, 4):
+        assert float(layer(np.ones((1, 2, features), "float32"))[0, 0]) == 2 * features
+
+
+def ragged_and_sparse():
+    """Returns inputs that are not one dense tensor, by what they are called."""
+    lists = [[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]
+    inputs = [("ragged", lists), ("ragged", np.array([np.ones((2, 3)), np.ones((1, 3))], object))]
+    if cases.BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        inputs += [
+            ("ragged", tf.ragged.constant(lists, ragged_rank=1)),
+            ("ragged", keras.Input((None, 3), ragged=True)),
+            ("sparse", tf.sparse.from_dense(X)),
+            ("sparse", keras.Input((None, 3), sparse=True)),
+        ]
+    elif cases.BACKEND == "torch":
+        import torch
+
+        rows = [torch.ones(2, 3), torch.ones(1, 3)]
+        inputs += [("ragged", torch.nested.nested_tensor(rows)), ("ragged", rows)]
+        inputs += [("ragged", torch.nested.nested_tensor(rows, layout=torch.jagged))]
+        inputs += [("ragged", torch.nn.utils.rnn.pack_sequence(rows))]
+        inputs += [("sparse", torch.ones(2, 5, 3).to_sparse())]
+    else:
+        from jax.experimental import sparse
+
+        inputs += [("sparse", sparse.BCOO.fromdense(X))]
+    return inputs
+
+
+@pytest.mark.parametrize("name", ["LSTM", "RNN", "Bidirectional"])
+def test_ragged_and_sparse_inputs_are_refused_with_a_way_out(name):
+    hints = {"ragged": r"Pad it .*to_tensor.*`mask=`", "sparse": "dense tensor"}
+    for kind, inputs in ragged_and_sparse():
+        with pytest.raises(ValueError, match=f"{name} got {kind} inputs.*{hints[kind]}"):
+            OF_THREE_FEATURES[name]()(inputs)
+
+
+def test_a_ragged_mask_is_refused_with_a_way_out():
+    with pytest.raises(ValueError, match="ragged masks"):
+        layers.LSTM(4)(X, mask=[[True], [True, False]])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.array([[["a"]]]), "reads numbers, got inputs of dtype str"),
+        (X.astype("complex64"), "reads real numbers, got inputs of dtype complex64"),
+        (X.tolist(), "one tensor .*, got a list of 4. Pass an array"),
+        ([X, X], "one tensor .*, got a list of 2.* states as `initial_state=`"),
+        ({"x": X}, "one tensor"),
+        (None, "one tensor"),
+        (1.5, "one tensor"),
+    ],
+)
+@pytest.mark.parametrize("name", ["LSTM", "RNN", "Bidirectional"])
+def test_inputs_of_another_type_are_refused(name, inputs, message):
+    with pytest.raises(TypeError, match=f"{name} reads .*{message.removeprefix('reads ')}"):
+        OF_THREE_FEATURES[name]()(inputs)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool", "float64", "float16"])
+def test_numbers_of_any_type_are_cast_as_in_keras(dtype):
+    x = np.arange(30).reshape(2, 5, 3).astype(dtype)
+    ours, theirs = layers.LSTM(4), keras.layers.LSTM(4)
+    ours.build(x.shape)
+    theirs.build(x.shape)
+    theirs.set_weights(cases.randomize(ours))
+    np.testing.assert_allclose(cases.numpy(ours(x)), cases.numpy(theirs(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_without_steps_are_refused():
+    with pytest.raises(ValueError, match=r"at least one time step, got .* \(4, 0, 3\)"):
+        layers.LSTM(4)(X[:, :0])
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.LSTMCell, layers.GRUCell])
+def test_the_implementation_argument_of_keras_is_checked(kind):
+    assert kind(3, implementation=1).units == 3
+    assert kind(3, implementation=2, dropout=0.5).units == 3
+    with pytest.raises(ValueError, match="`implementation` must be one of"):
+        kind(3, implementation=3)
+    with pytest.raises(ValueError, match="draws one mask for every gate"):
+        kind(3, implementation=1, dropout=0.5)
+
+
+@pytest.mark.parametrize("kind", [layers.SimpleRNN, layers.MinGRU, layers.SimpleRNNCell])
+def test_only_lstm_and_gru_have_implementations(kind):
+    with pytest.raises(TypeError, match="has no argument `implementation`"):
+        kind(3, implementation=2)
+
+
+def test_the_choice_of_equations_is_saved():
+    layer = layers.GRU(3, use_cudnn=False)
+    assert layers.GRU.from_config(layer.get_config()).use_cudnn is False
+    assert layers.Bidirectional(layer).backward_layer.use_cudnn is False
+    assert "use_cudnn" not in layers.GRU(3, use_cudnn=True).get_config()

@@ -1,0 +1,129 @@
+"""Checks of what a recurrent layer reads, before Keras converts it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+PAD = (
+    "Pad it to one tensor, by `.to_tensor()` (PyTorch: `torch.nn.utils.rnn.pad_sequence`; a list: "
+    "`keras.utils.pad_sequences`), and pass `mask=` (batch, time), true at valid steps."
+)
+KERAS_CELLS = (keras.layers.SimpleRNNCell, keras.layers.LSTMCell, keras.layers.GRUCell)
+
+
+def check_sequences(layer: Any, cell: Any, sequences: Any, mask: Any = None) -> None:
+    """Checks that a layer can read the sequences that it is called with.
+
+    Args:
+        layer: an `RNN` or a `Bidirectional`.
+        cell: the cell that reads the sequences.
+        sequences, mask: whatever was passed.
+
+    Raises:
+        ValueError: they are ragged or sparse, or have another number of features than the weights.
+        TypeError: the sequences are not one tensor of numbers.
+    """
+    name = type(layer).__name__
+    check_dense(name, "masks", mask)
+    check_dense(name, "inputs", sequences)
+    if not hasattr(sequences, "shape"):
+        raise TypeError(
+            f"{name} reads one tensor (batch, time, features), got {_kind(sequences)}. Pass an "
+            "array, such as `np.array(x, 'float32')`, and states as `initial_state=`."
+        )
+    check_numbers(name, sequences)
+    check_features(name, features_of(cell), sequences.shape)
+
+
+def check_dense(name: str, what: str, x: Any) -> None:
+    """Checks that x, if it is a tensor, is neither ragged nor sparse.
+
+    Raises:
+        ValueError: it is; the message names a way to convert it.
+    """
+    if is_ragged(x):
+        raise ValueError(f"{name} got ragged {what}, {_kind(x)}. {PAD}")
+    if is_sparse(x):
+        raise ValueError(
+            f"{name} got sparse {what}, {_kind(x)}. Pass a dense tensor: "
+            "`keras.ops.convert_to_tensor(x, sparse=False)` (PyTorch: `x.to_dense()`)."
+        )
+
+
+def check_numbers(name: str, x: Any) -> None:
+    """Checks that a tensor or array holds real numbers.
+
+    Raises:
+        TypeError: it holds text, complex numbers or objects.
+    """
+    dtype = getattr(x, "dtype", "float32")
+    dtype = str(getattr(dtype, "name", dtype))
+    if dtype.startswith(("str", "bytes", "object")):
+        raise TypeError(
+            f"{name} reads numbers, got inputs of dtype {dtype}. Encode text first, for example by "
+            "`keras.layers.TextVectorization` and `keras.layers.Embedding`."
+        )
+    if "complex" in dtype:
+        raise TypeError(
+            f"{name} reads real numbers, got inputs of dtype {dtype}. Pass the real and the "
+            "imaginary part as separate features."
+        )
+
+
+def check_features(
+    name: str, expected: int | None, shape: Iterable[Any], what: str = "inputs"
+) -> None:
+    """Checks the number of features of a tensor (batch, [time,] features); None is not known.
+
+    Raises:
+        ValueError: it is another one than the weights are for.
+    """
+    shape = tuple(shape)
+    features = shape[-1] if len(shape) in (2, 3) else None  # not the axes of images
+    if isinstance(features, int) and expected is not None and features != expected:
+        raise ValueError(
+            f"{name} got {what} with {features} features, but its weights are for {expected}: the "
+            f"shape is {shape}."
+        )
+
+
+def features_of(cell: Any) -> int | None:
+    """Returns the number of features that the weights of a cell are for, None if not known."""
+    if type(cell) is keras.layers.StackedRNNCells:
+        return features_of(cell.cells[0])
+    if type(cell) in KERAS_CELLS:
+        return cell.kernel.shape[0] if cell.built else None
+    return cell.expected_features() if hasattr(cell, "expected_features") else None
+
+
+def is_ragged(x: Any) -> bool:
+    """Returns whether x holds sequences of different lengths, on any backend."""
+    if isinstance(x, list | tuple):
+        lengths = {_length(part) for part in x} - {None}
+        return type(x).__name__ == "PackedSequence" or len(lengths) > 1
+    is_keras = isinstance(x, keras.KerasTensor) and getattr(x, "ragged", False)
+    is_objects = str(getattr(x, "dtype", "")) == "object"
+    return is_keras or is_objects or type(x).__name__ == "RaggedTensor" or _flag(x, "is_nested")
+
+
+def is_sparse(x: Any) -> bool:
+    """Returns whether x is a sparse tensor of any backend."""
+    is_keras = isinstance(x, keras.KerasTensor) and getattr(x, "sparse", False)
+    is_of_torch = _flag(x, "is_sparse") or _flag(x, "is_sparse_csr")
+    is_of_jax = type(x).__module__.startswith("jax.experimental.sparse")
+    return is_keras or is_of_torch or is_of_jax or type(x).__name__ == "SparseTensor"
+
+
+def _flag(x: Any, name: str) -> bool:
+    return getattr(x, name, False) is True
+
+
+def _length(part: Any) -> int | None:
+    if hasattr(part, "shape"):
+        return part.shape[0] if len(part.shape) else None
+    return len(part) if isinstance(part, list | tuple) else None
+
+
+def _kind(x: Any) -> str:
+    return f"a {type(x).__name__} of {len(x)}" if isinstance(x, list | tuple) else f"{type(x)!r}"

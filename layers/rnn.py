@@ -10,7 +10,7 @@ import keras
 from keras import ops, tree
 
 from .arguments import LayerOptions, checked
-from .cells.base import RecurrentCell
+from .cells.base import Cell, RecurrentCell
 from .cells.contract import output_shape
 from .cells.states import initial_states, pack_states, state_specs
 from .dispatch.execution import execute
@@ -131,6 +131,7 @@ class RNN(keras.layers.RNN):
         mask = sequences_mask if mask is None else mask
         sequences = ops.convert_to_tensor(sequences)
         _check_rank(self, sequences)
+        _check_steps(self.cell, sequences)
         check_features(type(self).__name__, features_of(self.cell), sequences.shape)
         if initial_state is not None:
             initial_state = self._check_states(initial_state, sequences.shape[0])
@@ -297,6 +298,16 @@ def _check_rank(layer, sequences):
         raise ValueError(
             f"{type(layer).__name__} needs at least one time step, got inputs of shape "
             f"{tuple(sequences.shape)}."
+        )
+
+
+def _check_steps(cell, sequences):
+    """Checks that steps fit a cell of gates, which multiplies (batch, features) by a matrix."""
+    if isinstance(cell, Cell) and len(sequences.shape) != 3:
+        raise ValueError(
+            f"{type(cell).__name__} reads sequences of shape (batch, time, features), got "
+            f"{tuple(sequences.shape)}. Flatten the further axes: "
+            "`keras.layers.TimeDistributed(keras.layers.Flatten())`."
         )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from .cells.base import RecurrentCell
+from .cells.contract import uses_values
 from .inputs import check_features, features_of
 from .rnn import RNN
 from .typing import States, Tensor
@@ -37,7 +38,7 @@ def trace_gates(
         value and everything else is NaN.
 
     Raises:
-        TypeError: `layer`, or its cell, is not from this library.
+        TypeError: `layer`, or its cell, is not from this library, or the cell overrides `call`.
 
     Example:
         >>> trace = trace_gates(LSTM(4), np.ones((2, 5, 3)))
@@ -50,6 +51,11 @@ def trace_gates(
     if not isinstance(layer, RNN) or not isinstance(layer.cell, RecurrentCell):
         raise TypeError(
             f"`layer` must be a recurrent layer of rnn_topologies.layers, got {type(layer)!r}."
+        )
+    if not uses_values(layer.cell):
+        raise TypeError(
+            f"{type(layer.cell).__name__} overrides `call`: its gates and states may not be its "
+            "`values`. Override `values` instead."
         )
     if not layer.built:
         layer.build(x.shape)

@@ -6,6 +6,7 @@ The runner knows nothing else about a task.
 import abc
 import dataclasses
 import enum
+import os
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -290,9 +291,9 @@ class Task(abc.ABC):
     def dataset(self) -> str:
         """Name of the data set in records; a path is reduced to its last component."""
         name = self.config.dataset
-        return (
-            f"{FILES}/{printable(pathlib.Path(name).name)}" if self.dataset_key == FILES else name
-        )
+        if self.dataset_key == FILES:
+            return f"{FILES}/{printable(pathlib.Path(name).absolute().name)}"
+        return name
 
     def local_paths(self) -> dict[str, str]:
         """Returns the settings that are paths, made absolute.
@@ -313,9 +314,9 @@ class Task(abc.ABC):
             return name
         path = pathlib.Path(dataset).expanduser()
         # Records name files `files/<name>`: models are rebuilt from them without the files.
-        if path.exists() or name == FILES:
+        if os.path.exists(path) or name == FILES:
             return FILES
-        if path.suffix in (".csv", ".tsv") or dataset[0] in "./~":
+        if path.suffix.lower() in (".csv", ".tsv") or dataset[0] in "./~":
             raise UserError(f"--dataset {dataset}: no such file or folder.")
         from .data.sources import public
 

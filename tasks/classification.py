@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from . import base
+from . import base, progress
 from .errors import UserError
 
 if TYPE_CHECKING:  # most of these modules import keras
@@ -273,9 +273,12 @@ class ClassificationTask(base.Task):
     ) -> np.ndarray:
         """Returns the probability of each class, (examples, classes)."""
         from .metrics.classification import softmax
+        from .models.prediction import predict_batches
 
         batches = self.batches(examples, data, training=False)
-        return softmax(batches.restore_order(model.predict(batches, verbose=0)))
+        with progress.part(f"classifying {len(examples):,} images") as advance:
+            logits = predict_batches(model, batches, advance)
+        return softmax(batches.restore_order(logits))
 
     def baseline(self, data: base.Data) -> "BaselineScores":
         from .baselines.classification import score_baselines
@@ -288,7 +291,7 @@ class ClassificationTask(base.Task):
             [example.label for example in train],
             [example.label for example in test],
             {"logistic regression on pixels": lambda: _predict_from_pixels(train, test)},
-            lambda: example_rows({"train": train, "test": test}, ("image", "label")),
+            lambda: example_rows({"train": train, "test": test}, ("name",)),
         )
 
     def predict(

@@ -279,7 +279,7 @@ class ImageCaptioningTask(base.Task):
             notes={
                 **source.notes,
                 "image_shape": list(image_shape),
-                "longest_caption": _longest_caption(source.all_train, vocabulary),
+                "longest_caption": _longest_caption(source.all_rows("train"), vocabulary),
                 "tokens": unit,
                 "tokens_chosen": reason,
                 "vocabulary": describe_vocabulary(vocabulary),
@@ -435,7 +435,7 @@ class ImageCaptioningTask(base.Task):
             lambda captions: self._scores(captions, test),
             lambda: example_rows(
                 {"train": train, "test": test},
-                ("image", "captions"),
+                ("name", "tokens", "is_right"),
                 checks_meaning=test[0].is_right is not None,
             ),
         )

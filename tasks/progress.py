@@ -18,16 +18,13 @@ Advance: TypeAlias = Callable[[int, int], None]
 ShowPart: TypeAlias = Callable[[str], AbstractContextManager[Advance]]
 
 
-def _ignore(done: int, total: int) -> None:
-    del done, total
-
-
-def _show_nothing(text: str) -> AbstractContextManager[Advance]:
+def ignored(text: str) -> AbstractContextManager[Advance]:
+    """Shows nothing."""
     del text
-    return contextlib.nullcontext(_ignore)
+    return contextlib.nullcontext(lambda done, total: None)
 
 
-_show_part: ContextVar[ShowPart] = ContextVar("show_part", default=_show_nothing)
+_show_part: ContextVar[ShowPart] = ContextVar("show_part", default=ignored)
 
 
 @contextlib.contextmanager

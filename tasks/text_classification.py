@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from . import base
+from . import base, progress
 from .data.checks import unknown_warnings
 from .data.token_units import TokenSetting, choose_token_unit
 from .data.vocabulary import (
@@ -274,9 +274,12 @@ class TextClassificationTask(base.Task):
     ) -> np.ndarray:
         """Returns the probability of each class, (examples, classes)."""
         from .metrics.classification import softmax
+        from .models.prediction import predict_batches
 
         batches = self.batches(examples, data, training=False)
-        return softmax(batches.restore_order(model.predict(batches, verbose=0)))
+        with progress.part(f"classifying {len(examples):,} texts") as advance:
+            logits = predict_batches(model, batches, advance)
+        return softmax(batches.restore_order(logits))
 
     def baseline(self, data: base.Data) -> "BaselineScores":
         from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -313,7 +316,9 @@ class TextClassificationTask(base.Task):
             labels,
             [example.label for example in test],
             predictions,
-            lambda: example_rows({"train": train, "test": test}, ("text", "label")),
+            lambda: example_rows(
+                {"train": train, "test": test}, ("tokens",), tokens=data.notes["tokens"]
+            ),
         )
 
     def predict(

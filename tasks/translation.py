@@ -260,9 +260,8 @@ class TranslationTask(base.Task):
             side: build_vocabulary(unit, [row[side] for row in train], size)
             for side in ("source", "target")
         }
-        splits = {
-            name: _make_pairs(list(rows), vocabularies) for name, rows in source.splits.items()
-        }
+        rows = {**source.splits, "test": _keep_references(source)}
+        splits = {name: _make_pairs(list(rows[name]), vocabularies) for name in rows}
         unknown = unknown_shares(
             vocabularies["source"],
             {name: [pair.source_tokens for pair in pairs] for name, pairs in splits.items()},
@@ -277,7 +276,7 @@ class TranslationTask(base.Task):
             preprocessors=vocabularies,
             notes={
                 **source.notes,
-                "longest_target": _longest_target(source.all_train, vocabularies["target"]),
+                "longest_target": _longest_target(source.all_rows("train"), vocabularies["target"]),
                 "test_sources_seen_in_training": _count_seen_sources(splits),
                 "test_references": references,
                 "unknown_tokens": unknown,
@@ -363,7 +362,9 @@ class TranslationTask(base.Task):
         return BaselineScores(
             outputs,
             lambda texts: translation_scores(texts, references),
-            lambda: example_rows({"train": train, "test": test}, ("source", "references")),
+            lambda: example_rows(
+                {"train": train, "test": test}, ("source_tokens", "target_tokens")
+            ),
         )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":
@@ -374,7 +375,7 @@ class TranslationTask(base.Task):
             return super().score_parts(examples, data)
         outputs = [example["output"] for example in examples]
         references = [example.get("references", [example["target"]]) for example in examples]
-        return bleu_parts(translation_bleu(), outputs, references)
+        return bleu_parts(translation_bleu(references), outputs, references)
 
     def predict(
         self, model: "EncoderDecoder", raw_inputs: Sequence[str], data: base.Data
@@ -465,6 +466,12 @@ def _make_pairs(
 def _longest_target(rows: Sequence[Mapping[str, str]], vocabulary: Vocabulary) -> int:
     """Returns the number of tokens of the longest target."""
     return max(map(len, vocabulary.encode([row["target"] for row in rows])))
+
+
+def _keep_references(source: "Source") -> list[Mapping[str, str]]:
+    """Returns the test examples with all translations of their sources, sampled or not."""
+    sources = {row["source"] for row in source.splits["test"]}
+    return [row for row in source.all_rows("test") if row["source"] in sources]
 
 
 def _merge_references(pairs: Sequence[Pair]) -> list[Pair]:

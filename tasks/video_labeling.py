@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import base
+from . import base, progress
 from .data.scaling import Scaler
 from .errors import UserError
 
@@ -339,9 +339,11 @@ class VideoLabelingTask(base.Task):
 
         batches = self.batches(clips, data, training=False)
         outputs = []
-        for index in range(len(batches)):
-            # Not `model.predict`, which cannot join batches of different lengths.
-            outputs += list(softmax(model.predict_on_batch(batches[index][0])))
+        with progress.part(f"labeling {len(clips):,} clips") as advance:
+            for index in range(len(batches)):
+                advance(index, len(batches))
+                # Not `model.predict`, which cannot join batches of different lengths.
+                outputs += list(softmax(model.predict_on_batch(batches[index][0])))
         padded = batches.restore_order(outputs)
         return [rows[: len(clip.frames)] for rows, clip in zip(padded, clips, strict=True)]
 
@@ -385,9 +387,7 @@ class VideoLabelingTask(base.Task):
         return BaselineScores(
             outputs,
             lambda predicted: self._scores(predicted, test_labels, classes),
-            lambda: example_rows(
-                {"train": train, "test": test}, ("frames", "labels"), classes=classes
-            ),
+            lambda: example_rows({"train": train, "test": test}, ("name",), classes=classes),
         )
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: base.Data) -> "ScoreParts":

@@ -10,6 +10,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # OpenMP threads wait actively: those of several test processes would slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Baselines that another run has cached would hide what is wrong with them.
+os.environ.setdefault("RNN_TOPOLOGIES_BASELINE_CACHE", "off")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 MANUAL_DIR = "RNN_TOPOLOGIES_MANUAL_DIR"

@@ -199,7 +199,8 @@ class Decoder(keras.layers.Layer):
         memory_mask_shape: Shape | None = None,
     ) -> None:
         self.embedding.build(tokens_shape)
-        shape, context_size = (*tokens_shape, self.embedding_size), 0
+        shape: Any = (*tokens_shape, self.embedding_size)
+        context_size = 0
         for index, layer in enumerate(self.recurrent):
             layer.build(shape)
             shape = (*tokens_shape, output_shape(layer.cell, (None, shape[-1]))[-1])

@@ -13,10 +13,10 @@ from ..typing import Tensor
 class Step:
     """Runs the cell of a layer on one time step.
 
-    From step to step a loop carries a flat list of tensors: the states and, with a mask, before
-    them the output of the last valid step, since the output of a cell need not be one of its
-    states. Before the first valid step it is the initial state that the cell is known to return
-    as its output, or else zeros.
+    From step to step a loop carries a flat list of tensors, the states. The output of a cell need
+    not be one of them: with a mask, unless the cell is known to return a state, the output of the
+    last valid step comes first in the list. Before the first valid step the output is the initial
+    state that the cell is known to return, or else zero.
 
     Args:
         layer: an `RNN`.
@@ -28,8 +28,11 @@ class Step:
     def __init__(self, layer: Any, states: list[Any], masked: bool, training: bool) -> None:
         self.cell = layer.cell
         self.initial_states = states
-        self.masked = masked
         self.options = {"training": training} if takes_training(layer.cell) else {}
+        numbers = list(range(len(tree.flatten(states))))
+        known = output_state(self.cell, tree.pack_sequence_as(states, numbers))
+        self.carries_output = masked and known is None
+        self.output_position = 0 if known is None else known  # in what is carried
 
     def first_output(self, inputs: Tensor) -> Tensor:
         """Returns an output of the cell, for its shape and dtype.
@@ -46,10 +49,9 @@ class Step:
             inputs: any step of the sequence, (batch, ...).
         """
         states = tree.flatten(self.initial_states)
-        if not self.masked:
+        if not self.carries_output:
             return states
-        held = output_state(self.cell, self.initial_states)
-        return [ops.zeros_like(self.first_output(inputs)) if held is None else held, *states]
+        return [ops.zeros_like(self.first_output(inputs)), *states]
 
     def __call__(
         self, inputs: Tensor, carry: list[Tensor], valid: Tensor | None = None
@@ -66,13 +68,13 @@ class Step:
         """
         states = self.states(carry)
         output, new_states = self.cell(inputs, states, **self.options)
-        new_states = tree.flatten(pack_states(states, new_states, self.cell))
+        new = tree.flatten(pack_states(states, new_states, self.cell))
         if valid is None:
-            return output, new_states
-        pairs = zip([output, *new_states], carry, strict=True)
-        output, *new_states = (hold(valid, new, old) for new, old in pairs)
-        return output, [output, *new_states]
+            return output, new
+        new = [output, *new] if self.carries_output else new
+        held = [hold(valid, after, before) for after, before in zip(new, carry, strict=True)]
+        return held[self.output_position], held
 
     def states(self, carry: list[Tensor]) -> list[Any]:
         """Returns the states among what is carried, in the structure that the cell takes."""
-        return tree.pack_sequence_as(self.initial_states, list(carry)[int(self.masked) :])
+        return tree.pack_sequence_as(self.initial_states, list(carry)[int(self.carries_output) :])

@@ -99,8 +99,10 @@ def compare_command(
 
     from ..runs.compare import compare_runs, print_comparison
     from ..runs.trained_model import find_run
+    from .progress import show_parts
 
-    comparison = compare_runs(find_run(first, results_dir), find_run(second, results_dir))
+    with show_parts():
+        comparison = compare_runs(find_run(first, results_dir), find_run(second, results_dir))
     print_comparison(comparison, Console(highlight=False))
 
 
@@ -238,7 +240,7 @@ def _read_inputs(file: str | None, folder: pathlib.Path) -> list[str]:
         return []
     if file == "-":
         return reading.content_lines(_read_standard_input(), "--file -")
-    if not pathlib.Path(file).exists():
+    if not os.path.exists(file):
         raise UserError(f"Cannot read --file {file}: there is no such file.")
     return tasks.get_task(store.read_record(folder).task).read_input_file(pathlib.Path(file))
 

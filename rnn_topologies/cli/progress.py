@@ -17,14 +17,19 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
 
 from rnn_topologies.tasks.data.source import hash_order
+from rnn_topologies.tasks.progress import Advance, shown_by
+
+from .parts import PartsLine
 
 if TYPE_CHECKING:
     from ..runs.record import Headline, Record
 
 SHOWN_EXAMPLES = 5
+MIN_SHOWN_SECONDS = 1.0  # in a terminal, finished parts of a stage that took less leave no line
 
 
 class Display:
@@ -37,6 +42,8 @@ class Display:
     def __init__(self, console: Console | None = None):
         self.console = console or Console(highlight=False)
         self._bar: Progress | None = None
+        self._status: Status | None = None
+        self._parts = PartsLine(self.console)
         self._epochs = self._epoch = 0
 
     @contextlib.contextmanager
@@ -49,12 +56,44 @@ class Display:
         """
         start = time.perf_counter()
         text = escape(text)
-        if self.console.is_terminal and not has_bars:
-            with self.console.status(f"{text} ..."):
+        try:
+            if self.console.is_terminal and not has_bars:
+                with self.console.status(f"{text} ...") as self._status:
+                    yield
+            else:
                 yield
-        else:
-            yield
+        finally:
+            self._status = None
+            self._parts.end()
         self.console.print(f"{text}: {time.perf_counter() - start:.1f} s")
+
+    @contextlib.contextmanager
+    def part(self, text: str) -> Iterator[Advance]:
+        """Shows a part of a stage and how much of it is done: next to the spinner, or in a line.
+
+        Args:
+            text: what is being computed.
+        """
+        start = time.perf_counter()
+
+        def advance(done: int, total: int) -> None:
+            if self._status is not None:
+                self._status.update(f"{escape(text)} {done:,}/{total:,} ...")
+            else:
+                self._parts.advance(done, total)
+
+        if self._status is not None:
+            self._status.update(f"{escape(text)} ...")
+        else:
+            self._parts.start(text)
+        try:
+            yield advance
+        finally:
+            seconds = time.perf_counter() - start
+            if self._status is None:
+                self._parts.finish(seconds)
+            elif seconds >= MIN_SHOWN_SECONDS:
+                self.console.print(f"  {text}: {seconds:.1f} s", markup=False)
 
     @contextlib.contextmanager
     def training(self, epochs: int) -> Iterator[None]:
@@ -111,6 +150,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Prints a line about the run as a whole."""
+        self._parts.end()
         self.console.print(text, markup=False, soft_wrap=True)
 
     def show_heading(self, task: str) -> None:
@@ -164,6 +204,17 @@ class Display:
             if not example["right"]:
                 self.console.print(f"expected {escape(example['target'])}")
         self.console.print()
+
+
+@contextlib.contextmanager
+def show_parts() -> Iterator[None]:
+    """Shows on standard error what is being computed inside, if that is a terminal."""
+    display = Display(Console(stderr=True, highlight=False))
+    if not display.console.is_terminal:
+        yield
+        return
+    with display.stage("comparison"), shown_by(display.part):
+        yield
 
 
 def choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -49,7 +49,7 @@ class DatasetUse(NamedTuple):
 
 def dataset_use(record: Record) -> DatasetUse:
     """Returns the data set of a run."""
-    folds, data = _integer(record.config.get("folds")), record.data or {}
+    folds, data = to_integer(record.config.get("folds")), record.data or {}
     is_prepared = "reads" in data or record.dataset in PREPARED
     content = data.get("name") if is_prepared else data.get("content_sha256") or data.get("sha256")
     if not content:
@@ -58,8 +58,8 @@ def dataset_use(record: Record) -> DatasetUse:
         content=str(content),
         splits="" if folds else _split_rule(data),
         folds=folds,
-        tests=0 if folds else _integer(_entry(data, "examples", "test")),
-        limit=_integer(record.config.get("limit")) if "sampled_from" in data else 0,
+        tests=0 if folds else to_integer(_entry(data, "examples", "test")),
+        limit=to_integer(record.config.get("limit")) if "sampled_from" in data else 0,
     )
     return DatasetUse(record.task, record.dataset, folds, identity)
 
@@ -77,7 +77,7 @@ def _entry(data: Mapping[str, Any], name: str, key: str) -> Any:
     return entries.get(key) if isinstance(entries, Mapping) else None
 
 
-def _integer(value: Any) -> int:
+def to_integer(value: Any) -> int:
     """Returns a value of a record, which is untrusted input; 0 if it is not an integer."""
     return value if isinstance(value, int) else 0
 

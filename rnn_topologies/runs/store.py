@@ -33,7 +33,7 @@ import pydantic
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.errors import UserError
 
-from .datasets import dataset_use, label_datasets
+from .datasets import dataset_use, label_datasets, to_integer
 from .record import SCHEMA, Config, Explanation, Record, Sample, Versioned, current_settings
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
 
     Returns:
         Columns `run_id`, `started_at`, `status`, `task`, `topology`, `cell`, `dataset`,
-        `dataset_label` (see `datasets.label_datasets`), `headline`, `value` and `higher_is_better`
-        of the headline, `parameters`, `seconds` (total), `epochs_run`, `best_epoch`, `error`,
-        `folder`, `warnings` (about the data); and `config/...`, `validation/...`, `test/...`,
-        `baseline/...` (the headline metric of the baselines), `baseline_error/...` (why a baseline
-        failed), `environment/...`, empty for runs that lack them. Records that cannot be read are
-        skipped with a warning.
+        `dataset_label` (see `datasets.label_datasets`), `folds` and `fold` (0 without), `headline`,
+        `value` and `higher_is_better` of the headline, `parameters`, `seconds` (total),
+        `epochs_run`, `best_epoch`, `error`, `folder`, `warnings` (about the data); and
+        `config/...`, `validation/...`, `test/...`, `baseline/...` (the headline metric of the
+        baselines), `baseline_error/...` (why a baseline failed), `environment/...`, empty for runs
+        that lack them. Records that cannot be read are skipped with a warning.
     """
     import pandas as pd
 
@@ -94,6 +94,8 @@ def _run_row(record: Record, folder: pathlib.Path, dataset_label: str) -> dict[s
     return {
         **{name: getattr(record, name) for name in PLAIN_COLUMNS},
         "dataset_label": dataset_label,
+        "folds": to_integer(record.config.get("folds")),
+        "fold": to_integer(record.config.get("fold")),
         "headline": headline.get("name"),
         "value": headline.get("value"),
         "higher_is_better": headline.get("higher_is_better"),

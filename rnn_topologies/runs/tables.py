@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from rich.console import Console, Group
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from .baselines import SCORES, averaged_over, format_baseline, format_number, summarize_baselines
 from .datasets import match_dataset
 
 Row = Mapping[str, Any]  # of the table that `summarize_runs` returns
@@ -20,8 +21,6 @@ GROUP = ["task", "dataset", "headline"]  # scores are comparable within a group
 VARIANT = ["cell", "setting"]  # scores are averaged over the seeds or folds of a variant
 HEADER = ["task", "data set", "headline", "cell", "score", "seeds", "baselines", "parameters"]
 HEADER += ["seconds", "setting"]
-BASELINE_ERROR = "baseline_error/"  # of those with the reasons why baselines failed
-BASELINE = "baseline/"  # prefix of the columns with the scores of baselines
 NOT_SETTINGS = ("config/dataset", "config/cell", "config/seed", "config/fold", "config/folds")
 
 
@@ -123,12 +122,12 @@ def _restore_int(value: Any) -> Any:
 def _row(key: Sequence[str], group: Frame) -> dict[str, Any]:
     successful = group[group["status"] == "ok"]
     metrics = [c for c in group if c.startswith("test/")]
-    unit = _averaged_over(group)
+    unit = averaged_over(group)
     by_unit = successful.groupby(unit)
     means = by_unit[["value", "parameters", "seconds", *metrics]].mean()
-    baselines = [c for c in group if c.startswith(BASELINE)]
+    baselines = [c for c in group if c.startswith(SCORES)]
     first = table_rows(group if successful.empty else successful)[0]
-    is_validation = unit == "config/fold"
+    is_validation = unit == "fold"
     return {
         **dict(zip([*GROUP, *VARIANT], key, strict=True)),
         "topology": first["topology"],
@@ -137,10 +136,10 @@ def _row(key: Sequence[str], group: Frame) -> dict[str, Any]:
         "std": means["value"].std(),
         "seeds": successful["config/seed"].nunique(),
         "folds": len(means) if is_validation else 0,
-        "all_folds": int(first["config/folds"]) if is_validation else 0,
+        "all_folds": int(first["folds"]),
         "not_ok": len(group) - len(successful),
         "baselines": {
-            c.removeprefix(BASELINE): value
+            c.removeprefix(SCORES): value
             for c, value in by_unit[baselines].mean().mean().dropna().round(12).items()
         },
         "parameters": means["parameters"].mean(),
@@ -149,75 +148,6 @@ def _row(key: Sequence[str], group: Frame) -> dict[str, Any]:
         "warnings": list(dict.fromkeys(itertools.chain(*group["warnings"]))),
         **means[metrics].mean().dropna().to_dict(),
     }
-
-
-def _averaged_over(runs: Frame) -> str:
-    """Returns the column over whose values the scores of these runs are averaged."""
-    has_folds = "config/fold" in runs and runs["config/fold"].notna().any()
-    return "config/fold" if has_folds else "config/seed"
-
-
-class Baseline(NamedTuple):
-    """A baseline on a data set.
-
-    Attributes:
-        name: its name.
-        score: its mean over seeds or folds, with the settings that suit it best; NaN if it failed.
-        worst: the same with the settings that suit it worst.
-    """
-
-    name: str
-    score: float
-    worst: float
-
-
-def summarize_baselines(runs: pd.DataFrame, *, higher_is_better: bool) -> list[Baseline]:
-    """Returns the baselines of the runs on one data set, the best first, failed ones last.
-
-    A baseline may depend on the seed, and on settings such as how texts are split. Its scores are
-    averaged over seeds or folds for each setting, or over all runs if settings make no difference.
-
-    Args:
-        runs: runs with the columns of `store.load_runs` and `setting`.
-        higher_is_better: whether a higher score is better.
-    """
-    unit = _averaged_over(runs)
-    columns = [c for c in runs if c.startswith(BASELINE)]
-    baselines = []
-    for column in columns:
-        scored = runs[(runs["status"] == "ok") & runs[column].notna()]
-        if scored.empty:
-            continue
-        scores = _scores_by_setting(scored.assign(score=scored[column].round(9)), unit)
-        best, worst = (max, min) if higher_is_better else (min, max)
-        baselines.append(Baseline(column.removeprefix(BASELINE), best(scores), worst(scores)))
-    baselines.sort(key=lambda b: -b.score if higher_is_better else b.score)
-    scored_names = {baseline.name for baseline in baselines}
-    errors = [c for c in runs if c.startswith(BASELINE_ERROR) and runs[c].notna().any()]
-    failed = {c.removeprefix(BASELINE_ERROR) for c in errors} - scored_names
-    return baselines + [Baseline(name, math.nan, math.nan) for name in sorted(failed)]
-
-
-def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
-    """Returns the mean score over seeds or folds, for each setting that makes a difference."""
-    units = [name for name in ("config/seed", "config/fold") if name in runs]
-    differs = runs.groupby(units, dropna=False)["score"].nunique().gt(1).any()
-    groups = [group for _, group in runs.groupby("setting")] if differs else [runs]
-    # The folds differ more than the settings: a mean over few of them would win by chance.
-    counts = [group[unit].nunique() for group in groups]
-    complete = max(counts) if unit == "config/fold" else 0
-    return [
-        float(group.groupby(unit)["score"].mean().mean())
-        for group, count in zip(groups, counts, strict=True)
-        if count >= complete
-    ]
-
-
-def format_number(value: float) -> str:
-    """Formats a score with three decimals below 10, with one from 10 on; `-` if it is missing."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def format_score(row: Row) -> str:
@@ -234,15 +164,6 @@ def format_seeds(row: Row) -> str:
         text = f"{count}{row['all_folds']} folds"
         text += f" x {row['seeds']} seeds" if row["seeds"] > 1 else ""
     return text + (f" (+{row['not_ok']} not ok)" if row["not_ok"] else "")
-
-
-def format_baseline(baseline: Baseline) -> str:
-    """Formats name and score of a baseline, with its range if it depends on settings."""
-    if math.isnan(baseline.score):
-        return f"{baseline.name} failed"
-    score, worst = format_number(baseline.score), format_number(baseline.worst)
-    note = f" ({worst} with other settings)" if worst != score else ""
-    return f"{baseline.name} {score}{note}"
 
 
 def format_baselines(row: Row) -> str:
@@ -362,5 +283,5 @@ def to_csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     columns = table.drop(columns=hidden + ([] if all_metrics else _metric_columns(table)))
     columns["best_baseline"] = [baseline and baseline.name for baseline in best]
     columns["best_baseline_score"] = [baseline and baseline.score for baseline in best]
-    baselines = pd.DataFrame(list(table["baselines"]), index=table.index).add_prefix(BASELINE)
+    baselines = pd.DataFrame(list(table["baselines"]), index=table.index).add_prefix(SCORES)
     return columns.join(baselines).to_csv(index=False)

@@ -1,5 +1,6 @@
 """Finds an earlier run by name and loads its model for inference."""
 
+import os
 import pathlib
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
     """
     if run.startswith(BEST):
         return _find_best_run(run.removeprefix(BEST), results_dir)
-    if (pathlib.Path(run) / store.RECORD).exists():
+    if os.path.exists(pathlib.Path(run) / store.RECORD):
         return pathlib.Path(run)
     folders = {folder.name: folder for folder in store.list_run_folders(results_dir)}
     if run in folders:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from rnn_topologies.tasks import progress
+from rnn_topologies.tasks.progress import Advance
+
 from ..runs import store
 from ..runs.record import FINAL_STATUSES, Record
 from ..training import checkpoint, environment
@@ -30,6 +33,9 @@ class EpochReporter(RunDisplay):
 
     def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def part(self, text: str) -> AbstractContextManager[Advance]:
+        return progress.ignored(text)
 
     def training(self, epochs: int) -> AbstractContextManager[None]:
         return nullcontext()

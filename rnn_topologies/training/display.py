@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from rnn_topologies.tasks.progress import Advance
+
 from ..runs.record import Record
 
 
@@ -13,6 +15,10 @@ class RunDisplay(Protocol):
 
     def stage(self, text: str, *, has_bars: bool = False) -> AbstractContextManager[None]:
         """Wraps a stage other than training; `has_bars` if it draws its own progress bars."""
+        ...
+
+    def part(self, text: str) -> AbstractContextManager[Advance]:
+        """Wraps a part of a stage; returns a function `(done, total)` to report how far it is."""
         ...
 
     def training(self, epochs: int) -> AbstractContextManager[None]:

@@ -8,9 +8,11 @@ import keras
 
 from rnn_topologies.tasks import progress
 from rnn_topologies.tasks.base import Data, Task
+from rnn_topologies.tasks.baselines.scores import BaselineScores
 from rnn_topologies.tasks.data.source import sample_indices
 
 from ..runs.record import Record
+from .baseline_cache import BaselineCache, DamagedError, is_enabled
 from .memory import describe_error
 
 MAX_EXPLAINED = 4  # correct test examples to explain, and as many incorrect ones
@@ -98,7 +100,7 @@ def _choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[int]:
 def score_baselines(task: Task, data: Data, record: Record, note: Callable[[str], None]) -> None:
     """Adds the test scores of the baselines to a record, or why one of them failed.
 
-    No failure of a baseline is an error of the run.
+    No failure of a baseline, and none of the cache, is an error of the run.
 
     Args:
         task: the task of the run.
@@ -111,17 +113,65 @@ def score_baselines(task: Task, data: Data, record: Record, note: Callable[[str]
     except Exception as error:
         baselines = {}
         _note_failure(ALL_BASELINES, error, record, note)
+    cache = _open_cache(task, baselines, note)
     for name in baselines:
         try:
             with progress.part(f"baseline: {name}"):
-                scores = dict(baselines[name])
-                _check_finite(scores)
+                scores, is_cached = _read_or_compute(name, baselines, cache, note)
                 headline = scores[task.dataset_spec.headline.name]
         except Exception as error:
             _note_failure(name, error, record, note)
-        else:
-            record.baseline_metrics = {**record.baseline_metrics, name: scores}
-            record.baselines = {**record.baselines, name: headline}
+            continue
+        record.baseline_metrics = {**record.baseline_metrics, name: scores}
+        record.baselines = {**record.baselines, name: headline}
+        if is_cached:
+            record.cached_baselines = [*record.cached_baselines, name]
+
+
+def _open_cache(
+    task: Task, baselines: Mapping[str, Mapping[str, float]], note: Callable[[str], None]
+) -> BaselineCache | None:
+    """Returns the cache of these baselines, or None if they cannot or must not be cached."""
+    if not isinstance(baselines, BaselineScores) or baselines.rows is None or not is_enabled():
+        return None
+    try:
+        return BaselineCache(task, baselines.rows())
+    except Exception as error:
+        note(f"baselines are not cached: {describe_error(error)}")
+        return None
+
+
+def _read_or_compute(
+    name: str,
+    baselines: Mapping[str, Mapping[str, float]],
+    cache: BaselineCache | None,
+    note: Callable[[str], None],
+) -> tuple[dict[str, float], bool]:
+    """Returns the scores of a baseline, and whether they were in the cache.
+
+    Raises:
+        Exception: the baseline failed.
+    """
+    if cache is None:
+        return _compute(baselines, name), False
+    with cache.lock(name):
+        try:
+            if (cached := cache.read(name)) is not None:
+                return cached, True
+        except DamagedError as error:
+            note(f"{error}: computing the baseline again")
+        scores = _compute(baselines, name)
+        try:
+            cache.write(name, scores)
+        except OSError as error:
+            note(f"baseline {name} is not cached: {describe_error(error)}")
+        return scores, False
+
+
+def _compute(baselines: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
+    scores = dict(baselines[name])
+    _check_finite(scores)
+    return scores
 
 
 def _note_failure(name: str, error: Exception, record: Record, note: Callable[[str], None]) -> None:

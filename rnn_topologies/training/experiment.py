@@ -15,6 +15,7 @@ import numpy as np
 import tensorboard.summary  # noqa: F401 - if it is missing, fail before training, not after
 
 from rnn_topologies import tasks
+from rnn_topologies.tasks import progress
 from rnn_topologies.tasks.base import Data, Task
 from rnn_topologies.tasks.data import filesystem
 from rnn_topologies.tasks.data.batching import Batches
@@ -22,7 +23,7 @@ from rnn_topologies.tasks.errors import NotWrittenError, UserError
 
 from ..runs import model_io, store
 from ..runs.record import Record, Status, new_record, new_run_id, utc_timestamp
-from . import evaluation, strategy
+from . import baseline_cache, evaluation, strategy
 from .callbacks import DivergedError
 from .checkpoint import CheckpointManager, RunRequest, checkpoint_folder
 from .display import RunDisplay
@@ -70,6 +71,7 @@ def run_experiment(
     """
     task = tasks.get_task(task_name)(settings)
     model_io.check_cell(task.config.cell)
+    baseline_cache.is_enabled()  # checks the environment variable before training
     if not strategy.is_chief():
         results_dir = tempfile.mkdtemp(prefix="rnn-topologies-")  # deleted at the end
     filesystem.check_writable(results_dir, "--results-dir")
@@ -290,7 +292,11 @@ class _Run:
         task, record, note = self.task, self.record, self.display.note
         record.metrics = _best_validation_metrics(trainer)
         self._save_before_test()
-        with self.display.stage("test"), self._timed("evaluate"):
+        with (
+            self.display.stage("test"),
+            progress.shown_by(self.display.part),
+            self._timed("evaluate"),
+        ):
             self.examples = evaluation.score_model(task, model, data, record)
             self.explained = evaluation.explain_examples(
                 task, model, data, self.examples, record, note

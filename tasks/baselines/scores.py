@@ -46,16 +46,20 @@ class BaselineScores(Mapping[str, Scores]):
         return len(self._outputs)
 
 
-def example_rows(splits: Mapping[str, Sequence[Any]], fields: Sequence[str], **facts: Any) -> Rows:
-    """Returns what baselines read of the examples: some of their fields, for `BaselineScores`.
+def example_rows(splits: Mapping[str, Sequence[Any]], omit: Sequence[str], **facts: Any) -> Rows:
+    """Returns what baselines read of the examples, for `BaselineScores`.
 
     Args:
-        splits: examples with attributes, by split.
-        fields: names of the attributes.
+        splits: examples by split, each a named tuple.
+        omit: names of the fields that no baseline reads, such as the tokens of a vocabulary.
         facts: anything else that the scores depend on, JSON types only.
     """
     rows = {
-        split: ({name: getattr(example, name) for name in fields} for example in examples)
+        split: (_without(example, omit) for example in examples)
         for split, examples in splits.items()
     }
     return {**rows, "facts": [facts]}
+
+
+def _without(example: Any, omit: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in example._asdict().items() if name not in omit}

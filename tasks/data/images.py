@@ -23,7 +23,8 @@ def to_image_array(image: ImageLike, name: str) -> np.ndarray:
         name: what error messages call pixels and file content.
 
     Raises:
-        UserError: an array is not uint8 (height, width, 1 or 3), or an image cannot be read.
+        UserError: an array is not uint8 (height, width, 1 or 3), an image cannot be read, or it is
+            neither of these.
     """
     if isinstance(image, np.ndarray):
         if image.dtype != "uint8" or image.ndim != 3 or image.shape[-1] not in (1, 3):
@@ -32,7 +33,11 @@ def to_image_array(image: ImageLike, name: str) -> np.ndarray:
                 f"got {image.dtype} {image.shape}."
             )
         return image
-    return read_image(io.BytesIO(image), name) if isinstance(image, bytes) else read_image(image)
+    if isinstance(image, bytes):
+        return read_image(io.BytesIO(image), name)
+    if not isinstance(image, str | pathlib.Path):
+        raise UserError(f"{name} must be an array, file content or a path, got {type(image)!r}.")
+    return read_image(pathlib.Path(image).expanduser())
 
 
 class ImageResizer:

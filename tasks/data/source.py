@@ -29,7 +29,7 @@ class Source:
         notes: facts about the data set for the record, JSON types only.
         image_shape: typical (height, width, channels) of images that are to be resized, with None
             for a size that is not known; None if all images have the same shape, or there are none.
-        unlimited_train: all training examples, if `limit_train` left some out; otherwise None.
+        unlimited: the splits before `limit_train` left examples out; None if it did not.
         make_fold: `(folds, number) -> Source`, the same data with a fold as the test split, counted
             from 1; None if the data set has a test split of its own.
     """
@@ -40,12 +40,11 @@ class Source:
     classes: Sequence[str] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     image_shape: tuple[int | None, int | None, int] | None = None
-    unlimited_train: Sequence[Mapping[str, Any]] | None = None
+    unlimited: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 
-    @property
-    def all_train(self) -> Sequence[Mapping[str, Any]]:
-        """The training examples, with those that `limit_train` left out."""
-        return self.splits["train"] if self.unlimited_train is None else self.unlimited_train
+    def all_rows(self, split: str) -> Sequence[Mapping[str, Any]]:
+        """Returns the examples of a split, with those that `limit_train` left out."""
+        return (self.unlimited or self.splits)[split]
 
     make_fold: Callable[[int, int], "Source"] | None = None
 
@@ -102,7 +101,7 @@ class Source:
             splits=splits,
             sha256=hashlib.sha256(f"{self.sha256} {count}".encode()).hexdigest(),
             notes={**self.notes, "sampled_from": lengths},
-            unlimited_train=train,
+            unlimited=self.splits,
         )
 
 

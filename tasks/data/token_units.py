@@ -3,7 +3,7 @@
 import collections
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from .vocabulary import TokenUnit
@@ -43,7 +43,7 @@ def choose_token_unit(setting: TokenSetting, texts: Sequence[str]) -> TokenChoic
     texts = texts[:: -(-len(texts) // SAMPLED_TEXTS)]
     if is_unspaced(texts):
         return TokenChoice("characters", "auto: the script has no spaces between words")
-    words = [re.findall(r"\w+", unicodedata.normalize("NFC", text).lower()) for text in texts]
+    words = [split_words(text) for text in texts]
     if sum(len(words_of_text) <= 1 for words_of_text in words) > len(texts) / 2:
         return TokenChoice("characters", "auto: most texts are a single word")
     counts = collections.Counter(word for words_of_text in words for word in set(words_of_text))
@@ -53,13 +53,23 @@ def choose_token_unit(setting: TokenSetting, texts: Sequence[str]) -> TokenChoic
     return TokenChoice(unit, f"auto: {shared:.0%} of the words also occur in another text")
 
 
-def is_unspaced(texts: Sequence[str]) -> bool:
+def split_words(text: str) -> list[str]:
+    """Returns the words of a text as a vocabulary of words splits it, without punctuation."""
+    from tokenizers import pre_tokenizers
+
+    parts = pre_tokenizers.Whitespace().pre_tokenize_str(unicodedata.normalize("NFC", text).lower())
+    return [part for part, _ in parts if any(map(str.isalnum, part))]
+
+
+def is_unspaced_letter(character: str) -> bool:
+    """Whether a character is a letter of a script without spaces between words."""
+    name = unicodedata.name(character, "")
+    return character.isalpha() and UNSPACED_SCRIPTS.match(name) is not None
+
+
+def is_unspaced(texts: Iterable[str]) -> bool:
     """Whether most letters in the texts belong to scripts without spaces between words."""
     counts = collections.Counter(character for text in texts for character in text)
     letters = {letter: count for letter, count in counts.items() if letter.isalpha()}
-    unspaced = sum(
-        count
-        for letter, count in letters.items()
-        if UNSPACED_SCRIPTS.match(unicodedata.name(letter, ""))
-    )
+    unspaced = sum(count for letter, count in letters.items() if is_unspaced_letter(letter))
     return unspaced > sum(letters.values()) / 2

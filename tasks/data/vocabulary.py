@@ -40,6 +40,8 @@ class Vocabulary:
         """Returns why a model cannot say anything about a text, or None if it can."""
         if not text.strip():
             return "The text is empty."
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            return f"{text!a} is not valid Unicode: it has half of a surrogate pair."
         if not self.is_known(self.encode([text])[0]):
             unit = "words" if self.is_of_words else "characters"
             return f"The model knows none of the {unit} of {text!r}."

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import progress
+
 CHUNK = 1 << 22  # counts sampled at once, to bound memory use with many test examples
 
 
@@ -51,10 +53,11 @@ def bleu_parts(
         max_ngram_order=order,
         effective_order=True,
     )
-    scores = [
-        sentence_metric.sentence_score(output, list(texts))
-        for output, texts in zip(outputs, references, strict=True)
-    ]
+    with progress.part("counting n-grams"):
+        scores = [
+            sentence_metric.sentence_score(output, list(texts))
+            for output, texts in zip(outputs, references, strict=True)
+        ]
     rows = [[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores]
 
     def score(total: np.ndarray) -> float:
@@ -117,10 +120,12 @@ def paired_bootstrap_interval(
         )
     random = np.random.default_rng(seed)
     differences: list[float] = []
-    while len(differences) < resamples:
-        size = min(max(1, CHUNK // count), resamples - len(differences))
-        weights = random.multinomial(count, np.full(count, 1 / count), size=size)
-        for a, b in zip(weights @ first.rows, weights @ second.rows, strict=True):
-            differences.append(first.score(a) - second.score(b))
+    with progress.part("bootstrap") as advance:
+        while len(differences) < resamples:
+            size = min(max(1, CHUNK // count), resamples - len(differences))
+            weights = random.multinomial(count, np.full(count, 1 / count), size=size)
+            for a, b in zip(weights @ first.rows, weights @ second.rows, strict=True):
+                differences.append(first.score(a) - second.score(b))
+                advance(len(differences), resamples)
     low, high = np.percentile(differences, [2.5, 97.5])
     return float(low), float(high)

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
+from .. import progress
+from ..data.token_units import is_unspaced_letter
 from .translation import reference_streams
 
 NGram: TypeAlias = tuple[str, ...]
@@ -21,7 +23,12 @@ SIGMA = 6.0  # words: how much CIDEr-D tolerates a difference in length
 
 
 def caption_words(caption: str) -> list[str]:
-    """Returns the words of a caption, in lower case and without punctuation."""
+    """Returns the words of a caption, in lower case and without punctuation.
+
+    Letters of scripts without spaces between words, such as Chinese, are words by themselves.
+    """
+    if not caption.isascii():
+        caption = "".join(f" {c} " if is_unspaced_letter(c) else c for c in caption)
     return re.findall(r"[^\W_]+(?:'[^\W_]+)?|'[^\W_]+", caption.lower())
 
 
@@ -37,18 +44,23 @@ def caption_scores(outputs: Sequence[str], references: Sequence[Sequence[str]]) 
         outputs: one caption per image.
         references: one or more captions per image.
     """
-    scores = {
-        f"bleu_{order}": metric.corpus_score(*_sacrebleu_inputs(outputs, references)).score
-        for order, metric in _bleu_metrics().items()
-    }
-    return {**scores, "cider_d": cider_d(outputs, references)}
+    scores = {}
+    for order, metric in _bleu_metrics().items():
+        with progress.part(f"bleu_{order}"):
+            score = metric.corpus_score(*_sacrebleu_inputs(outputs, references)).score
+        scores[f"bleu_{order}"] = score
+    with progress.part("cider_d"):
+        scores["cider_d"] = cider_d(outputs, references)
+    return scores
 
 
 def caption_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     """Returns sacreBLEU's own description of how each score is computed."""
+    # A signature says whether all images have the same number of references: two of them will do.
+    references = [min(references, key=len), max(references, key=len)]
     signatures = {}
     for order, metric in _bleu_metrics().items():
-        # A signature contains the number of references, which is known only after use.
+        # The number of references is known only after use.
         outputs = [captions[0] for captions in references]
         metric.corpus_score(*_sacrebleu_inputs(outputs, references))
         signatures[f"bleu_{order}"] = str(metric.get_signature())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import progress
 from ..base import Evaluation
 
 BINS = 15  # of the calibration error, as in Guo et al.
@@ -110,8 +111,7 @@ def evaluate_classes(
         }
         for name, guess, label, row in zip(names, predicted, labels, probabilities, strict=True)
     ]
-    return Evaluation(
-        class_scores(probabilities, labels),
-        examples,
-        tables={"confusion": confusion_table(predicted, labels, classes)},
-    )
+    with progress.part("accuracy, macro F1, log loss, calibration"):
+        scores = class_scores(probabilities, labels)
+        confusion = confusion_table(predicted, labels, classes)
+    return Evaluation(scores, examples, tables={"confusion": confusion})

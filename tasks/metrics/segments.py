@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .. import progress
+
 FrameLabels: TypeAlias = Sequence[int] | np.ndarray  # of one clip
 OVERLAPS = (10, 25, 50)  # percent
 
@@ -105,10 +107,12 @@ def segment_scores(
     pairs = list(zip(predicted, labels, strict=True))
     scores = {}
     for percent in OVERLAPS:
-        counts = [match_segments(ours, truth, percent, background) for ours, truth in pairs]
+        with progress.part(f"segment_f1_{percent}"):
+            counts = [match_segments(ours, truth, percent, background) for ours, truth in pairs]
         true_positives, false_positives, false_negatives = map(sum, zip(*counts, strict=True))
         total = 2 * true_positives + false_positives + false_negatives
         scores[f"segment_f1_{percent}"] = 200.0 * true_positives / total if total else 100.0
-    edit_scores = [edit_score(ours, truth, background) for ours, truth in pairs]
+    with progress.part("edit_score"):
+        edit_scores = [edit_score(ours, truth, background) for ours, truth in pairs]
     scores["edit_score"] = sum(edit_scores) / len(edit_scores)
     return scores

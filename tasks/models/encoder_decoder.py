@@ -11,8 +11,10 @@ from keras import ops
 from rnn_topologies import layers
 from rnn_topologies.layers.typing import Tensor
 
+from .. import progress
 from ..data import vocabulary
 from . import compilation
+from .prediction import predict_batches
 from .recurrence import Recurrence
 
 if TYPE_CHECKING:
@@ -189,7 +191,8 @@ def generate(
         length_penalty=length_penalty,
     )
     generator.compile(jit_compile=compilation.jit_compile())
-    return batches.restore_order(generator.predict(batches, verbose=0))
+    with progress.part(f"decoding {batches.num_examples:,} inputs") as advance:
+        return batches.restore_order(predict_batches(generator, batches, advance))
 
 
 def evaluate_teacher_forced(model: Any, batches: "Batches") -> dict[str, float]:
@@ -202,7 +205,8 @@ def evaluate_teacher_forced(model: Any, batches: "Batches") -> dict[str, float]:
         model: a compiled model.
         batches: batches of inputs, targets and weights.
     """
-    logs = model.evaluate(batches, verbose=0, return_dict=True)
+    with progress.part("cross entropy"):
+        logs = model.evaluate(batches, verbose=0, return_dict=True)
     return {
         "cross_entropy": logs["cross_entropy"],
         "perplexity": math.exp(min(logs["cross_entropy"], 700)),  # math.exp overflows above 709

@@ -206,11 +206,14 @@ WRAPPED = {
 @pytest.mark.parametrize("cell", WRAPPED)
 def test_nan_at_padded_steps_reaches_no_gradient_through_other_cells(cell):
     x, mask = (IMAGES, IMAGE_MASK) if cell == "images" else data_for(odd_cells.UserCell)
-    assert_clean_gradients(layers.RNN(WRAPPED[cell](), return_sequences=True), x, mask, [])
+    layer = layers.RNN(WRAPPED[cell](), return_sequences=True)
+    layer.build(x.shape)
+    assert_clean_gradients(layer, x, mask, [])
 
 
 def test_infinity_at_padded_steps_stays_out_of_mixed_precision():
     layer = layers.LSTM(4, dtype="mixed_float16", return_sequences=True)
+    layer.build(X.shape)
     mask = np.array(cases.MASKS["gaps"], bool)
     too_large = poisoned(X, mask, 1e6)  # infinity in float16
     clean = cases.numpy(layer(poisoned(X, mask, 0), mask=mask))
@@ -283,6 +286,18 @@ def test_states_of_a_stack_are_fed_back_as_returned_or_flat(stack, tmp_path):
     for one in (model, loaded):
         actual = one([X[:, :2], X[:, 2:]])
         assert_close(actual, [expected[0][:, 2:], *expected[1:]])
+
+
+def test_one_tensor_may_be_several_initial_states():
+    layer = layers.RNN(
+        layers.StackedCells([layers.PeepholeLSTMCell(3), layers.PeepholeLSTMCell(3)]),
+        return_sequences=True,
+    )
+    mask = np.array(cases.MASKS["left"], bool)
+    state = keras.ops.convert_to_tensor(cases.random(len(X), 3).astype("float32"))
+    copies = [keras.ops.copy(state) for _ in range(4)]
+    expected = cases.numpy(layer(X, initial_state=copies, mask=mask))
+    assert_close(layer(X, initial_state=[state] * 4, mask=mask), expected)
 
 
 def test_both_directions_of_a_stack_take_their_states_back():

@@ -61,6 +61,11 @@ def test_sources_without_a_known_character_are_not_translated(translator):
     assert [len(outputs) for outputs in ranked] == [0, 2, 0, 0]
 
 
+def test_text_that_cannot_be_encoded_gets_no_output(classifier):
+    with pytest.warns(UserWarning, match=r"'a good \\udce9' is not valid Unicode"):
+        assert classifier.predict(["a good \udce9", "a good film"])[0] is None
+
+
 def test_only_empty_inputs_get_no_output(classifier):
     with pytest.warns(UserWarning, match="input 0"):
         assert classifier.predict([""]) == [None]

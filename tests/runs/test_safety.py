@@ -220,7 +220,7 @@ def test_a_vocabulary_that_does_not_match_the_weights_is_refused(folder):
     (name,) = trained_model.load_run(str(folder)).task.preprocessors
     path = folder / f"{name}.json"
     path.write_text(
-        vocabulary.build_character_vocabulary(["another alphabet: äöü"]).to_json(), "utf-8"
+        vocabulary.build_character_vocabulary(["another, larger alphabet: äöüß"]).to_json(), "utf-8"
     )
     assert_refused(folder, "The weights do not fit the model")
     path.write_text("[]", "utf-8")

@@ -474,3 +474,13 @@ def test_a_table_of_failed_runs_is_shown(tmp_path):
     assert "0 (+1 not ok)" in text.getvalue()
     assert "0 (+1 not ok)" in tables.to_markdown(table)
     assert "(2 failed, diverged or interrupted)" in page.write_report(tmp_path).read_text("utf-8")
+
+
+def test_a_record_with_nonsense_about_its_data_is_shown(tmp_path):
+    data = {"name": ["x"], "sha256": 5, "examples": "many", "splits": [1], "warnings": {"a": 1}}
+    config = {"folds": "five", "fold": [2], "limit": {}}
+    write(tmp_path, 0, data=data | {"sampled_from": 1}, config=config)
+    write(tmp_path, 1, data=data | {"reads": 0, "examples": {"test": "x"}}, config={"folds": True})
+    table = summary(tmp_path)
+    assert len(table) == 2
+    assert printed(table)

@@ -14,13 +14,27 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rnn_topologies import tasks
 from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import store
+from rnn_topologies.runs.record import Record, new_record, utc_timestamp
 from rnn_topologies.training import callbacks, checkpoint, experiment
 
 
 def silent_display() -> progress.Display:
     return progress.Display(Console(file=io.StringIO()))
+
+
+def started_record() -> Record:
+    """Returns the record of a classification run that has just started."""
+    return new_record(
+        tasks.get_task("classification")({}),
+        "classification",
+        run_id="run",
+        started_at=utc_timestamp(),
+        environment={},
+        git=None,
+    )
 
 
 def run_experiment(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from rnn_topologies import tasks
 from rnn_topologies.tasks.data.files import class_folders, clips, images, layout, texts
+from rnn_topologies.tasks.data.images import to_image_array
 from rnn_topologies.tasks.errors import UserError
 
 
@@ -133,11 +134,55 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path):
     assert task.dataset == "files/caf\\xe9"
 
 
+def test_names_of_texts_and_clips_that_are_not_utf8_are_escaped(tmp_path):
+    for number in range(30):
+        for label in ("gr\udcfcn", "red"):
+            path = tmp_path / f"texts/{label}/\udcff{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label!a} {number}")
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        rows = "".join(f"{frame},{number},{'ab'[frame % 2]}\n" for frame in range(4))
+        (tmp_path / f"clips/\udcff{number}.csv").write_text("x,y,label\n" + rows)
+    assert texts.read_text_files(str(tmp_path / "texts")).classes == ("gr\\xfcn", "red")
+    source = clips.read_clips(str(tmp_path / "clips"))
+    names = [row["name"] for rows in source.splits.values() for row in rows]
+    assert "\\xff7" in names
+
+
 @pytest.mark.parametrize("names", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
 def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
     fill(tmp_path, " ".join(f"{name}/0.png" for name in names))
     with pytest.raises(UserError, match="differ in spelling only"):
         images.read_image_classes(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_impossible_names_are_reported_as_missing(tmp_path, name):
+    message = "no such file or folder|Unknown data set|neither a folder|cannot be read|no image"
+    (tmp_path / "captions.csv").write_text(f"image,caption\n{'x' * 300}.png,a\n")
+    for read in (
+        images.read_image_classes,
+        images.read_image_captions,
+        clips.read_clip,
+        lambda dataset: tasks.get_task("classification")({"dataset": dataset}),
+        lambda dataset: tasks.get_task("classification")({"dataset": f"./{dataset}"}),
+        lambda path: to_image_array(path, "image"),
+        lambda _: images.read_image_captions(str(tmp_path)),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(name)
+
+
+def test_images_that_are_all_dark_are_reported(tmp_path):
+    for name, shade in (("dark", 15), ("bright", 200)):
+        fill(tmp_path / name, "cat/0.png dog/0.png")
+        image(tmp_path / name / "dog/1.png", shade)
+    dark, bright = (
+        images.read_image_classes(str(tmp_path / name)).notes.get("warnings", [])
+        for name in ("dark", "bright")
+    )
+    assert any("the brightest pixel of all images is 15 of 255" in text for text in dark)
+    assert not any("brightest" in text for text in bright)
 
 
 def test_texts_are_checked_alike(tmp_path):
@@ -176,13 +221,17 @@ def test_captions_of_images_behind_a_link_are_read(tmp_path, folder):
     assert sum(map(len, images.read_image_captions(str(data)).splits.values())) == 40
 
 
-@pytest.mark.parametrize("target", ["nothing", "."])
-def test_broken_and_circular_links_are_refused(tmp_path, target):
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nothing", "link is a broken link"),
+        (".", "link is a link to a folder that contains it"),
+        ("link", "link cannot be read: Too many levels"),
+    ],
+)
+def test_broken_and_circular_links_are_refused(tmp_path, target, message):
     class_images(tmp_path)
     (tmp_path / "dog/link").symlink_to(target)
-    message = (
-        "link is a broken link" if target == "nothing" else "link to a folder that contains it"
-    )
     with pytest.raises(UserError, match=message):
         images.read_image_classes(str(tmp_path))
 
@@ -213,6 +262,24 @@ def test_videos_are_refused_with_a_way_to_extract_their_frames(tmp_path, name, h
         clips.read_clips(str(tmp_path))
     with pytest.raises(UserError, match=message):
         clips.read_clip(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("labels", ["clip,frame,label\nclip0,1,a\n", ""])
+def test_videos_in_folders_are_refused_alike(tmp_path, labels):
+    (tmp_path / "clip0").mkdir()
+    (tmp_path / "clip0/a.mp4").write_bytes(b"video")
+    if labels:
+        (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(UserError, match="a.mp4 is a video"):
+        clips.read_clips(str(tmp_path))
+    with pytest.raises(UserError, match="a.mp4 is a video"):
+        clips.read_clip(str(tmp_path / "clip0"))
+
+
+def test_the_working_directory_is_a_data_set_with_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(class_images(tmp_path / "pets", 30))
+    assert tasks.get_task("classification")({"dataset": "."}).dataset == "files/pets"
+    assert images.read_image_classes(".").name == "pets"
 
 
 def test_a_clip_has_the_same_frames_in_training_and_in_predict(tmp_path):

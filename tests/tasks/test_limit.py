@@ -51,7 +51,7 @@ def test_a_sample_represents_a_file_that_is_sorted_by_length(tmp_path):
         error = 3 * deviation / len(rows) ** 0.5
         assert abs(mean - np.mean(lengths(full.splits[split]))) < error
         assert lengths(rows) == sorted(lengths(rows))  # in the order of the file
-    assert max(lengths(limited.all_train)) == 800
+    assert max(lengths(limited.all_rows("train"))) == 800
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -99,7 +99,7 @@ def test_a_smaller_sample_is_part_of_a_larger_one():
 def test_a_limit_that_leaves_nothing_out_changes_nothing(tmp_path, limit):
     full = texts.read_text_pairs(str(pairs_by_length(tmp_path / "pairs")))
     assert full.limit_train(limit) is full
-    assert full.all_train is full.splits["train"]
+    assert full.all_rows("train") is full.splits["train"]
 
 
 def test_small_splits_keep_what_they_have():
@@ -175,3 +175,13 @@ def test_the_baseline_trains_on_a_sample_of_many_images(monkeypatch):
     assert task.baseline(data)["logistic regression on pixels"]["accuracy"] == 0.5
     assert seen == {"train": 50, "test": 120}
     assert {example.label for example in sample_rows(images, 50)} == {0, 1}
+
+
+def test_a_sampled_test_source_keeps_all_its_references(tmp_path):
+    path = pairs_by_length(tmp_path / "pairs", count=80)
+    lines = [f"source {n % 50}\ttranslation {n}" for n in range(150)]
+    (path / "test.tsv").write_text("\n".join(lines), "utf-8")
+    task = tasks.get_task("translation")({"dataset": str(path), "tokens": "characters", "limit": 8})
+    pairs = task.load_data().splits["test"]
+    assert 10 <= len(pairs) <= 20
+    assert all(len(pair.references) == 3 for pair in pairs)

@@ -1,6 +1,7 @@
 """Text is read alike for training and for prediction."""
 
 import io
+import unicodedata
 
 import pytest
 
@@ -9,7 +10,7 @@ from rnn_topologies.cli import commands
 from rnn_topologies.tasks.data.files import reading, tables, texts
 from rnn_topologies.tasks.errors import UserError
 
-LINES = ["eins\u2028zwei", "drei\x85vier\x0bfünf", "sechs\tsieben", "cafe\u0301", "\ufeffacht"]
+LINES = ["eins\u2028zwei", "drei\x85vier\x0bfünf", "sechs\tsieben", "caf\u00e9", "\ufeffacht"]
 ENDS = {"LF": "\n", "CRLF": "\r\n", "CR": "\r"}
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
 TEXT_TASKS = ["text_classification", "translation"]
@@ -33,6 +34,21 @@ def test_lines_for_prediction_are_the_texts_of_a_table(tmp_path, task, encoding,
     (tmp_path / "table.csv").write_bytes(table.encode(encoding))
     rows = [row["text"] for _, row in tables.read_rows(tmp_path / "table.csv", ("text",))]
     assert read(task, tmp_path / "lines.txt") == rows == LINES
+
+
+def test_composed_and_decomposed_letters_are_the_same(tmp_path):
+    for name, form in (("c", "NFC"), ("d", "NFD")):
+        lines = [f"Café Zürich {n},{'ä' if n % 2 else 'ö'}" for n in range(40)]
+        content = "\n".join(["text,label", *lines, "Café,ä", "Café,ö"])
+        (tmp_path / f"{name}.csv").write_text(unicodedata.normalize(form, content), "utf-8")
+        pairs = content.replace(",", "\t")
+        (tmp_path / f"{name}.tsv").write_text(unicodedata.normalize(form, pairs), "utf-8")
+    for function, suffix in ((texts.read_text_files, "csv"), (texts.read_text_pairs, "tsv")):
+        composed, decomposed = (function(str(tmp_path / f"{name}.{suffix}")) for name in "cd")
+        assert composed.sha256 == decomposed.sha256
+        assert composed.classes == decomposed.classes
+    for task in TEXT_TASKS:
+        assert tasks.get_task(task)({}).read_input("Cafe\u0301") == "Caf\u00e9"
 
 
 def test_a_table_is_read_as_a_table_for_prediction(tmp_path):

@@ -100,6 +100,7 @@ def test_the_boosting_baseline_tells_large_numbers_apart():
         ("", "is empty"),
         ("fast", "must be a finite number, got 'fast'"),
         ("1_000", "must be a finite number, got '1_000'"),
+        ('"1,5"', "must be a finite number, got '1,5'. Write a decimal point"),
         ("True", "must be a finite number, got 'True'"),
     ],
 )
@@ -162,6 +163,15 @@ def test_ambiguous_columns_are_refused(tmp_path, header, message):
     (folder / "clip4.csv").write_text(f"{header}\n{row}\n")
     with pytest.raises(UserError, match=message):
         clips.read_clips(str(folder))
+
+
+def test_clips_of_features_may_be_separated_by_tabs(tmp_path):
+    folder = write_clips(tmp_path / "data")
+    expected = clips.read_clips(str(folder))
+    for path in sorted(folder.iterdir())[::2]:
+        path.with_suffix(".TSV").write_text(path.read_text().replace(",", "\t"))
+        path.unlink()
+    assert clips.read_clips(str(folder)).sha256 == expected.sha256
 
 
 def test_differences_of_bytes_do_not_wrap_around(tmp_path):

@@ -7,7 +7,7 @@ import pathlib
 import pandas as pd
 import pytest
 
-from rnn_topologies.tasks.data.files import layout, pair_columns, tables, texts
+from rnn_topologies.tasks.data.files import entries, layout, pair_columns, tables, texts
 from rnn_topologies.tasks.errors import UserError
 
 
@@ -218,11 +218,11 @@ PAIRS = {
     ),
     "a header": (
         [("id", "de", "en"), *((n, *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "a header with codes": (
         [("ID", "de", "en"), *((f"x{n}", *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "codes": (
         [(f"train-{n}", *pair) for n, pair in enumerate(SENTENCE_SIDES)],
@@ -235,7 +235,7 @@ PAIRS = {
     "an empty column": ([(n, "", *p) for n, p in enumerate(SIDES)], {"source": "3", "target": "4"}),
     "an index of pandas": (
         [("", "de", "en"), *((n, *pair) for n, pair in enumerate(SIDES))],
-        {"source": "2 de", "target": "3 en"},
+        {"source": "2 (de)", "target": "3 (en)"},
     ),
     "scores": (
         [(source, 0.5 + n, target) for n, (source, target) in enumerate(SIDES)],
@@ -243,7 +243,7 @@ PAIRS = {
     ),
     "names": (
         [("Target", "Source"), *((target, source) for source, target in SIDES)],
-        {"source": "2 Source", "target": "1 Target"},
+        {"source": "2 (Source)", "target": "1 (Target)"},
     ),
     "trailing tabs": ([(*pair, "", "") for pair in SIDES], {"source": "1", "target": "2"}),
 }
@@ -286,6 +286,15 @@ def test_the_columns_of_pairs_are_recorded(tmp_path):
     source = texts.read_text_pairs(str(write(tmp_path / "a.tsv", rows)))
     assert source.notes["columns"] == {"source": "2", "target": "3"}
     assert all(row["source"].startswith("source") for row in source.splits["train"])
+
+
+@pytest.mark.parametrize("name", ["Labels.csv", "LABELS.CSV"])
+def test_the_table_of_labels_is_found_in_any_case(tmp_path, name):
+    write(tmp_path / name, "")
+    assert entries.find_entry(tmp_path, "labels.csv").samefile(tmp_path / name)
+    write(tmp_path / "labels.csv", "")
+    assert entries.find_entry(tmp_path, "labels.csv") == tmp_path / "labels.csv"
+    assert entries.find_entry(tmp_path, "captions.csv") == tmp_path / "captions.csv"
 
 
 def test_a_text_file_is_read_alike_with_any_line_ends(tmp_path):

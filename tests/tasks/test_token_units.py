@@ -7,6 +7,7 @@ from rnn_topologies.tasks import get_task, text_classification
 from rnn_topologies.tasks.data.sources import cldr_languages
 from rnn_topologies.tasks.data.token_units import choose_token_unit
 from rnn_topologies.tasks.data.vocabulary import Vocabulary, build_vocabulary
+from rnn_topologies.tasks.metrics import captions, translation
 
 RANDOM = np.random.default_rng(0)
 SYLLABLES = ["ka", "ro", "mi", "ta", "len", "sur", "ov", "ski", "son", "ber"]
@@ -28,6 +29,8 @@ SENTENCES = [f"the {'good' if n % 2 else 'bad'} film number {n % 9}" for n in ra
         (["これは ペンです", "それは ほんです"] * 5, "characters"),
         (["나는 영화를 좋아한다", "나는 영화를 싫어한다"] * 5, "words"),
         (SURNAMES, "characters"),
+        (["हिन्दी भाषा अच्छी है", "हिन्दी भाषा कठिन है"] * 5, "words"),
+        (["हिन्दी", "भाषा", "अच्छी"], "characters"),
         ([f"{a} {b}" for a, b in zip(SURNAMES, SURNAMES[::-1], strict=True)][:150], "characters"),
         (["good", "bad"] * 20, "characters"),
         (["ein Satz ohne Paar", "nothing shared here at all"], "characters"),
@@ -39,6 +42,17 @@ SENTENCES = [f"the {'good' if n % 2 else 'bad'} film number {n % 9}" for n in ra
 def test_the_unit_suits_the_texts(texts, unit):
     assert choose_token_unit("auto", texts).unit == unit
     assert choose_token_unit("byte_pairs", texts).unit == "byte_pairs"
+
+
+def test_scores_of_text_without_spaces_count_characters():
+    outputs, references = ["我喜欢这部很好的电影。"], ["我喜欢这部很坏的电影。"]
+    scores = translation.translation_scores(outputs, references)
+    assert scores["bleu"] == pytest.approx(70.17, abs=0.01)  # 10 of 11 characters, sacreBLEU's "zh"
+    assert "tok:zh" in translation.translation_signatures(references)["bleu"]
+    assert "tok:char" in translation.translation_signatures(["これは悪いペンです。"])["bleu"]
+    assert "tok:13a" in translation.translation_signatures(["ein Satz, 好"])["bleu"]
+    assert captions.caption_words("一只狗 A dog's") == ["一", "只", "狗", "a", "dog's"]
+    assert captions.caption_scores(outputs, [references])["bleu_1"] == pytest.approx(90.0)
 
 
 def test_the_choice_agrees_with_that_of_our_own_names():
@@ -80,7 +94,7 @@ def test_texts_without_spaces_are_learned_by_the_baselines(tmp_path, tokens):
     if tokens == "auto":
         assert data.notes["tokens"] == "characters"
         assert task.describe_data(data) == [
-            "columns: text from column 1 text, label from column 2 label",
+            "columns: text from column 1 (text), label from column 2 (label)",
             "tokens: characters (auto: the script has no spaces between words)",
         ]
         assert task.config.tokens == "auto"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rnn_topologies import tasks
 from rnn_topologies.cli import app, progress
 from rnn_topologies.runs import model_io, store
 from rnn_topologies.tasks import base, classification
@@ -34,16 +33,8 @@ def fast():
 
 
 @pytest.fixture
-def record(tmp_path):
-    """The record of a run that has just started."""
-    return experiment.new_record(
-        tasks.get_task("classification")({}),
-        "classification",
-        run_id="run",
-        started_at="2026-01-01T00:00:00+00:00",
-        environment={},
-        git=None,
-    )
+def record():
+    return runs.started_record()
 
 
 def score_with(record, second):

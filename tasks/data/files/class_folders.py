@@ -69,10 +69,10 @@ def _check_structure(folder: pathlib.Path, class_folders: Iterable[pathlib.Path]
 
 def _nested_names(folder: pathlib.Path) -> set[str]:
     """Returns the names of the folders in a folder that holds no files, without wrappers."""
-    folder = skip_wrapper(folder)
-    names = {path.name for path in list_folders(folder)}
-    has_files = len(names) < len(list_entries(folder))
-    return set() if has_files else {name for name in names if name.lower() not in WRAPPERS}
+    entries = list_entries(skip_wrapper(folder))
+    if not all(path.is_dir() for path in entries):
+        return set()
+    return {path.name for path in entries if path.name.lower() not in WRAPPERS}
 
 
 def _find_same_folders(nested_of: Mapping[str, set[str]]) -> tuple[str, str, list[str]]:

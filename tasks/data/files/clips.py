@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -15,11 +16,10 @@ import numpy as np
 from ...errors import UserError
 from ..filesystem import printable
 from ..image_reader import read_image
-from ..images import typical_shape
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
-from .entries import list_entries, list_folders
-from .images import read_checked_image
+from .entries import find_entry, list_entries, list_folders, walk_files
+from .images import add_image_facts, read_checked_image
 
 LABELS_FILE = "labels.csv"
 VIDEO_SUFFIXES = (
@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = (
 )
 LARGEST = float(np.finfo("float32").max)
 EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -78,7 +79,7 @@ def read_clips(dataset: str) -> Source:
             for each of train, validation and test. Image clips: a sub-folder per clip with one
             image per frame, in the natural order of their names, and `labels.csv` with columns
             `clip`, `frame` (the image's file name, its stem, or its number) and `label`. Feature
-            clips: one .csv file per clip, with numeric columns and `label`.
+            clips: one .csv or .tsv file per clip, with numeric columns and `label`.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.
@@ -89,10 +90,10 @@ def read_clips(dataset: str) -> Source:
     for split, folder in layout.find_split_paths(path).items():
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder of clips.")
-        has_table = (folder / LABELS_FILE).is_file()
+        has_table = find_entry(folder, LABELS_FILE).is_file()
         rows = _read_image_clips(folder) if has_table else _read_feature_clips(folder)
         if not rows:
-            _refuse_videos(list_entries(folder))
+            _refuse_videos(walk_files(folder))
             raise UserError(
                 f"{folder} contains neither {LABELS_FILE} nor .csv files. Expected a sub-folder of "
                 f"images for each clip and {LABELS_FILE} with columns clip, frame and label; or a "
@@ -121,27 +122,25 @@ def read_clips(dataset: str) -> Source:
     )
     columns = _columns_of(all_rows[0])
     notes = {**source.notes, "columns": columns} if columns else source.notes
-    shapes = [shape for row in all_rows for shape in row.get("shapes", ())]
-    return dataclasses.replace(
-        source, notes=notes, image_shape=typical_shape(shapes) if shapes else None
-    )
+    facts = (frame for row in all_rows for frame in row.get("facts", ()))
+    return add_image_facts(dataclasses.replace(source, notes=notes), facts)
 
 
 def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
-    """Returns one clip without labels: the image paths in a folder, or the table in a .csv file.
+    """Returns one clip without labels: the image paths in a folder, or the table in a file.
 
     Raises:
         UserError: the path is neither, or cannot be read.
     """
     clip = pathlib.Path(path).expanduser()
-    if clip.is_dir():
-        files = list_entries(clip)
+    if os.path.isdir(clip):
+        files = _list_frames(clip)
         if not files:
             raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
     _refuse_videos([clip])
-    if clip.suffix.lower() != ".csv" or not clip.is_file():
-        raise UserError(f"{clip} is neither a folder of images nor a .csv file.")
+    if clip.suffix.lower() not in tables.TABLE_SUFFIXES or not os.path.isfile(clip):
+        raise UserError(f"{clip} is neither a folder of images nor a .csv or .tsv file.")
     return _read_feature_table(clip, needs_labels=False)
 
 
@@ -154,7 +153,7 @@ def _read_example(rows: Sequence[Mapping[str, Any]], index: int) -> dict[str, An
 
 
 def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
-    table = folder / LABELS_FILE
+    table = find_entry(folder, LABELS_FILE)
     labels: dict[str, dict[str, tuple[int, str]]] = {}  # {clip: {frame: (line, label)}}
     for line, values in tables.read_rows(table, ("clip", "frame", "label")):
         frames = labels.setdefault(values["clip"], {})
@@ -167,7 +166,7 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
         frames[values["frame"]] = (line, values["label"])
     clips = []
     for clip_folder in list_folders(folder):
-        files = list_entries(clip_folder)
+        files = _list_frames(clip_folder)
         if not files:
             raise UserError(
                 f"{clip_folder}: the clip has no frames. Add images, or remove the folder."
@@ -190,7 +189,7 @@ def _read_image_clip(
     files: Sequence[pathlib.Path],
     labels_of: Mapping[str, tuple[int, str]],
 ) -> dict[str, Any]:
-    labels, shapes, digest = [], [], hashlib.sha256()
+    labels, facts, digest = [], [], hashlib.sha256()
     unused = dict(labels_of)
     for file in files:
         name = next((name for name in _frame_names(file) if name in unused), None)
@@ -199,9 +198,9 @@ def _read_image_clip(
                 f"{file}: the frame has no label in {table}. Add a row for it, or remove the file."
             )
         labels.append(unused.pop(name)[1])
-        content, shape = read_checked_image(file)
+        content, frame_facts = read_checked_image(file)
         digest.update(content)
-        shapes.append(shape)
+        facts.append(frame_facts)
     if unused:
         name, (line, _) = next(iter(unused.items()))
         raise UserError(
@@ -213,8 +212,14 @@ def _read_image_clip(
         "frames": files,
         "labels": labels,
         "key": digest.hexdigest(),
-        "shapes": shapes,
+        "facts": facts,
     }
+
+
+def _list_frames(folder: pathlib.Path) -> list[pathlib.Path]:
+    files = list_entries(folder)
+    _refuse_videos(file for file in files if file.suffix.lower() != ".gif")  # may be images
+    return files
 
 
 def _refuse_videos(paths: Iterable[pathlib.Path]) -> None:
@@ -240,7 +245,9 @@ def _frame_names(file: pathlib.Path) -> list[str]:
 
 def _read_feature_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [
-        _read_feature_clip(path) for path in list_entries(folder) if path.suffix.lower() == ".csv"
+        _read_feature_clip(path)
+        for path in list_entries(folder)
+        if path.suffix.lower() in tables.TABLE_SUFFIXES
     ]
 
 
@@ -248,7 +255,7 @@ def _read_feature_clip(path: pathlib.Path) -> dict[str, Any]:
     table = _read_feature_table(path)
     key = layout.sha256_hex("\0".join(table.columns).encode() + table.frames.tobytes())
     return {
-        "name": path.stem,
+        "name": printable(path.stem),
         "frames": table.frames,
         "labels": table.labels,
         "key": key,
@@ -312,8 +319,10 @@ def _parse_feature(value: str, path: pathlib.Path, line: int, column: str) -> fl
             f"{path}, line {line}: column {column!r} is empty. Fill it in, or remove the row."
         )
     limit = f" of at most {LARGEST:.1e}" if math.isfinite(number) else ""
+    hint = " Write a decimal point." if DECIMAL_COMMA.fullmatch(value) else ""
     raise UserError(
         f"{path}, line {line}: column {column!r} must be a finite number{limit}, got {value!r}."
+        f"{hint}"
     )
 
 

@@ -1,5 +1,6 @@
 """Files and folders in the user's folders, without those that systems leave behind."""
 
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -25,19 +26,34 @@ def list_entries(folder: pathlib.Path) -> list[pathlib.Path]:
         UserError: the folder cannot be read, or holds something else, such as a broken link.
     """
     try:
-        entries = [path for path in folder.iterdir() if not SYSTEM_FILES.fullmatch(path.name)]
-        wrong = [path for path in entries if not (path.is_file() or path.is_dir())]
+        with os.scandir(folder) as all_entries:
+            entries = [entry for entry in all_entries if not SYSTEM_FILES.fullmatch(entry.name)]
+        wrong = [entry for entry in entries if not (entry.is_file() or entry.is_dir())]
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
     if wrong:
         kind = "a broken link" if wrong[0].is_symlink() else "neither a file nor a folder"
-        raise UserError(f"{wrong[0]} is {kind}. Fix or remove it.")
-    return sorted(entries, key=lambda path: natural_sort_key(path.name))
+        raise UserError(f"{folder / wrong[0].name} is {kind}. Fix or remove it.")
+    names = sorted((entry.name for entry in entries), key=natural_sort_key)
+    return [folder / name for name in names]
 
 
 def list_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the folders in a folder, in natural order."""
     return [path for path in list_entries(folder) if path.is_dir()]
+
+
+def find_entry(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of an entry whose name may be written in any case.
+
+    Args:
+        folder: where to look.
+        name: the name in lower case; without such an entry, the path is that of this name.
+    """
+    path = folder / name
+    if path.exists() or not folder.is_dir():
+        return path
+    return next((entry for entry in list_entries(folder) if entry.name.casefold() == name), path)
 
 
 def natural_sort_key(name: str) -> list[tuple[int, str]]:

@@ -2,17 +2,32 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ..filesystem import printable
 from ..images import to_image_array, typical_shape
 from ..source import Source
 from . import class_folders, layout, splitting, tables
+from .entries import find_entry
 
 CAPTIONS_FILE = "captions.csv"
+DARK = 32  # of 255: images without any brighter pixel hold fewer bits than their files can
+
+
+class ImageFacts(NamedTuple):
+    """What is known of an image after reading it once.
+
+    Attributes:
+        shape: (height, width, channels).
+        peak: the largest value of any pixel, 0 to 255.
+    """
+
+    shape: tuple[int, ...]
+    peak: int
 
 
 def read_image_classes(dataset: str) -> Source:
@@ -52,7 +67,7 @@ def read_image_classes(dataset: str) -> Source:
     source = splitting.build_source(
         path, splits, digest=digest, group_of=lambda row: row["key"], classes=classes
     )
-    return dataclasses.replace(source, image_shape=_typical_shape(splits))
+    return add_image_facts(source, (row["facts"] for rows in splits.values() for row in rows))
 
 
 def read_image_captions(dataset: str) -> Source:
@@ -73,16 +88,11 @@ def read_image_captions(dataset: str) -> Source:
         for split, folder in layout.find_split_paths(path).items()
     }
     source = splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["key"])
-    return dataclasses.replace(source, image_shape=_typical_shape(splits))
-
-
-def _typical_shape(splits: Mapping[str, list[dict[str, Any]]]) -> tuple[int, int, int] | None:
-    shapes = [row["shape"] for rows in splits.values() for row in rows]
-    return typical_shape(shapes) if shapes else None
+    return add_image_facts(source, (row["facts"] for rows in splits.values() for row in rows))
 
 
 def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, Any]]:
-    table = folder / CAPTIONS_FILE
+    table = find_entry(folder, CAPTIONS_FILE)
     if not table.is_file():
         raise UserError(
             f"{folder} is not a folder with {CAPTIONS_FILE}. Expected images and a table with "
@@ -116,11 +126,25 @@ def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     if path.is_absolute() or ".." in path.parts:
         return None
     files = (parent / path for parent in (folder, folder / "images", folder / "Images"))
-    return next(filter(pathlib.Path.is_file, files), None)
+    return next(filter(os.path.isfile, files), None)
 
 
-def read_checked_image(file: pathlib.Path) -> tuple[bytes, tuple[int, ...]]:
-    """Returns the content of an image file and its shape (height, width, channels).
+def add_image_facts(source: Source, images: Iterable[ImageFacts]) -> Source:
+    """Returns the source with the typical shape of its images, and a warning if all are dark."""
+    images = list(images)
+    if not images:
+        return source
+    peak = max(image.peak for image in images)
+    warning = (
+        f"the brightest pixel of all images is {peak} of 255: if they hold fewer bits than their "
+        "files can, such as 12 of 16, scale them to the range of the files"
+    )
+    source = source.warn([warning] if peak < DARK else [])
+    return dataclasses.replace(source, image_shape=typical_shape(image.shape for image in images))
+
+
+def read_checked_image(file: pathlib.Path) -> tuple[bytes, ImageFacts]:
+    """Returns the content of an image file, and facts about the image.
 
     The image is decoded once, so that a damaged one is reported before training starts.
 
@@ -131,10 +155,11 @@ def read_checked_image(file: pathlib.Path) -> tuple[bytes, tuple[int, ...]]:
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    return content, to_image_array(content, str(file)).shape
+    pixels = to_image_array(content, str(file))
+    return content, ImageFacts(pixels.shape, int(pixels.max()))
 
 
 def _check_image(file: pathlib.Path) -> dict[str, Any]:
-    """Returns the hash and the shape of an image file that can be read."""
-    content, shape = read_checked_image(file)
-    return {"key": layout.sha256_hex(content), "shape": shape}
+    """Returns the hash of an image file that can be read, and facts about the image."""
+    content, facts = read_checked_image(file)
+    return {"key": layout.sha256_hex(content), "facts": facts}

@@ -5,6 +5,7 @@ missing are cut from train, see `splitting`.
 """
 
 import hashlib
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
         UserError: the path does not exist, a split is there twice, there are splits but no train,
             or train may be a class.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # also if the name is too long, for which `Path.exists` fails
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}

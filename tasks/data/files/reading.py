@@ -2,6 +2,7 @@
 
 import codecs
 import pathlib
+import unicodedata
 
 from ...errors import UserError
 
@@ -81,8 +82,16 @@ def content_lines(content: bytes, name: str) -> list[str]:
     return [line for line in split_lines(decode_text(content, name)) if line.strip()]
 
 
+def clean_text(text: str) -> str:
+    """Returns a text in Unicode's composed form (NFC), without surrounding whitespace.
+
+    Some systems write "é" as one character, others as two: a model would not know the other one.
+    """
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def clean_argument(text: str) -> str:
-    """Returns a text from the command line without surrounding whitespace, as tables are read.
+    """Returns a text from the command line as those for training are read.
 
     Raises:
         UserError: it is not valid UTF-8.
@@ -91,4 +100,4 @@ def clean_argument(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{text!a} is not valid UTF-8. Pass UTF-8 text.") from error
-    return text.strip()
+    return clean_text(text)

@@ -51,7 +51,7 @@ def build_source(
         if classes:  # files are sorted by class
             splits["train"] = sorted(splits["train"], key=lambda row: hash_fraction(group_of(row)))
         return Source(
-            name=printable(path.name),
+            name=printable(path.absolute().name),
             sha256=digest.hexdigest(),
             splits={split: wrap_rows(splits[split]) for split in SPLITS},
             classes=tuple(map(printable, classes)),

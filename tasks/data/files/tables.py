@@ -147,7 +147,7 @@ def find_column(
 def describe_columns(positions: Mapping[str, int], header: Sequence[str]) -> dict[str, str]:
     """Returns the number, from 1, and the name, if it has one, of each column."""
     return {
-        role: " ".join([str(position + 1), *header[position : position + 1]])
+        role: str(position + 1) + "".join(f" ({name})" for name in header[position : position + 1])
         for role, position in positions.items()
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import UserError
+from ..filesystem import printable
 from ..source import Source
 from . import class_folders, layout, pair_columns, reading, splitting, tables
 
@@ -54,10 +55,10 @@ def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
         for path in files:
             if path.suffix.lower() != ".txt":
                 raise UserError(f"{path} is not a .txt file. Convert it, or remove it.")
-            text = "\n".join(reading.split_lines(reading.read_text(path))).strip()
+            text = reading.clean_text("\n".join(reading.split_lines(reading.read_text(path))))
             if not text:
                 raise UserError(f"{path} is empty. Add text, or remove the file.")
-            rows.append({"text": text, "label": label})
+            rows.append({"text": text, "label": printable(label)})
     return rows
 
 
@@ -71,7 +72,10 @@ def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str
     names = ("text", "label")
     header, rows = tables.read_table(path, names)
     positions = {name: tables.find_column(path, header, name, names) for name in names}
-    values = [row for _, row in tables.select_values(path, rows, positions)]
+    values = [
+        {name: reading.clean_text(value) for name, value in row.items()}
+        for _, row in tables.select_values(path, rows, positions)
+    ]
     if len(values) >= MIN_ROWS and len({row["label"] for row in values}) == len(values):
         raise UserError(
             f"{path}: every row has another label, such as {_shorten(values[0]['label'])}. Is the "
@@ -143,7 +147,8 @@ def _make_pair(
 ) -> dict[str, str]:
     sides = {"source": pairs.source, "target": pairs.target}
     pair = {
-        side: row[column].strip() if column < len(row) else "" for side, column in sides.items()
+        side: reading.clean_text(row[column]) if column < len(row) else ""
+        for side, column in sides.items()
     }
     if not all(pair.values()):
         raise UserError(

@@ -1,0 +1,85 @@
+"""The baselines of all runs on one data set."""
+
+import math
+from typing import Any, NamedTuple
+
+Frame = Any  # a `pandas.DataFrame`: its type hints do not know what the columns contain
+
+# Prefixes of columns of `store.load_runs`: scores, and why baselines have none.
+SCORES, ERRORS = "baseline/", "baseline_error/"
+
+
+def averaged_over(runs: Frame) -> str:
+    """Returns the column over whose values the scores of these runs are averaged."""
+    return "fold" if runs["folds"].gt(0).any() else "config/seed"
+
+
+class Baseline(NamedTuple):
+    """A baseline on a data set.
+
+    Attributes:
+        name: its name.
+        score: its mean over seeds or folds, with the settings that suit it best; NaN if it failed.
+        worst: the same with the settings that suit it worst.
+    """
+
+    name: str
+    score: float
+    worst: float
+
+
+def summarize_baselines(runs: Frame, *, higher_is_better: bool) -> list[Baseline]:
+    """Returns the baselines of the runs on one data set, the best first, failed ones last.
+
+    A baseline may depend on the seed, and on settings such as how texts are split. Its scores are
+    averaged over seeds or folds for each setting, or over all runs if settings make no difference.
+
+    Args:
+        runs: runs with the columns of `store.load_runs` and `setting`.
+        higher_is_better: whether a higher score is better.
+    """
+    unit = averaged_over(runs)
+    columns = [c for c in runs if c.startswith(SCORES)]
+    baselines = []
+    for column in columns:
+        scored = runs[(runs["status"] == "ok") & runs[column].notna()]
+        if scored.empty:
+            continue
+        scores = _scores_by_setting(scored.assign(score=scored[column].round(9)), unit)
+        best, worst = (max, min) if higher_is_better else (min, max)
+        baselines.append(Baseline(column.removeprefix(SCORES), best(scores), worst(scores)))
+    baselines.sort(key=lambda b: -b.score if higher_is_better else b.score)
+    names = {baseline.name for baseline in baselines}
+    errors = [c for c in runs if c.startswith(ERRORS) and runs[c].notna().any()]
+    failed = {c.removeprefix(ERRORS) for c in errors} - names
+    return baselines + [Baseline(name, math.nan, math.nan) for name in sorted(failed)]
+
+
+def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
+    """Returns the mean score over seeds or folds, for each setting that makes a difference."""
+    differs = runs.groupby(["config/seed", "fold"])["score"].nunique().gt(1).any()
+    groups = [group for _, group in runs.groupby("setting")] if differs else [runs]
+    # The folds differ more than the settings: a mean over few of them would win by chance.
+    counts = [group[unit].nunique() for group in groups]
+    complete = max(counts) if unit == "fold" else 0
+    return [
+        float(group.groupby(unit)["score"].mean().mean())
+        for group, count in zip(groups, counts, strict=True)
+        if count >= complete
+    ]
+
+
+def format_baseline(baseline: Baseline) -> str:
+    """Formats name and score of a baseline, with its range if it depends on settings."""
+    if math.isnan(baseline.score):
+        return f"{baseline.name} failed"
+    score, worst = format_number(baseline.score), format_number(baseline.worst)
+    note = f" ({worst} with other settings)" if worst != score else ""
+    return f"{baseline.name} {score}{note}"
+
+
+def format_number(value: float) -> str:
+    """Formats a score with three decimals below 10, with one from 10 on; `-` if it is missing."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -520,13 +520,13 @@ def _nearest_targets(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
 
     dtype: Any = np.float32
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), dtype=dtype)
-    train_vectors = vectorizer.fit_transform([pair.source for pair in train])
+    train_columns = vectorizer.fit_transform([pair.source for pair in train]).T.tocsr()
     test_vectors = vectorizer.transform([pair.source for pair in test])
     block = max(1, SIMILARITY_BYTES // (BYTES_PER_SIMILARITY * len(train)))
     nearest: list[int] = []
     with progress.part("comparing sources") as advance:
         for start in range(0, len(test), block):
             advance(start, len(test))
-            similarity = test_vectors[start : start + block] @ train_vectors.T
+            similarity = test_vectors[start : start + block] @ train_columns
             nearest += similarity.toarray().argmax(axis=1).tolist()
     return [train[index].target for index in nearest]

@@ -21,11 +21,13 @@ class Baseline(NamedTuple):
         name: its name.
         score: its mean over seeds or folds, with the settings that suit it best; NaN if it failed.
         worst: the same with the settings that suit it worst.
+        error: why it failed, in the latest run.
     """
 
     name: str
     score: float
     worst: float
+    error: str = ""
 
 
 def summarize_baselines(runs: Frame, *, higher_is_better: bool) -> list[Baseline]:
@@ -50,9 +52,13 @@ def summarize_baselines(runs: Frame, *, higher_is_better: bool) -> list[Baseline
         baselines.append(Baseline(column.removeprefix(SCORES), best(scores), worst(scores)))
     baselines.sort(key=lambda b: -b.score if higher_is_better else b.score)
     names = {baseline.name for baseline in baselines}
-    errors = [c for c in runs if c.startswith(ERRORS) and runs[c].notna().any()]
-    failed = {c.removeprefix(ERRORS) for c in errors} - names
-    return baselines + [Baseline(name, math.nan, math.nan) for name in sorted(failed)]
+    failed = {
+        name: str(runs[column].dropna().iloc[-1])
+        for column in runs
+        if column.startswith(ERRORS) and runs[column].notna().any()
+        if (name := column.removeprefix(ERRORS)) not in names
+    }
+    return baselines + [Baseline(name, math.nan, math.nan, failed[name]) for name in sorted(failed)]
 
 
 def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
@@ -72,7 +78,7 @@ def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
 def format_baseline(baseline: Baseline) -> str:
     """Formats name and score of a baseline, with its range if it depends on settings."""
     if math.isnan(baseline.score):
-        return f"{baseline.name} failed"
+        return f"{baseline.name} failed: {baseline.error}"
     score, worst = format_number(baseline.score), format_number(baseline.worst)
     note = f" ({worst} with other settings)" if worst != score else ""
     return f"{baseline.name} {score}{note}"

@@ -11,7 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .baselines import SCORES, averaged_over, format_baseline, format_number, summarize_baselines
+from .baselines import (
+    ERRORS,
+    SCORES,
+    averaged_over,
+    format_baseline,
+    format_number,
+    summarize_baselines,
+)
 from .datasets import match_dataset
 
 Row = Mapping[str, Any]  # of the table that `summarize_runs` returns
@@ -284,4 +291,6 @@ def to_csv(table: pd.DataFrame, *, all_metrics: bool = False) -> str:
     columns["best_baseline"] = [baseline and baseline.name for baseline in best]
     columns["best_baseline_score"] = [baseline and baseline.score for baseline in best]
     baselines = pd.DataFrame(list(table["baselines"]), index=table.index).add_prefix(SCORES)
-    return columns.join(baselines).to_csv(index=False)
+    failed = [{b.name: b.error for b in row if b.error} for row in table["group_baselines"]]
+    errors = pd.DataFrame(failed, index=table.index).add_prefix(ERRORS)
+    return columns.join(baselines).join(errors).to_csv(index=False)

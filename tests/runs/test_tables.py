@@ -263,7 +263,11 @@ def test_a_baseline_that_failed_is_named_last(tmp_path):
             baselines={"majority class": 0.5, **({} if "words" in errors else {"words": 0.9})},
         )  # fmt: skip
     (row,) = tables.table_rows(summary(tmp_path))
-    assert tables.format_baselines(row) == "words 0.900, majority class 0.500, nearest failed"
+    expected = "words 0.900, majority class 0.500, nearest failed: out of memory"
+    assert tables.format_baselines(row) == expected
+    assert "nearest failed: out of memory |" in tables.to_markdown(summary(tmp_path))
+    (line,) = csv.DictReader(io.StringIO(tables.to_csv(summary(tmp_path))))
+    assert line["baseline_error/nearest"] == "out of memory"
     assert row["baseline_wins"]
 
 

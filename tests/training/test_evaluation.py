@@ -140,7 +140,10 @@ def test_a_run_with_a_failed_baseline_is_complete_and_usable(tmp_path, fast, mon
     assert row["baseline_error/logistic regression on pixels"] == reason
     for arguments in (("table",), ("report",), ("compare", folder.name, folder.name)):
         assert runs.run_main(*arguments, "--results-dir", tmp_path) == 0
-    assert "majority class" in capfd.readouterr().out
+    printed = " ".join(capfd.readouterr().out.split())
+    assert "majority class" in printed
+    assert f"logistic regression on pixels failed: {reason}" in printed
+    assert f"failed: {reason}" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_the_summary_of_runs_without_any_baseline_says_so(record):

@@ -93,7 +93,8 @@ class CellWrapper(RecurrentCell):
             with self.cell.sequence(inputs, states, training):
                 yield
             return
-        drawing = [cell for cell in _with_keras_dropout(self.cell) if training]
+        # Keras's SimpleRNNCell draws its masks whether or not it trains.
+        drawing = _with_keras_dropout(self.cell)
         if drawing:  # outside the loop: the first step draws the masks, and the others reuse them
             self._call_cell(inputs[..., : self.features], self.unpack(states), training)
         try:

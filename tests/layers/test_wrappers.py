@@ -346,3 +346,17 @@ def test_wrappers_that_need_our_loop_say_so():
         keras.layers.RNN(layers.Zoneout(layers.GRUCell(4)))(x, training=True)
     with pytest.raises(ValueError, match=r"Run the cell in `rnn_topologies.layers.RNN`"):
         keras.layers.RNN(layers.RecurrentDropout(layers.GRUCell(4)))(x, training=True)
+
+
+@pytest.mark.parametrize("cell_class", [keras.layers.SimpleRNNCell, keras.layers.GRUCell])
+def test_stacked_keras_cells_with_dropout_train(cell_class):
+    cells = [cell_class(4, dropout=0.3, recurrent_dropout=0.2) for _ in range(2)]
+    inputs = keras.Input((5, 3))
+    model = keras.Model(inputs, layers.RNN(cells)(inputs))
+    model.compile("sgd", "mse")
+    x = cases.random(6, 5, 3).astype("float32")
+    before = model.predict(x, verbose=0)
+    model.fit(x, np.ones((6, 4)), verbose=0)
+    after = model.predict(x, verbose=0)
+    assert np.abs(after - before).max() > 0
+    np.testing.assert_array_equal(after, model.predict(x, verbose=0))

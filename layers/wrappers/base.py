@@ -175,8 +175,9 @@ def _is_flat(state_size):
 
 def _flat_sizes(cell):
     """Returns the width or shape of each state of a cell from elsewhere."""
-    if _is_flat(cell.state_size):
-        sizes = cell.state_size
+    sizes = cell.state_size
+    may_be_a_shape = isinstance(sizes, tuple) and hasattr(cell, "get_initial_state")
+    if _is_flat(sizes) and not may_be_a_shape:
         return list(sizes) if isinstance(sizes, list | tuple) else [sizes]
     shapes = [tuple(spec.shape[1:]) for spec in tree.flatten(state_specs(cell))]
     return [shape[0] if len(shape) == 1 else shape for shape in shapes]

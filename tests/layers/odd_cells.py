@@ -152,6 +152,20 @@ class ImageAndVector(ImageCell):
         return output + vector[:, None, None, :], [image, vector]
 
 
+class ShapeAsStateSize(ImageCell):
+    """Declares the shape of its one state where Keras expects a list."""
+
+    state_size = (4, 4, 2)
+    output_size = None
+
+    def get_initial_state(self, batch_size=None):
+        return [ops.zeros((batch_size, *self.state_size), dtype=self.compute_dtype)]
+
+    def call(self, inputs, states):
+        _, states = super().call(inputs, states)
+        return states[0], states
+
+
 VECTORS = (
     UserCell,
     TransformedState,
@@ -166,7 +180,7 @@ VECTORS = (
     DoubledMinGRU,
     DoubledKerasLSTM,
 )
-IMAGES = (ImageCell, ImageAndVector)
+IMAGES = (ImageCell, ImageAndVector, ShapeAsStateSize)
 
 
 def by_hand(cell, x, mask, states=None, go_backwards=False):

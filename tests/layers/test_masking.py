@@ -300,6 +300,36 @@ def test_one_tensor_may_be_several_initial_states():
     assert_close(layer(X, initial_state=[state] * 4, mask=mask), expected)
 
 
+IMAGE_WRAPPERS = {
+    "learned start": lambda cell: layers.TrainableInitialState(cell, "ones"),
+    "recurrent dropout": layers.RecurrentDropout,
+    "residual": layers.Residual,
+    "highway": layers.Highway,
+    "stack": lambda cell: layers.StackedCells([odd_cells.ImageCell(), cell]),
+}
+
+
+@pytest.mark.parametrize("wrapper", IMAGE_WRAPPERS)
+def test_wrappers_take_cells_of_images(wrapper):
+    cell = IMAGE_WRAPPERS[wrapper](odd_cells.ShapeAsStateSize())
+    layer = layers.RNN(cell, return_sequences=True, return_state=True)
+    outputs, *states = cases.numpy(layer(IMAGES, mask=IMAGE_MASK))
+    start = cases.numpy(layer.get_initial_state(4))
+    expected, last = odd_cells.by_hand(cell, IMAGES, IMAGE_MASK, start)
+    assert_close([outputs, *states], [expected, *last])
+
+
+def test_zoneout_refuses_states_of_images():
+    with pytest.raises(ValueError, match=r"Zoneout needs states of shape \(batch, size\)"):
+        layers.Zoneout(odd_cells.ImageCell())
+
+
+@pytest.mark.parametrize("rank", [2, 4])
+def test_cells_of_gates_name_inputs_of_another_rank(rank):
+    with pytest.raises(ValueError, match=r"\(batch, time, features\), got"):
+        layers.RNN(layers.GRUCell(3))(np.ones((2,) * rank, "float32"))
+
+
 def test_both_directions_of_a_stack_take_their_states_back():
     layer = layers.Bidirectional(layers.RNN(stack_of_keras(), return_state=True))
     _, *states = layer(X)

@@ -12,6 +12,7 @@ The same reader serves training and `predict`. What it does beyond Pillow's `con
 Of files with several images, the first is read. Colour profiles and gamma are ignored.
 """
 
+import io
 import pathlib
 import struct
 import warnings
@@ -81,6 +82,22 @@ def read_image(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> 
     except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{name} cannot be read as an image: {reason}.") from error
+
+
+def holds_several_images(content: bytes) -> bool:
+    """Whether a file that `read_image` can read is an animation or has several pages.
+
+    JPEG files of phones, which hold previews and the like next to the picture, do not count.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            try:
+                return image.format != "MPO" and getattr(image, "is_animated", False)
+            except DECODER_ERRORS:  # only what follows the first image is damaged
+                return True
 
 
 def _describe_unidentified(name: str) -> str:

@@ -185,6 +185,15 @@ def test_images_that_are_all_dark_are_reported(tmp_path):
     assert not any("brightest" in text for text in bright)
 
 
+def test_files_of_several_images_are_reported(tmp_path):
+    fill(tmp_path, "cat/0.png dog/0.png cat/1.gif")
+    pages = [Image.new("L", (4, 4), shade) for shade in (90, 30)]
+    for suffix in ("gif", "tiff", "webp"):
+        pages[0].save(tmp_path / f"dog/1.{suffix}", save_all=True, append_images=pages[1:])
+    warnings = images.read_image_classes(str(tmp_path)).notes["warnings"]
+    assert any("3 of 6 image files are animations" in text for text in warnings)
+
+
 def test_texts_are_checked_alike(tmp_path):
     for name in ("a/good/1.txt", "a/bad/1.txt", "b/good/1.txt", "b/bad/1.txt"):
         (tmp_path / name).parent.mkdir(parents=True)

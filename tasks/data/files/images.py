@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ..filesystem import printable
+from ..image_reader import holds_several_images
 from ..images import to_image_array, typical_shape
 from ..source import Source
 from . import class_folders, layout, splitting, tables
@@ -24,10 +25,12 @@ class ImageFacts(NamedTuple):
     Attributes:
         shape: (height, width, channels).
         peak: the largest value of any pixel, 0 to 255.
+        has_more: whether the file holds further images, which are not read.
     """
 
     shape: tuple[int, ...]
     peak: int
+    has_more: bool
 
 
 def read_image_classes(dataset: str) -> Source:
@@ -130,16 +133,22 @@ def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
 
 
 def add_image_facts(source: Source, images: Iterable[ImageFacts]) -> Source:
-    """Returns the source with the typical shape of its images, and a warning if all are dark."""
+    """Returns the source with the typical shape of its images, and with warnings about them."""
     images = list(images)
     if not images:
         return source
-    peak = max(image.peak for image in images)
-    warning = (
-        f"the brightest pixel of all images is {peak} of 255: if they hold fewer bits than their "
-        "files can, such as 12 of 16, scale them to the range of the files"
-    )
-    source = source.warn([warning] if peak < DARK else [])
+    warnings = []
+    if animated := sum(image.has_more for image in images):
+        warnings.append(
+            f"{animated} of {len(images)} image files are animations or have several pages: only "
+            "the first image of each is read"
+        )
+    if (peak := max(image.peak for image in images)) < DARK:
+        warnings.append(
+            f"the brightest pixel of all images is {peak} of 255: if they hold fewer bits than "
+            "their files can, such as 12 of 16, scale them to the range of the files"
+        )
+    source = source.warn(warnings)
     return dataclasses.replace(source, image_shape=typical_shape(image.shape for image in images))
 
 
@@ -156,7 +165,8 @@ def read_checked_image(file: pathlib.Path) -> tuple[bytes, ImageFacts]:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
     pixels = to_image_array(content, str(file))
-    return content, ImageFacts(pixels.shape, int(pixels.max()))
+    has_more = holds_several_images(content)
+    return content, ImageFacts(pixels.shape, int(pixels.max()), has_more)
 
 
 def _check_image(file: pathlib.Path) -> dict[str, Any]:

@@ -165,6 +165,21 @@ def test_ambiguous_columns_are_refused(tmp_path, header, message):
         clips.read_clips(str(folder))
 
 
+def test_a_split_of_clips_may_be_a_file(tmp_path):
+    write_clips(tmp_path, count=3)
+    for number, name in enumerate(("Train.csv", "val.csv", "TEST.csv")):
+        (tmp_path / f"clip{number}.csv").rename(tmp_path / name)
+    source = clips.read_clips(str(tmp_path))
+    assert {split: [row["name"] for row in rows] for split, rows in source.splits.items()} == {
+        "train": ["Train"],
+        "validation": ["val"],
+        "test": ["TEST"],
+    }
+    (tmp_path / "test2.csv").write_text("x,y,label\n1,2,up\n")
+    with pytest.raises(UserError, match=r"has test more than once: TEST.csv, test2.csv"):
+        clips.read_clips(str(tmp_path))
+
+
 def test_clips_of_features_may_be_separated_by_tabs(tmp_path):
     folder = write_clips(tmp_path / "data")
     expected = clips.read_clips(str(folder))

@@ -68,6 +68,12 @@ def test_ambiguous_splits_are_refused(tmp_path, names, message):
         layout.find_split_paths(tmp_path, (".csv", ".tsv"))
 
 
+def test_a_folder_of_tables_that_are_no_splits_is_refused(tmp_path):
+    table(tmp_path / "reviews.csv", 20)
+    with pytest.raises(UserError, match="has reviews.csv, but no folders of classes. Pass the"):
+        texts.read_text_files(str(tmp_path))
+
+
 def test_a_class_named_train_is_not_silently_taken_as_a_split(tmp_path):
     for name in ("train", "bus", "car"):
         (tmp_path / name).mkdir()

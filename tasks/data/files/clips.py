@@ -79,7 +79,8 @@ def read_clips(dataset: str) -> Source:
             for each of train, validation and test. Image clips: a sub-folder per clip with one
             image per frame, in the natural order of their names, and `labels.csv` with columns
             `clip`, `frame` (the image's file name, its stem, or its number) and `label`. Feature
-            clips: one .csv or .tsv file per clip, with numeric columns and `label`.
+            clips: one .csv or .tsv file per clip, with numeric columns and `label`; a split may be
+            such a file.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.
@@ -87,11 +88,9 @@ def read_clips(dataset: str) -> Source:
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
     splits: dict[str, list[dict[str, Any]]] = {}
-    for split, folder in layout.find_split_paths(path).items():
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder of clips.")
-        has_table = find_entry(folder, LABELS_FILE).is_file()
-        rows = _read_image_clips(folder) if has_table else _read_feature_clips(folder)
+    suffixes = tables.TABLE_SUFFIXES if layout.has_split_files(path, tables.TABLE_SUFFIXES) else ()
+    for split, folder in layout.find_split_paths(path, suffixes).items():
+        rows = _read_split(folder, is_clip=folder.suffix.lower() in suffixes)
         if not rows:
             _refuse_videos(walk_files(folder))
             raise UserError(
@@ -124,6 +123,16 @@ def read_clips(dataset: str) -> Source:
     notes = {**source.notes, "columns": columns} if columns else source.notes
     facts = (frame for row in all_rows for frame in row.get("facts", ()))
     return add_image_facts(dataclasses.replace(source, notes=notes), facts)
+
+
+def _read_split(path: pathlib.Path, *, is_clip: bool) -> list[dict[str, Any]]:
+    """Returns the clips in a folder, or the only clip of a split that is a file."""
+    if is_clip and path.is_file():
+        return [_read_feature_clip(path)]
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder of clips.")
+    has_table = find_entry(path, LABELS_FILE).is_file()
+    return _read_image_clips(path) if has_table else _read_feature_clips(path)
 
 
 def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:

@@ -61,6 +61,19 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
     return split_paths or {"": path}
 
 
+def has_split_files(folder: pathlib.Path, suffixes: Sequence[str]) -> bool:
+    """Whether a folder has files that are named like two different splits.
+
+    Args:
+        folder: the folder, or a file, which has none.
+        suffixes: file name suffixes.
+    """
+    files = [path for path in list_entries(folder) if path.is_file()] if folder.is_dir() else []
+    stems = [path.stem for path in files if path.suffix.lower() in suffixes]
+    matches = filter(None, map(SPLIT_NAME.fullmatch, stems))
+    return len({match.lastgroup for match in matches if not match["prefix"]}) > 1
+
+
 def find_split_names(names: Iterable[str]) -> list[str]:
     """Returns those of some names that mean a split, without a prefix, sorted."""
     matches = {name: SPLIT_NAME.fullmatch(name) for name in sorted(names)}

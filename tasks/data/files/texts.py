@@ -11,6 +11,7 @@ from ...errors import UserError
 from ..filesystem import printable
 from ..source import Source
 from . import class_folders, layout, pair_columns, reading, splitting, tables
+from .entries import list_entries
 
 MIN_ROWS = 10  # from this many rows on, some must have the same label
 
@@ -50,6 +51,13 @@ def read_text_files(dataset: str) -> Source:
 
 
 def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
+    entries = list_entries(folder)
+    found = [path.name for path in entries if path.suffix.lower() in tables.TABLE_SUFFIXES]
+    if found and not any(path.is_dir() for path in entries):
+        raise UserError(
+            f"{folder} has {found[0]}, but no folders of classes. Pass the path of the table, or "
+            "name the tables of a folder train, validation and test."
+        )
     rows = []
     for label, files in class_folders.list_class_files(folder).items():
         for path in files:

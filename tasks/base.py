@@ -332,7 +332,7 @@ class Task(abc.ABC):
         Raises:
             UserError: the data cannot be obtained or read, or a split is empty.
         """
-        from .data.checks import size_warnings
+        from .data.checks import sample_warnings, size_warnings
         from .data.source import check_splits
 
         source = self.dataset_spec.read_source(self.config)
@@ -340,8 +340,14 @@ class Task(abc.ABC):
             source = source.select_fold(self.config.folds, self.config.fold)
         source = source.limit_train(self.config.limit)
         check_splits(self.dataset, source.splits)
+        count = len(source.splits["test"])
+        subject = f"the test split has only {count} examples"
         has_folds = source.make_fold is not None and self.config.folds is None
-        return source.warn(size_warnings(len(source.splits["test"]), has_folds=has_folds))
+        if self.config.folds is not None:
+            count = sum(map(len, source.splits.values()))
+            subject = f"all folds together have only {count} examples"
+        warnings = size_warnings(subject, count, has_folds=has_folds)
+        return source.warn([*warnings, *sample_warnings(source)])
 
     @abc.abstractmethod
     def load_data(self) -> Data:

@@ -170,11 +170,13 @@ def predict_command(
         raise UserError("Give an input, or a --file with one input per line.")
     if explain is not None and pathlib.Path(explain).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"--explain {explain}: the file name must end in .png, .svg or .pdf.")
+    from ..runs import store
     from ..runs.trained_model import BEST, find_run
 
     folder = find_run(run, results_dir)
     if run.startswith(BEST):
-        print(f"{run} is {folder.name}", file=sys.stderr)
+        dataset = store.read_record(folder).dataset
+        print(f"{run} is {folder.name}, trained on {dataset}", file=sys.stderr)
     inputs = [*(inputs or []), *_read_inputs(file, folder)]
     if not inputs:
         raise UserError(f"--file {file} contains no inputs. Write one per line.")

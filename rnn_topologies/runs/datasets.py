@@ -84,7 +84,7 @@ def to_integer(value: Any) -> int:
 
 def _slug(text: str) -> str:
     """Returns a text that can be typed in a shell without quotes."""
-    return re.sub(r"[^\w./@,+-]+", "-", text).strip("-")
+    return re.sub(r"-+(?=@|$)", "", re.sub(r"[^\w./@,+-]+", "-", text)).lstrip("-")
 
 
 def label_datasets(uses: Iterable[DatasetUse]) -> dict[DatasetUse, str]:

@@ -3,6 +3,8 @@
 import collections
 from collections.abc import Collection, Hashable, Mapping, Sequence
 
+from .source import Source
+
 # With fewer independent test examples, the 95 % interval of an accuracy is ± 0.18 and wider.
 MIN_TESTS = 30
 MAX_UNKNOWN = 0.2  # fraction of unknown tokens
@@ -12,21 +14,18 @@ Keys = Mapping[str, Sequence[Hashable]]  # what identifies the input of each exa
 Labels = Mapping[str, Sequence[Collection[int]]]  # the classes of each example, by split
 
 
-def size_warnings(count: int, *, unit: str = "examples", has_folds: bool = False) -> list[str]:
+def size_warnings(subject: str, count: int, *, has_folds: bool = False) -> list[str]:
     """Returns a warning if there are fewer than `MIN_TESTS` test examples or groups.
 
     Args:
+        subject: the beginning of the warning: what has how many of them.
         count: number of test examples, or of groups of them.
-        unit: what is counted.
-        has_folds: whether the data can be cross-validated.
+        has_folds: whether the data could be cross-validated instead.
     """
     if count >= MIN_TESTS:
         return []
     hint = " Add data, or cross-validate with --folds." if has_folds else ""
-    return [
-        f"the test split has only {count} {unit}, fewer than {MIN_TESTS}: scores on it vary a lot "
-        f"by chance.{hint}"
-    ]
+    return [f"{subject}, fewer than {MIN_TESTS}: scores vary a lot by chance.{hint}"]
 
 
 def class_warnings(labels: Labels, classes: Sequence[str]) -> list[str]:
@@ -47,6 +46,19 @@ def class_warnings(labels: Labels, classes: Sequence[str]) -> list[str]:
     elif missing["test"]:
         warnings.append(f"no test example of {_list_classes(missing['test'], classes)}")
     return warnings
+
+
+def sample_warnings(source: Source) -> list[str]:
+    """Returns warnings about classes that a sample of a data set lacks, see `class_warnings`.
+
+    Only of rows in memory: others would have to be read from disk.
+    """
+    is_sample = source.unlimited_train is not None and bool(source.classes)
+    if not is_sample or not all(isinstance(rows, list) for rows in source.splits.values()):
+        return []
+    labels = {split: [[int(row["label"])] for row in rows] for split, rows in source.splits.items()}
+    known = source.notes.get("warnings", ())
+    return [text for text in class_warnings(labels, source.classes) if text not in known]
 
 
 def _list_classes(labels: Collection[int], classes: Sequence[str]) -> str:
@@ -73,15 +85,17 @@ def duplicate_warnings(
     }
     if total := sum(repeated.values()):
         counts = ", ".join(f"{split} {count:,}" for split, count in repeated.items() if count)
+        where = f" of their split ({counts})" if len(inputs) > 1 else ""
         size = sum(map(len, inputs.values()))
-        warnings.append(f"{total:,} of {size:,} examples repeat another of their split ({counts})")
+        warnings.append(f"{total:,} of {size:,} examples repeat another{where}")
     train = set(inputs["train"])
-    for split in ("validation", "test"):
+    for split in sorted(inputs.keys() - {"train"}):
         if seen := sum(key in train for key in inputs[split]):
             size = len(inputs[split])
             warnings.append(f"{seen:,} of {size:,} {split} {noun} also occur in train")
     if targets_are_labels and (count := _count_contradictions(inputs, targets)):
-        warnings.append(f"{count:,} {noun} occur with different labels")
+        size = len(set().union(*inputs.values()))
+        warnings.append(f"{count:,} of {size:,} different {noun} occur with several labels")
     return warnings
 
 

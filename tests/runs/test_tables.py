@@ -347,6 +347,7 @@ def test_the_best_run_on_a_data_set_is_found_by_its_name(tmp_path):
         ("../data/emotions.csv", "emotions"),
         ("emo", "emotions"),
         ("my-questions-1-.tsv", "better"),
+        ("my-questions", "better"),
         ("my questions (1).tsv", "better"),
         ("cldr_languages", "languages"),
     ):

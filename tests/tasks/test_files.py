@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rnn_topologies.tasks import image_captioning, text_classification
 from rnn_topologies.tasks.data import splits
 from rnn_topologies.tasks.data.files import clips, images, texts
 from rnn_topologies.tasks.errors import UserError
@@ -486,7 +487,7 @@ def test_duplicates_and_contradictions_are_reported(tmp_path):
     text_path = table(tmp_path / "t.csv", [*rows, *rows[:3], ("text 10", "b")])
     found = warnings_of(texts.read_text_files(str(text_path)))
     assert "3 of 64 examples repeat another of their split (train" in found
-    assert "1 texts occur with different labels" in found
+    assert "1 of 60 different texts occur with several labels" in found
     for split, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[38:])):
         table(tmp_path / f"own/{split}.csv", part)
     found = warnings_of(texts.read_text_files(str(tmp_path / "own")))
@@ -517,3 +518,50 @@ def test_a_test_split_with_a_single_class_is_reported(tmp_path):
     write(tmp_path / "test/t0.csv", "x,label\n9,one\n7,two\n")
     found = warnings_of(clips.read_clips(str(tmp_path)))
     assert "no training example of class 'two'" in found
+
+
+def test_rows_of_a_table_with_the_same_group_stay_together(tmp_path):
+    rows = "".join(f"text {n},{'ab'[n % 2]},author {n // 6}\n" for n in range(120))
+    path = write(tmp_path / "t.csv", "text,label,Group\n" + rows)
+    source = texts.read_text_files(str(path))
+    authors = [
+        {int(row["text"].split()[1]) // 6 for row in part} for part in source.splits.values()
+    ]
+    assert sum(map(len, authors)) == 20
+    assert source.notes["columns"]["group"] == "3 Group"
+    ungrouped = write(tmp_path / "u.csv", path.read_text("utf-8").replace("Group", "author"))
+    assert texts.read_text_files(str(ungrouped)).sha256 != source.sha256
+
+
+def test_a_sample_that_lacks_a_class_is_reported(tmp_path):
+    rows = [(f"text {n}", "abcdefgh"[n % 8]) for n in range(400)]
+    path = table(tmp_path / "t.csv", rows)
+    task = text_classification.TextClassificationTask({"dataset": str(path), "limit": 4})
+    found = task.load_source().notes["warnings"]
+    assert any(warning.startswith("no training example of classes ") for warning in found)
+
+
+def test_a_test_image_with_two_names_is_one_with_all_captions(tmp_path):
+    captions(tmp_path, count=30)
+    lines = (tmp_path / "captions.csv").read_text("utf-8").splitlines()
+    for number in range(30):
+        write(tmp_path / f"copy{number}.jpg", (tmp_path / f"{number}.jpg").read_bytes())
+        lines.append(f"copy{number}.jpg,a copy")
+    write(tmp_path / "captions.csv", "\n".join(lines))
+    data = image_captioning.ImageCaptioningTask({"dataset": str(tmp_path)}).load_data()
+    test = data.splits["test"]
+    assert all(example.captions[-1] == "a copy" for example in test)
+    assert not any(example.name.startswith("copy") for example in test)
+
+
+def test_every_fold_has_the_warnings_of_all_folds_together(tmp_path):
+    rows = [(f"text {n // 3}", "ab"[n % 2]) for n in range(60)]
+    source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
+    expected = [
+        "20 of 60 examples repeat another",
+        "20 of 20 different texts occur with several labels",
+        "all folds together have only 20 groups of examples that belong together, fewer than 30: "
+        "scores vary a lot by chance.",
+    ]
+    for number in (1, 2, 3):
+        assert source.select_fold(3, number).notes["warnings"] == expected

@@ -16,12 +16,16 @@ from .entries import list_entries
 MIN_ROWS = 10  # from this many rows on, some must have the same label
 
 
+GROUP_COLUMN = "group"  # optional: rows with the same value stay in one split
+
+
 def read_text_files(dataset: str) -> Source:
     """Returns texts with classes, from folders of .txt files or from .csv or .tsv tables.
 
     Args:
         dataset: path of a folder with a sub-folder of .txt files for each class, of a table with
-            columns `text` and `label`, or of a folder with either of these for each split.
+            columns `text` and `label`, and optionally `group`, or of a folder with either of these
+            for each split.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.
@@ -38,6 +42,7 @@ def read_text_files(dataset: str) -> Source:
         layout.check_classes((row["label"] for row in rows), split_path)
         for row in rows:
             digest.update(f"{split}\0{row['label']}\0{row['text']}\0".encode())
+            digest.update(f"{row['group']}\0".encode() if "group" in row else b"")
         splits[split] = rows
     labels = {split: {row["label"] for row in rows} for split, rows in splits.items()}
     tables.check_labels(set().union(*labels.values()), path)
@@ -89,6 +94,11 @@ def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str
             f"{path}: every row has another label, such as {_shorten(values[0]['label'])}. Is the "
             "column label the class? Name the columns text and label."
         )
+    group = [index for index, name in enumerate(header) if name.casefold() == GROUP_COLUMN]
+    for position in group[:1]:
+        for (_, row), row_values in zip(rows, values, strict=True):
+            row_values["group"] = row[position].strip()
+        positions["group"] = position
     return values, tables.describe_columns(positions, header)
 
 

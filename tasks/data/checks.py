@@ -53,7 +53,7 @@ def sample_warnings(source: Source) -> list[str]:
 
     Only of rows in memory: others would have to be read from disk.
     """
-    is_sample = source.unlimited_train is not None and bool(source.classes)
+    is_sample = "sampled_from" in source.notes and bool(source.classes)
     if not is_sample or not all(isinstance(rows, list) for rows in source.splits.values()):
         return []
     labels = {split: [[int(row["label"])] for row in rows] for split, rows in source.splits.items()}

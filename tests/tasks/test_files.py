@@ -528,7 +528,7 @@ def test_rows_of_a_table_with_the_same_group_stay_together(tmp_path):
         {int(row["text"].split()[1]) // 6 for row in part} for part in source.splits.values()
     ]
     assert sum(map(len, authors)) == 20
-    assert source.notes["columns"]["group"] == "3 Group"
+    assert source.notes["columns"]["group"] == "3 (Group)"
     ungrouped = write(tmp_path / "u.csv", path.read_text("utf-8").replace("Group", "author"))
     assert texts.read_text_files(str(ungrouped)).sha256 != source.sha256
 

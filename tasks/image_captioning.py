@@ -435,7 +435,7 @@ class ImageCaptioningTask(base.Task):
             lambda captions: self._scores(captions, test),
             lambda: example_rows(
                 {"train": train, "test": test},
-                ("name", "tokens", "is_right"),
+                ("name", "tokens"),
                 checks_meaning=test[0].is_right is not None,
             ),
         )

@@ -52,6 +52,7 @@ def example_rows(splits: Mapping[str, Sequence[Any]], omit: Sequence[str], **fac
     Args:
         splits: examples by split, each a named tuple.
         omit: names of the fields that no baseline reads, such as the tokens of a vocabulary.
+            Fields that are functions are omitted, too.
         facts: anything else that the scores depend on, JSON types only.
     """
     rows = {
@@ -62,4 +63,5 @@ def example_rows(splits: Mapping[str, Sequence[Any]], omit: Sequence[str], **fac
 
 
 def _without(example: Any, omit: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in example._asdict().items() if name not in omit}
+    fields = example._asdict()
+    return {n: value for n, value in fields.items() if n not in omit and not callable(value)}

@@ -17,6 +17,7 @@ from rnn_topologies.training import baseline_cache, evaluation, experiment
 
 from ..support import runs, training
 from ..support.small_data import small_data
+from ..tasks.test_files import FORMS
 from .test_evaluation import raising
 
 SETTINGS = {"limit": 60, "epochs": 1, "units": 4, "cell": "simple_rnn"}
@@ -197,3 +198,31 @@ def test_every_task_says_what_its_baselines_depend_on(name, changed, tmp_path, m
         assert cache.path("a") != caches[0].path("a")
     moving_shapes.generate_clips.cache_clear()
     scenes.generate_scenes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("image classes", "classification"),
+        ("text table", "text_classification"),
+        ("pairs", "translation"),
+        ("captions", "image_captioning"),
+        ("image clips", "video_labeling"),
+        ("feature clips", "video_labeling"),
+    ],
+)
+def test_baselines_on_files_of_every_format_can_be_cached(form, name, tmp_path):
+    make, _ = FORMS[form]
+    path = make(tmp_path / "data")
+    paths = []
+    for seed in (0, 1):
+        settings = {
+            "dataset": str(path),
+            "data_dir": str(tmp_path),
+            "seed": seed,
+            "units": seed + 1,
+        }
+        task = tasks.get_task(name)(settings)
+        rows = task.baseline(task.load_data()).rows()
+        paths.append(baseline_cache.BaselineCache(task, rows).path("majority class"))
+    assert paths[0] == paths[1]

@@ -2,6 +2,9 @@
 
 import collections
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from .source import Source
 
@@ -56,9 +59,16 @@ def sample_warnings(source: Source) -> list[str]:
     is_sample = "sampled_from" in source.notes and bool(source.classes)
     if not is_sample or not all(isinstance(rows, list) for rows in source.splits.values()):
         return []
-    labels = {split: [[int(row["label"])] for row in rows] for split, rows in source.splits.items()}
+    labels = {split: list(map(labels_of, rows)) for split, rows in source.splits.items()}
     known = source.notes.get("warnings", ())
     return [text for text in class_warnings(labels, source.classes) if text not in known]
+
+
+def labels_of(row: Mapping[str, Any]) -> Collection[int]:
+    """Returns the classes of an example: its `label`, or all `labels` of its frames."""
+    if "labels" in row:
+        return set(np.atleast_1d(row["labels"]).tolist())
+    return [int(row["label"])] if "label" in row else []
 
 
 def _list_classes(labels: Collection[int], classes: Sequence[str]) -> str:

@@ -190,8 +190,10 @@ def test_files_of_several_images_are_reported(tmp_path):
     pages = [Image.new("L", (4, 4), shade) for shade in (90, 30)]
     for suffix in ("gif", "tiff", "webp"):
         pages[0].save(tmp_path / f"dog/1.{suffix}", save_all=True, append_images=pages[1:])
-    warnings = images.read_image_classes(str(tmp_path)).notes["warnings"]
-    assert any("3 of 6 image files are animations" in text for text in warnings)
+    source = images.read_image_classes(str(tmp_path))
+    for part in (source, source.select_fold(2, 1)):
+        warnings = part.notes["warnings"]
+        assert any("3 of 6 image files are animations" in text for text in warnings)
 
 
 def test_texts_are_checked_alike(tmp_path):

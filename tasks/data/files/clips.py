@@ -7,8 +7,7 @@ import math
 import os
 import pathlib
 import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +19,9 @@ from ..source import LazyExamples, Source
 from . import layout, splitting, tables
 from .entries import find_entry, list_entries, list_folders, walk_files
 from .images import add_image_facts, read_checked_image
+from .videos import list_frames, refuse_videos
 
 LABELS_FILE = "labels.csv"
-VIDEO_SUFFIXES = (
-    *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
-    *(".webm", ".wmv", ".3gp"),
-)
 LARGEST = float(np.finfo("float32").max)
 EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
@@ -92,7 +88,7 @@ def read_clips(dataset: str) -> Source:
     for split, folder in layout.find_split_paths(path, suffixes).items():
         rows = _read_split(folder, is_clip=folder.suffix.lower() in suffixes)
         if not rows:
-            _refuse_videos(walk_files(folder))
+            refuse_videos(walk_files(folder))
             raise UserError(
                 f"{folder} contains neither {LABELS_FILE} nor .csv files. Expected a sub-folder of "
                 f"images for each clip and {LABELS_FILE} with columns clip, frame and label; or a "
@@ -143,11 +139,11 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
     """
     clip = pathlib.Path(path).expanduser()
     if os.path.isdir(clip):
-        files = _list_frames(clip)
+        files = list_frames(clip)
         if not files:
             raise UserError(f"{clip} contains no images. Expected one file per frame.")
         return files
-    _refuse_videos([clip])
+    refuse_videos([clip])
     if clip.suffix.lower() not in tables.TABLE_SUFFIXES or not os.path.isfile(clip):
         raise UserError(f"{clip} is neither a folder of images nor a .csv or .tsv file.")
     return _read_feature_table(clip, needs_labels=False)
@@ -175,7 +171,7 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
         frames[values["frame"]] = (line, values["label"])
     clips = []
     for clip_folder in list_folders(folder):
-        files = _list_frames(clip_folder)
+        files = list_frames(clip_folder)
         if not files:
             raise UserError(
                 f"{clip_folder}: the clip has no frames. Add images, or remove the folder."
@@ -183,7 +179,7 @@ def _read_image_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
         clips.append(_read_image_clip(table, clip_folder, files, labels.pop(clip_folder.name, {})))
     if labels:
         clip, frames = next(iter(labels.items()))
-        _refuse_videos(path for path in list_entries(folder) if clip in (path.name, path.stem))
+        refuse_videos(path for path in list_entries(folder) if clip in (path.name, path.stem))
         line = min(line for line, _ in frames.values())
         raise UserError(
             f"{table}, line {line}: there is no folder for clip {clip!r}. Add it, or remove its "
@@ -223,27 +219,6 @@ def _read_image_clip(
         "key": digest.hexdigest(),
         "facts": facts,
     }
-
-
-def _list_frames(folder: pathlib.Path) -> list[pathlib.Path]:
-    files = list_entries(folder)
-    _refuse_videos(file for file in files if file.suffix.lower() != ".gif")  # may be images
-    return files
-
-
-def _refuse_videos(paths: Iterable[pathlib.Path]) -> None:
-    """Says how to turn a video into a clip, if there is one among some paths.
-
-    Raises:
-        UserError: there is one.
-    """
-    for path in paths:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            video, folder = shlex.quote(str(path)), shlex.quote(str(path.with_suffix("")))
-            raise UserError(
-                f"{path} is a video. Extract its frames into a folder, one image per frame, for "
-                f"example with: mkdir {folder}; ffmpeg -i {video} {folder}/%05d.png"
-            )
 
 
 def _frame_names(file: pathlib.Path) -> list[str]:

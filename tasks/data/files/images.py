@@ -148,8 +148,12 @@ def add_image_facts(source: Source, images: Iterable[ImageFacts]) -> Source:
             f"the brightest pixel of all images is {peak} of 255: if they hold fewer bits than "
             "their files can, such as 12 of 16, scale them to the range of the files"
         )
-    source = source.warn(warnings)
-    return dataclasses.replace(source, image_shape=typical_shape(image.shape for image in images))
+    make_fold = source.make_fold
+    return dataclasses.replace(
+        source.warn(warnings),
+        image_shape=typical_shape(image.shape for image in images),
+        make_fold=make_fold and (lambda *fold: make_fold(*fold).warn(warnings)),
+    )
 
 
 def read_checked_image(file: pathlib.Path) -> tuple[bytes, ImageFacts]:

@@ -83,7 +83,7 @@ class _Files:
 
     def find_groups(self, rows: Sequence[Row]) -> Groups:
         keys = [_group_keys(row, self.group_of(row)) for row in rows]
-        return Groups(keys, list(map(_labels, rows)))
+        return Groups(keys, list(map(checks.labels_of, rows)))
 
     def cut(self) -> Source:
         """Returns the source with missing splits cut from train."""
@@ -135,7 +135,7 @@ class _Files:
     ) -> Source:
         splits = dict(splits)
         if self.classes:
-            labels = {split: list(map(_labels, rows)) for split, rows in splits.items()}
+            labels = {split: list(map(checks.labels_of, rows)) for split, rows in splits.items()}
             warnings = [*checks.class_warnings(labels, self.classes), *warnings]
             # Files are sorted by class.
             splits["train"] = sorted(
@@ -175,12 +175,6 @@ def _group_keys(row: Row, group: str) -> list[str]:
     if source and mark:
         keys.append(f"\0source {source}")
     return keys
-
-
-def _labels(row: Row) -> Collection[int]:
-    if "labels" in row:
-        return set(row["labels"].tolist())
-    return [row["label"]] if "label" in row else []
 
 
 def _target(row: Row) -> Hashable:

@@ -1,6 +1,8 @@
 """Baselines are fitted once for the same data, and cached scores are those of a new fit."""
 
+import concurrent.futures
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -128,6 +130,26 @@ def test_a_cache_that_cannot_be_written_does_not_matter(score, tmp_path):
     assert notes[0].startswith("baseline guess is not cached: ")
 
 
+def test_runs_at_the_same_time_compute_a_baseline_once(tmp_path):
+    computed = []
+
+    def compute():
+        computed.append(1)
+        time.sleep(0.2)
+
+    def run(_):
+        scores = BaselineScores({"slow": compute}, lambda _: {"accuracy": 0.5})
+        task = tasks.get_task("classification")({"data_dir": str(tmp_path)})
+        cache = baseline_cache.BaselineCache(task, {"train": []})
+        return evaluation._read_or_compute("slow", scores, cache, lambda note: None)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(run, range(3)))
+    assert len(computed) == 1
+    assert [scores for scores, _ in results] == [{"accuracy": 0.5}] * 3
+    assert sorted(is_cached for _, is_cached in results) == [False, True, True]
+
+
 def test_the_cache_can_be_turned_off(score, tmp_path, monkeypatch):
     monkeypatch.setenv(baseline_cache.VARIABLE, "off")
     assert score()[0]
@@ -220,7 +242,6 @@ def test_baselines_on_files_of_every_format_can_be_cached(form, name, tmp_path):
             "dataset": str(path),
             "data_dir": str(tmp_path),
             "seed": seed,
-            "units": seed + 1,
         }
         task = tasks.get_task(name)(settings)
         rows = task.baseline(task.load_data()).rows()

@@ -37,7 +37,7 @@ MEMORY_HINTS: Mapping[Stage, str] = {
     "data": "out of memory while reading the data. Try fewer examples: --limit.",
     "training": "out of memory in training. Try a smaller --batch-size.",
     "test": "out of memory while testing the model. Its weights are saved; to test it again: "
-    "--resume {run_id}",
+    "--resume {run_id}.",
 }
 
 
@@ -138,7 +138,8 @@ def _execute(
             # TensorFlow wraps what a batch raises in an error of its own.
             error = Batches.user_error or error
             if is_out_of_memory(error) and not isinstance(error, UserError):
-                error = MemoryError(MEMORY_HINTS[run.stage].format(run_id=run.record.run_id))
+                hint = MEMORY_HINTS[run.stage].format(run_id=run.record.run_id)
+                error = MemoryError(f"{hint} ({describe_error(error)})")
             if run.model is None and isinstance(error, UserError):
                 checkpoint.close(keep=checkpoint.has_checkpoint())
             else:

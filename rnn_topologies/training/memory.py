@@ -1,5 +1,6 @@
 """Errors in one line, and those that mean that memory ran out, on a device or on the host."""
 
+OUT_OF_MEMORY = "out of memory"
 MAX_LENGTH = 500  # characters of an error's message in a record
 MEMORY_ERRORS = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 # Backends wrap what a batch raises, and JAX has no class of its own for this.
@@ -27,6 +28,9 @@ def describe_error(error: BaseException) -> str:
         'out of memory'
     """
     message = " ".join(str(error).split())
-    name = "out of memory" if is_out_of_memory(error) else type(error).__name__
-    text = f"{name}: {message}" if message else name
+    name = OUT_OF_MEMORY if is_out_of_memory(error) else type(error).__name__
+    if message.startswith(OUT_OF_MEMORY):
+        text = message
+    else:
+        text = f"{name}: {message}" if message else name
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."

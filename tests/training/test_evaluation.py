@@ -213,8 +213,12 @@ def test_a_failure_in_the_explanations_is_recorded(tmp_path, fast, monkeypatch):
 def test_the_hint_fits_the_stage_that_ran_out_of_memory(part, hint, tmp_path, fast, monkeypatch):
     broken = raising(ResourceExhaustedError("OOM when allocating tensor"))
     monkeypatch.setattr(classification.ClassificationTask, part, broken)
-    with pytest.raises(MemoryError, match=hint):
+    with pytest.raises(
+        MemoryError, match=hint + r".* \(out of memory: OOM when allocating tensor\)"
+    ):
         runs.run_experiment("classification", SETTINGS, tmp_path)
+    (folder,) = store.list_run_folders(tmp_path)
+    assert store.read_record(folder).error.startswith("out of memory ")
 
 
 def test_running_out_of_memory_is_one_line_with_status_1(monkeypatch, capfd):

@@ -102,10 +102,8 @@ def test_a_run_writes_its_record_epochs_and_samples(finished):
     assert len(samples) == 16
     assert set(samples[0]) == {"source", "target", "output", "right"}
     assert str(folder) in output.replace("\n", "")
-    warning = (
-        "the test split has only 16 examples, fewer than 30: scores on it vary a lot by chance."
-    )
-    assert fields["data"]["warnings"] == [warning]
+    (warning,) = fields["data"]["warnings"]
+    assert warning.startswith("the test split has only 16 examples, fewer than 30: scores vary")
     lines = output.splitlines()
     assert lines[0].startswith("data cldr_dates/en-de")
     assert lines[1] == f"warning: {warning}"

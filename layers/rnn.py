@@ -274,7 +274,8 @@ class RNN(keras.layers.RNN):
 
     def _check_states(self, states: Any, batch: Any) -> list[Any]:
         """Returns the initial states in the structure that the cell takes."""
-        specs = state_specs(self.cell, batch)
+        # A size that is not an integer is unknown: None, or a symbol while JAX exports.
+        specs = state_specs(self.cell, batch if isinstance(batch, int) else None)
         states, flat_specs = tree.flatten(states), tree.flatten(specs)
         if len(states) != len(flat_specs):
             names = getattr(self.cell, "state_names", None)

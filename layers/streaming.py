@@ -55,7 +55,8 @@ class Stream:
         batch_size: number of sequences that arrive in parallel.
 
     Attributes:
-        states: the current states, each (batch_size, size); may be set.
+        states: the current states, each (batch_size, size), in the structure that the cell takes;
+            may be set.
 
     Example:
         >>> layer = GRU(4, return_sequences=True)

@@ -21,6 +21,7 @@ from ..typing import (
     States,
     Tensor,
 )
+from .states import shape_of
 
 
 def takes_training(cell: keras.layers.Layer) -> bool:
@@ -34,7 +35,8 @@ class RecurrentCell(keras.layers.Layer):
     A subclass implements its equations in `values` and declares:
 
         state_names: names of the states, in order.
-        state_size: list of the state widths, or the width itself if there is one state.
+        state_size: list of the state widths, or the width itself if there is one state. States of
+            a higher rank have a shape, without the batch axis, in place of a width.
         output_name: name in `values` of the output, (batch, output_size).
         noise_size: how many random numbers a training step needs; usually 0. They are appended
             to the features, so that a step reads (batch, features + noise_size).
@@ -67,13 +69,14 @@ class RecurrentCell(keras.layers.Layer):
         return values[self.output_name], new_states
 
     @property
-    def state_sizes(self) -> list[int]:
-        """Width of each state."""
+    def state_sizes(self) -> list[Any]:
+        """Width, or shape without the batch axis, of each state."""
         return self.state_size if isinstance(self.state_size, list) else [self.state_size]
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
-        """Returns zero states, each (batch_size, width)."""
-        return [ops.zeros((batch_size, n), dtype=self.compute_dtype) for n in self.state_sizes]
+        """Returns zero states, each (batch_size, width) or (batch_size, *shape)."""
+        shapes = [(batch_size, *shape_of(size)) for size in self.state_sizes]
+        return [ops.zeros(shape, dtype=self.compute_dtype) for shape in shapes]
 
     def unpack(self, states: States) -> tuple[Tensor, ...]:
         """Returns the states as a flat tuple.

@@ -166,6 +166,25 @@ class ShapeAsStateSize(ImageCell):
         return states[0], states
 
 
+class NamedImageCell(layers.RecurrentCell):
+    """A cell of images in this library's contract."""
+
+    state_names = ("h", "total")
+    state_size = [(4, 4, 2), 2]
+    output_name = "y"
+    output_size = (4, 4, 2)
+
+    def build(self, shape):
+        self.features = shape[-1]
+        self.kernel = self.add_weight(name="kernel", shape=(3, 3, shape[-1], 2))
+
+    def values(self, inputs, states, training=False):
+        h, total = self.unpack(states)
+        z = ops.conv(inputs, self.kernel, padding="same", data_format="channels_last")
+        h = ops.tanh(z + h)
+        return {"h": h, "total": total + ops.mean(h, axis=(1, 2)), "y": 2 * h}
+
+
 VECTORS = (
     UserCell,
     TransformedState,
@@ -180,7 +199,7 @@ VECTORS = (
     DoubledMinGRU,
     DoubledKerasLSTM,
 )
-IMAGES = (ImageCell, ImageAndVector, ShapeAsStateSize)
+IMAGES = (ImageCell, ImageAndVector, ShapeAsStateSize, NamedImageCell)
 
 
 def by_hand(cell, x, mask, states=None, go_backwards=False):

@@ -239,6 +239,14 @@ class RNN(keras.layers.RNN):
         """Returns a `Stream`, which runs the layer on a sequence as it arrives."""
         return Stream(self, batch_size)
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The weights, the random seeds and, unlike in Keras, the states of a stateful layer.
+
+        On JAX, compiled training and prediction keep new values of these variables only.
+        """
+        return [*super().variables, *tree.flatten(self.states or [])]
+
     def reset_state(self) -> None:
         """Resets a stateful layer to its initial states."""
         if self.states is not None:
@@ -246,6 +254,12 @@ class RNN(keras.layers.RNN):
             initial_states = tree.flatten(self.get_initial_state(batch))
             for variable, value in zip(tree.flatten(self.states), initial_states, strict=True):
                 variable.assign(value)
+
+    def _create_state_variables(self, batch_size: int) -> None:
+        super()._create_state_variables(batch_size)
+        for variable in tree.flatten(self.states):
+            # In mixed precision on PyTorch, `assign` would change a copy in another dtype.
+            variable._autocast = False
 
     def _maybe_config_dropout_masks(self, cell: Any, *args: Any) -> None:
         # Keras reads the first state, which a cell need not have.

@@ -13,6 +13,7 @@ from keras import ops, tree
 from .arguments import LayerOptions
 from .dispatch.plan import Plan
 from .inputs import check_sequences
+from .rnn import RNN
 from .typing import Shape, States, Tensor
 
 MERGES: dict[str | None, Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {
@@ -119,7 +120,8 @@ class Bidirectional(keras.layers.Bidirectional):
         if not arrays or arrays[0].ndim != 2:
             raise ValueError(
                 "`weights` of Bidirectional must be a list of arrays that starts with a kernel "
-                f"(features, ...), got {[array.shape for array in arrays]}."
+                f"(features, ...), got {[array.shape for array in arrays]}. For layers whose first "
+                "weight is another one, call `set_weights` when the layer is built."
             )
         self.build((None, None, arrays[0].shape[0]))
         shapes = [tuple(weight.shape) for weight in self.weights]
@@ -141,7 +143,17 @@ class Bidirectional(keras.layers.Bidirectional):
             sequences = args[0] if args else kwargs["sequences"]
             cell = getattr(self.forward_layer, "cell", None)
             check_sequences(self, cell, sequences, kwargs.get("mask"))
+            states = args[1] if len(args) > 1 else kwargs.get("initial_state")
+            if isinstance(sequences, keras.KerasTensor):
+                self._check_symbolic(states, sequences.shape[0])
         return super().__call__(*args, **kwargs)
+
+    def _check_symbolic(self, states: Any, batch: int | None) -> None:
+        """Checks symbolic states, for which Keras does not run `call`."""
+        one_ways = (self.forward_layer, self.backward_layer)
+        for layer, own_states in zip(one_ways, self._split_states(states), strict=True):
+            if own_states is not None and isinstance(layer, RNN):
+                layer._check_states(own_states, batch)
 
     def _check_sizes(self, forward: int | None, backward: int | None) -> None:
         mergeable = self.merge_mode in ("concat", None) or forward == backward
@@ -213,6 +225,9 @@ class Bidirectional(keras.layers.Bidirectional):
         """
         forward = self.forward_layer.explain(input_shape, mask, training)
         return forward, self.backward_layer.explain(input_shape, mask, training)
+
+    def stream(self, batch_size: int = 1) -> None:
+        self.step(None)
 
     def step(self, inputs: Tensor, states: States | None = None) -> None:
         raise ValueError(

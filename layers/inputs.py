@@ -36,14 +36,14 @@ def check_sequences(layer: Any, cell: Any, sequences: Any, mask: Any = None) -> 
     check_features(name, features_of(cell), sequences.shape)
 
 
-def check_dense(name: str, what: str, x: Any) -> None:
+def check_dense(name: str, what: str, x: Any, way_out: str = PAD) -> None:
     """Checks that x, if it is a tensor, is neither ragged nor sparse.
 
     Raises:
         ValueError: it is; the message names a way to convert it.
     """
     if is_ragged(x):
-        raise ValueError(f"{name} got ragged {what}, {_kind(x)}. {PAD}")
+        raise ValueError(f"{name} got ragged {what}, {_kind(x)}. {way_out}")
     if is_sparse(x):
         raise ValueError(
             f"{name} got sparse {what}, {_kind(x)}. Pass a dense tensor: "

@@ -96,6 +96,10 @@ class RNN(keras.layers.RNN):
         zero_output_for_mask: bool = False,
         **kwargs: Unpack[LayerOptions],
     ):
+        if isinstance(cell, keras.layers.RNN | type):
+            raise TypeError(
+                f"RNN runs a cell, such as `LSTMCell(32)`, or a list of cells, got {cell!r}."
+            )
         loop = {
             "return_sequences": return_sequences,
             "return_state": return_state,
@@ -118,6 +122,9 @@ class RNN(keras.layers.RNN):
         if args or "sequences" in kwargs:  # Keras refuses a call without inputs
             sequences = args[0] if args else kwargs["sequences"]
             check_sequences(self, self.cell, sequences, kwargs.get("mask"))
+            states = args[1] if len(args) > 1 else kwargs.get("initial_state")
+            if states is not None and isinstance(sequences, keras.KerasTensor):
+                self._check_states(states, sequences.shape[0])  # Keras does not run `call`
         return super().__call__(*args, **kwargs)
 
     def call(
@@ -210,11 +217,7 @@ class RNN(keras.layers.RNN):
             >>> tuple(output.shape), len(states)
             ((2, 4), 2)
         """
-        if self.go_backwards:
-            raise ValueError(
-                f"{type(self).__name__} has `go_backwards=True`: it starts from the last step, "
-                "which has not arrived yet."
-            )
+        self._check_forwards()
         inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
         if len(inputs.shape) != self._input_rank - 1:
             raise ValueError(
@@ -236,7 +239,13 @@ class RNN(keras.layers.RNN):
         super().build(sequences_shape)
 
     def stream(self, batch_size: int = 1) -> Stream:
-        """Returns a `Stream`, which runs the layer on a sequence as it arrives."""
+        """Returns a `Stream`, which runs the layer on a sequence as it arrives.
+
+        Raises:
+            ValueError, TypeError: the layer runs backwards, or `batch_size` is not a positive
+                integer.
+        """
+        self._check_forwards()
         return Stream(self, batch_size)
 
     @property
@@ -285,6 +294,13 @@ class RNN(keras.layers.RNN):
         elif mask is not None and self.go_backwards:
             mask = ops.flip(mask, axis=1)
         return [mask, *(None for _ in state_specs(self.cell))] if self.return_state else mask
+
+    def _check_forwards(self) -> None:
+        if self.go_backwards:
+            raise ValueError(
+                f"{type(self).__name__} has `go_backwards=True`: it starts from the last step, "
+                "which has not arrived yet."
+            )
 
     def _check_states(self, states: Any, batch: Any) -> list[Any]:
         """Returns the initial states in the structure that the cell takes."""

@@ -47,6 +47,8 @@ class StackedCells(RecurrentCell):
     """
 
     def __init__(self, cells: Iterable[keras.layers.Layer], **kwargs: Unpack[LayerOptions]) -> None:
+        if not isinstance(cells, Iterable) or isinstance(cells, str):
+            raise TypeError(f"`cells` must be a list of cells, got {cells!r}.")
         cells = list(cells)
         if not cells:
             raise ValueError("`cells` must hold at least one cell, got none.")

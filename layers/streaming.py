@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from .arguments import positive_integer
 from .cells.states import hold
 from .typing import States, Tensor
 
@@ -74,7 +75,7 @@ class Stream:
 
     def __init__(self, layer: keras.layers.RNN, batch_size: int = 1) -> None:
         self.layer = layer
-        self.batch_size = batch_size
+        self.batch_size = positive_integer("batch_size", batch_size)
         self.reset()
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -85,7 +86,15 @@ class Stream:
 
         Returns:
             The output of the step, (batch_size, units).
+
+        Raises:
+            ValueError: `inputs` are for another number of sequences.
         """
+        if len(inputs) != self.batch_size:
+            raise ValueError(
+                f"This stream has {self.batch_size} sequences, got inputs for {len(inputs)}. Use "
+                f"`layer.stream(batch_size={len(inputs)})`."
+            )
         output, self.states = self.layer.step(inputs, self.states)
         return output
 

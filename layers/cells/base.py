@@ -267,6 +267,11 @@ class Cell(RecurrentCell):
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights for inputs of shape (batch, features)."""
+        if input_shape[-1] is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a fixed number of features, got inputs of shape "
+                f"{tuple(input_shape)}: give the last axis of `keras.Input` a size."
+            )
         shape = (input_shape[-1], len(self.gates) * self.units)
         self._add("kernel", shape, self.kernel_initializer, "kernel")
         if self.recurrent_shape is not None:

@@ -139,13 +139,17 @@ class DotAttention(Attention):
         if self.bilinear:
             shape = (memory_shape[-1], query_shape[-1])
             self.kernel = self.add_weight(name="kernel", shape=shape)
-        elif query_shape[-1] != memory_shape[-1]:
+        else:
+            self._check_same(query_shape[-1], memory_shape[-1])
+        super().build(query_shape, memory_shape)
+
+    def _check_same(self, query_features: int | None, memory_features: int | None) -> None:
+        if query_features != memory_features:
             raise ValueError(
                 "DotAttention needs a query and a memory with the same number of features, got "
-                f"{query_shape[-1]} and {memory_shape[-1]}. Pass `bilinear=True` to learn a matrix "
+                f"{query_features} and {memory_features}. Pass `bilinear=True` to learn a matrix "
                 "between them."
             )
-        super().build(query_shape, memory_shape)
 
     def keys(self, memory: Tensor) -> Tensor:
         if not self.bilinear:
@@ -154,7 +158,10 @@ class DotAttention(Attention):
         return ops.matmul(memory, self.kernel)
 
     def score(self, query: Tensor, keys: Tensor) -> Tensor:
-        check_features(type(self).__name__, keys.shape[-1], query.shape, "a query")
+        if self.bilinear:
+            check_features(type(self).__name__, self.kernel.shape[1], query.shape, "a query")
+        else:
+            self._check_same(query.shape[-1], keys.shape[-1])
         scores = ops.matmul(query, ops.swapaxes(keys, 1, 2))
         return scores / query.shape[-1] ** 0.5 if self.scale else scores
 

@@ -1,5 +1,6 @@
 """The autoregressive decoder: training by teacher forcing, stepping and decoding."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self, Unpack
 
@@ -145,8 +146,14 @@ class Decoder(keras.layers.Layer):
         default_size = (
             embedding_size if tie_embeddings else output_shape(self.cells[-1], (None, 1))[-1]
         )
-        self.readout_size = positive_integer("readout_size", readout_size or default_size)
+        readout_size = default_size if readout_size is None else readout_size
+        self.readout_size = positive_integer("readout_size", readout_size)
         self.dropout = rate("dropout", dropout)
+        if isinstance(attention, str | type):
+            raise TypeError(
+                "`attention` must be a layer, such as `DotAttention()`, or None, got "
+                f"{attention!r}."
+            )
         self.attention = attention
         initializer: Any = embedding_initializer(embedding_size, tie_embeddings)
         self.embedding = keras.layers.Embedding(
@@ -173,7 +180,8 @@ class Decoder(keras.layers.Layer):
 
     def _checked_tokens(self, ids: dict[str, Any]) -> dict[str, int]:
         for name, value in ids.items():
-            if isinstance(value, bool) or value not in range(self.vocabulary_size):
+            is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not is_integer or value not in range(self.vocabulary_size):
                 raise ValueError(
                     f"`{name}` must be a token of the vocabulary, 0 to "
                     f"{self.vocabulary_size - 1}, got {value!r}."
@@ -220,8 +228,12 @@ class Decoder(keras.layers.Layer):
         self.built = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        check_dense("Decoder", "tokens", args[0] if args else kwargs.get("tokens"))
+        tokens = args[0] if args else kwargs.get("tokens")
+        check_dense("Decoder", "tokens", tokens, "Pad them with `pad_id` to one array.")
         check_dense("Decoder", "memories", kwargs.get("memory"))
+        shape = getattr(tokens, "shape", None)
+        if shape is not None and len(shape) != 2:
+            raise ValueError(f"`tokens` of Decoder must be (batch, time), got {tuple(shape)}.")
         return super().__call__(*args, **kwargs)
 
     def call(

@@ -99,3 +99,20 @@ def test_unequal_widths_are_refused_with_a_suggestion():
         layers.DotAttention()(QUERY, MEMORY)
     with pytest.raises(ValueError, match="`units` must be a positive integer"):
         layers.AdditiveAttention(0)
+
+
+ATTENTIONS = [
+    (lambda: layers.DotAttention(), "query and a memory with the same number .* got 3 and 4"),
+    (lambda: layers.DotAttention(bilinear=True), "got a memory with 4 features, .* are for 3"),
+    (lambda: layers.AdditiveAttention(5), "got a memory with 4 features, .* are for 3"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), ATTENTIONS)
+def test_another_number_of_features_is_named(build, message):
+    attention = build()
+    attention(np.ones((2, 3), "float32"), np.ones((2, 5, 3), "float32"))
+    with pytest.raises(ValueError, match=message):
+        attention(np.ones((2, 3), "float32"), np.ones((2, 5, 4), "float32"))
+    with pytest.raises(ValueError, match="features|got 4 and 3"):
+        attention(np.ones((2, 4), "float32"), np.ones((2, 5, 3), "float32"))

@@ -425,3 +425,37 @@ def test_decoding_works_in_mixed_precision(cell):
     assert {keras.backend.standardize_dtype(w.dtype) for w in decoder.weights} == {"float32"}
     actual = decoder.beam_search(memory=MEMORY, memory_mask=MASK, max_length=4, beam_size=3)
     assert np.isfinite(cases.numpy(actual.scores)).all()
+
+
+SIZES = {"vocabulary_size": 6, "embedding_size": 3, "start_id": 1, "end_id": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attention": "dot"}, "`attention` must be a layer"),
+        ({"attention": layers.DotAttention}, "`attention` must be a layer"),
+        ({"readout_size": 0}, "`readout_size` must be a positive integer"),
+        ({"start_id": 1.0}, "`start_id` must be a token"),
+        ({"cells": layers.GRU(4)}, "RNN runs a cell"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        layers.Decoder(**{"cells": layers.GRUCell(4), **SIZES, **settings})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "memory", "message"),
+    [
+        ([[1, 3], [1]], np.ones((2, 5, 4)), "ragged tokens, .* `pad_id`"),
+        (np.ones((2, 3, 1), int), np.ones((2, 5, 4)), r"`tokens` of Decoder must be \(batch, time"),
+        (np.ones((2, 3), int), np.ones((2, 4)), r"`memory` of Decoder must have shape"),
+        (np.ones((2, 3), int), np.ones((2, 5, 3)), "got 4 and 3"),
+    ],
+)
+def test_inputs_of_another_shape_are_refused(tokens, memory, message):
+    decoder = layers.Decoder(layers.GRUCell(4), attention=layers.DotAttention(), **SIZES)
+    decoder(np.ones((2, 3), int), memory=np.ones((2, 5, 4)))
+    with pytest.raises(ValueError, match=message):
+        decoder(tokens, memory=memory)

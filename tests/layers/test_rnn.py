@@ -446,6 +446,29 @@ def test_a_cell_names_other_numbers_of_features_and_other_widths_of_states(name)
         layer.step(X[:, 0].astype("float32"), wide)
 
 
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.Bidirectional])
+def test_symbolic_states_of_another_width_are_refused(kind):
+    layer = layers.LSTM(4) if kind is layers.LSTM else kind(layers.LSTM(4))
+    count = 2 if kind is layers.LSTM else 4
+    inputs = keras.Input((5, 3))
+    layer(inputs, initial_state=[keras.Input((4,)) for _ in range(count)])
+    with pytest.raises(ValueError, match=r"must have shape \(None, 4\), got \(None, 9\)"):
+        layer(inputs, initial_state=[keras.Input((9,)) for _ in range(count)])
+
+
+def test_an_unknown_number_of_features_is_refused_before_weights_are_made():
+    with pytest.raises(ValueError, match="LSTMCell needs a fixed number of features"):
+        layers.LSTM(4)(keras.Input((5, None)))
+
+
+@pytest.mark.parametrize("not_a_cell", [layers.LSTM(4), layers.LSTMCell])
+def test_only_a_cell_is_run(not_a_cell):
+    with pytest.raises(TypeError, match=r"RNN runs a cell, such as `LSTMCell\(32\)`"):
+        layers.RNN(not_a_cell)
+    with pytest.raises(TypeError, match="`cells` must be a list of cells"):
+        layers.StackedCells(not_a_cell)
+
+
 def test_a_cell_without_weights_reads_any_number_of_features():
     class Sum(keras.layers.Layer):
         state_size = 1

@@ -85,3 +85,15 @@ def test_layers_that_need_the_whole_sequence_are_refused():
         layers.GRU(3).step(X)
     with pytest.raises(ValueError, match="cannot run step by step"):
         layers.Bidirectional(layers.GRU(3)).step(X[:, 0])
+
+
+def test_a_stream_of_another_batch_size_or_direction_is_refused():
+    layer = layers.GRU(4)
+    with pytest.raises(ValueError, match="has 1 sequences, got inputs for 2"):
+        layer.stream()(np.ones((2, 3), "float32"))
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        layer.stream(0)
+    with pytest.raises(ValueError, match="has `go_backwards=True`"):
+        layers.GRU(4, go_backwards=True).stream()
+    with pytest.raises(ValueError, match="Bidirectional cannot run step by step"):
+        layers.Bidirectional(layer).stream()

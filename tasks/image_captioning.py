@@ -260,9 +260,9 @@ class ImageCaptioningTask(base.Task):
         tokens = {name: vocabulary.encode(texts) for name, texts in captions.items()}
         unknown = unknown_shares(vocabulary, tokens)
         source = source.warn(unknown_warnings(unknown, unit))
-        resize = ImageResizer.for_source(
-            source, config.image_size, least=SMALLEST_SIZE, most=LARGEST_SIZE
-        )
+        # Pretrained encoders were trained on large images.
+        least = LARGEST_SIZE if config.encoder else SMALLEST_SIZE
+        resize = ImageResizer.for_source(source, config.image_size, least=least, most=LARGEST_SIZE)
         make_example = functools.partial(_make_example, resize, vocabulary)
         splits = {
             name: LazyExamples(

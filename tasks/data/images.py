@@ -62,8 +62,8 @@ class ImageResizer:
             size: height and width that the user has set. By default, images of the user's own and
                 of public data sets get their typical size, or `most` x `most` pixels if that is
                 larger or not known; others keep the size that all of them have.
-            least: smallest height and width.
-            most: largest height and width, by default.
+            least: smallest height and width by default.
+            most: largest height and width by default.
         """
         if source.image_shape is None:
             return cls(size)
@@ -72,7 +72,8 @@ class ImageResizer:
             height = width = size
         elif height is None or width is None or max(height, width) > most:
             height = width = most
-        height, width = max(height, least), max(width, least)
+        else:
+            height, width = max(height, least), max(width, least)
         return cls((height, width), (height, width, channels))
 
     def __call__(self, image: ImageLike, name: str) -> np.ndarray:

@@ -89,6 +89,14 @@ def test_images_of_any_size_are_resized_for_a_trained_model(tmp_path, make):
     assert len(task.predict(model, [clip], data)) == 1
 
 
+def test_a_pretrained_encoder_gets_large_images(tmp_path):
+    image_captioning(tmp_path, [(24, 18)])
+    settings = {"dataset": str(tmp_path), "encoder": "MobileNetV2"}
+    assert shape_of(tasks.get_task("image_captioning")(settings).load_data()) == (112, 112, 1)
+    settings["image_size"] = 48
+    assert shape_of(tasks.get_task("image_captioning")(settings).load_data()) == (48, 48, 1)
+
+
 def test_a_chosen_size_is_used_for_small_images(tmp_path):
     classification(tmp_path, [(24, 24)])
     task = tasks.get_task("classification")({"dataset": str(tmp_path), "image_size": 48})

@@ -127,17 +127,18 @@ def _label(
 def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
     """Returns what tells a data set from others of the same name."""
     parts = []
-    rivals = [other for other in same_name if other.limit == identity.limit]
-    if any(other.content != identity.content for other in rivals):
+    if any(other.content != identity.content for other in same_name):
         parts.append(identity.content.rpartition("/")[2][:HASH_DIGITS])
-    rivals = [other for other in rivals if other[:2] == identity[:2]]
+    same_content = [other for other in same_name if other.content == identity.content]
+    size = (identity.folds, identity.limit)
+    rivals = [other for other in same_content if (other.folds, other.limit) == size]
     if any(other.splits != identity.splits for other in rivals):
         parts.append(identity.splits or "other-splits")
     if any(other.tests != identity.tests for other in rivals if other.splits == identity.splits):
         parts.append(f"{identity.tests}-tests")
     if identity.folds:
         parts.append(f"{identity.folds}-folds")
-    if identity.limit and len(same_name) > 1:
+    if identity.limit and len(same_content) > 1:
         parts.append(f"limit-{identity.limit}")
     return f"@{','.join(parts)}" if parts else ""
 

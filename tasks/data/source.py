@@ -100,7 +100,7 @@ class Source:
             self,
             splits=splits,
             sha256=hashlib.sha256(f"{self.sha256} {count}".encode()).hexdigest(),
-            notes={**self.notes, "sampled_from": lengths},
+            notes={"content_sha256": self.sha256, **self.notes, "sampled_from": lengths},
             unlimited=self.splits,
         )
 

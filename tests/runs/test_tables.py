@@ -188,6 +188,21 @@ def test_other_test_examples_are_another_data_set(tmp_path, other, label):
     assert label in labels
 
 
+def test_samples_and_folds_of_two_files_of_one_name_are_told_apart(tmp_path):
+    number = 0
+    for content in "ab":
+        for config in ({}, {"limit": 50}, {"folds": 3, "fold": 1}, {"folds": 3, "fold": 2}):
+            facts = {"content_sha256": content * 64} if config else {}
+            facts |= {"sampled_from": {}} if "limit" in config else {}
+            fields = on("a.csv", content if not config else str(number), **facts)
+            write(tmp_path, number, config=config, **fields)
+            number += 1
+    names = [f"files/a.csv@{content * 7}" for content in "ab"]
+    assert sorted(summary(tmp_path)["dataset"]) == sorted(
+        name + suffix for name in names for suffix in ("", ",3-folds", ",limit-50")
+    )
+
+
 def test_a_prepared_copy_is_the_same_data_set_in_spite_of_its_hash(tmp_path):
     for number, content in enumerate("ab"):
         data = on("mnist", content, reads={"image": "image"})["data"] | {"name": "mnist/3.0.1"}

@@ -149,9 +149,12 @@ def test_names_of_texts_and_clips_that_are_not_utf8_are_escaped(tmp_path):
     assert "\\xff7" in names
 
 
-@pytest.mark.parametrize("names", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
+@pytest.mark.parametrize(
+    "names", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("cat", "cat "), ("a cat", "a  cat")]
+)
 def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
-    fill(tmp_path, " ".join(f"{name}/0.png" for name in names))
+    for name in names:
+        image(tmp_path / name / "0.png")
     with pytest.raises(UserError, match="differ in spelling only"):
         images.read_image_classes(str(tmp_path))
 

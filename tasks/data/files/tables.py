@@ -218,7 +218,8 @@ def check_labels(labels: Iterable[str], path: pathlib.Path) -> None:
         if label.casefold() == "nan":
             raise UserError(f"{path}: a label is {label!r}, a missing value. Fill it in.")
         number = parse_number(label)
-        key = unicodedata.normalize("NFKC", label).casefold() if math.isnan(number) else number
+        spelling = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        key = spelling if math.isnan(number) else number
         other = known.setdefault(key, label)
         if other != label:
             raise UserError(

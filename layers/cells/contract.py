@@ -5,12 +5,10 @@ from typing import Any
 import keras
 from keras import tree
 
+from ..inputs import KERAS_CELLS
 from ..typing import Shape, States, Tensor
 from .base import RecurrentCell
 from .states import initial_states, shape_of, state_specs
-
-# Exactly these: a subclass may return another output.
-RETURN_THEIR_STATE = (keras.layers.SimpleRNNCell, keras.layers.LSTMCell, keras.layers.GRUCell)
 
 
 def uses_values(cell: Any) -> bool:
@@ -20,7 +18,7 @@ def uses_values(cell: Any) -> bool:
 
 def returns_state(cell: Any) -> bool:
     """Returns whether the output of a cell of Keras is known to be its first state."""
-    return type(cell) in RETURN_THEIR_STATE
+    return type(cell) in KERAS_CELLS  # exactly these: a subclass may return another output
 
 
 def output_state(cell: Any, states: States) -> Tensor | None:

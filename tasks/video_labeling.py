@@ -419,7 +419,7 @@ class VideoLabelingTask(base.Task):
         ]
 
     def _to_clips(self, raw_inputs: Sequence[Any], data: base.Data) -> list[Clip]:
-        from .data.files.clips import FeatureTable
+        from .data.files.feature_tables import FeatureTable
         from .data.images import ImageResizer
 
         frame_shape = data.notes["frame_shape"]

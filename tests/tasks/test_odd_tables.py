@@ -14,7 +14,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_topologies.tasks.data.files import clips, pair_columns, tables, texts
+from rnn_topologies.tasks.data.files import clips, feature_tables, pair_columns, tables, texts
 from rnn_topologies.tasks.errors import UserError
 
 COUNT = int(os.environ.get("RNN_TOPOLOGIES_ODD_TABLES", "60"))
@@ -152,7 +152,7 @@ def test_any_clip_of_features_is_read_as_pandas_reads_it(values, delimiter, enco
     frame = pd.read_csv(io.StringIO(content), sep=delimiter, dtype=str, keep_default_na=False)
     columns = [pd.to_numeric(frame[name], errors="coerce") for name in ("x", "y")]
     expected = np.stack([column.to_numpy("float64") for column in columns], axis=1)
-    if (np.abs(expected) <= clips.LARGEST).all():
+    if (np.abs(expected) <= feature_tables.LARGEST).all():
         np.testing.assert_allclose(table.frames, expected, rtol=1e-15)
     else:
         assert "clip.csv, line " in message

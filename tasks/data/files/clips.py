@@ -3,12 +3,10 @@
 import dataclasses
 import functools
 import hashlib
-import math
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,53 +16,11 @@ from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
 from .entries import find_entry, list_entries, list_folders, walk_files
+from .feature_tables import FeatureTable, check_integers, read_feature_table
 from .images import add_image_facts, read_checked_image
 from .videos import list_frames, refuse_videos
 
 LABELS_FILE = "labels.csv"
-LARGEST = float(np.finfo("float32").max)
-EXACT_INTEGERS = 2**53  # float64 represents all integers up to this one
-DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
-INTEGER = re.compile(r"[+-]?[0-9]+")
-
-
-class FeatureTable(NamedTuple):
-    """The frames of a clip of feature vectors, read from a .csv file.
-
-    Attributes:
-        path: path of the file.
-        columns: names of the features.
-        frames: (time, features), float64.
-        lines: the line of each frame.
-        labels: the label of each frame, if the table has labels.
-        integers: `{column: (smallest, largest)}` of columns of integers that reach 2**53.
-    """
-
-    path: pathlib.Path
-    columns: list[str]
-    frames: np.ndarray
-    lines: list[int]
-    labels: list[str]
-    integers: dict[str, tuple[int, int]]
-
-    def describe_value(self, frame: int, feature: int) -> str:
-        """Returns where a value is in the file, for error messages."""
-        name = self.columns[feature % len(self.columns)]
-        change = "the change of " if feature >= len(self.columns) else ""
-        return f"{self.path}, line {self.lines[frame]}: {change}column {name!r}"
-
-    def select_columns(self, columns: Sequence[str]) -> np.ndarray:
-        """Returns the frames with the columns in this order.
-
-        Raises:
-            UserError: the table has other columns.
-        """
-        if sorted(columns) != sorted(self.columns):
-            raise UserError(
-                f"{self.path}, line 1: expected the columns {', '.join(columns)}, got "
-                f"{', '.join(self.columns)}."
-            )
-        return self.frames[:, [self.columns.index(name) for name in columns]]
 
 
 def read_clips(dataset: str) -> Source:
@@ -102,7 +58,7 @@ def read_clips(dataset: str) -> Source:
     layout.check_classes(classes, path)
     tables.check_labels(classes, path)
     _check_columns(all_rows)
-    _check_integers(all_rows)
+    check_integers([row["table"] for row in all_rows if "table" in row])
     for row in all_rows:
         row["labels"] = np.array([classes.index(label) for label in row["labels"]], "int32")
     source = splitting.build_source(
@@ -146,7 +102,7 @@ def read_clip(path: str) -> list[pathlib.Path] | FeatureTable:
     refuse_videos([clip])
     if clip.suffix.lower() not in tables.TABLE_SUFFIXES or not os.path.isfile(clip):
         raise UserError(f"{clip} is neither a folder of images nor a .csv or .tsv file.")
-    return _read_feature_table(clip, needs_labels=False)
+    return read_feature_table(clip, needs_labels=False)
 
 
 def _read_example(rows: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
@@ -236,7 +192,7 @@ def _read_feature_clips(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _read_feature_clip(path: pathlib.Path) -> dict[str, Any]:
-    table = _read_feature_table(path)
+    table = read_feature_table(path)
     key = layout.sha256_hex("\0".join(table.columns).encode() + table.frames.tobytes())
     return {
         "name": printable(path.stem),
@@ -245,75 +201,6 @@ def _read_feature_clip(path: pathlib.Path) -> dict[str, Any]:
         "key": key,
         "table": table,
     }
-
-
-def _read_feature_table(path: pathlib.Path, *, needs_labels: bool = True) -> FeatureTable:
-    header, rows = tables.read_table(path, ["label"])
-    label = None
-    if needs_labels or any(name.casefold() == "label" for name in header):
-        label = tables.find_column(path, header, "label", ["label"])
-    columns = _feature_columns(path, header, label)
-    if not rows:
-        raise UserError(f"{path}: the clip has no frames. Add a row for each frame.")
-    frames = [
-        [_parse_feature(row[index], path, line, name) for name, index in columns.items()]
-        for line, row in rows
-    ]
-    labels = [row[label].strip() for _, row in rows] if label is not None else []
-    if needs_labels and not all(labels):
-        line, _ = rows[labels.index("")]
-        raise UserError(f"{path}, line {line}: column 'label' is empty. Fill it in.")
-    array = np.array(frames, "float64")
-    integers = {
-        name: _integer_range([row[index].strip() for _, row in rows])
-        for (name, index), values in zip(columns.items(), array.T, strict=True)
-        if np.abs(values).max() >= EXACT_INTEGERS
-    }
-    lines = [line for line, _ in rows]
-    return FeatureTable(path, list(columns), array, lines, labels, integers)
-
-
-def _feature_columns(
-    path: pathlib.Path, header: Sequence[str], label: int | None
-) -> dict[str, int]:
-    """Returns the position of each column of numbers: all but the label."""
-    columns = {name: index for index, name in enumerate(header) if index != label}
-    if not columns:
-        raise UserError(
-            f"{path}, line 1: there are no numeric columns. The first line must name them, and "
-            "the column label."
-        )
-    for index, name in enumerate(header):
-        if not name:
-            raise UserError(
-                f"{path}, line 1: column {index + 1} has no name. Name it, or remove it if it "
-                "contains row numbers."
-            )
-        if name in columns and columns[name] != index:
-            raise UserError(f"{path}, line 1: column {name!r} is there twice. Rename one of them.")
-    return columns
-
-
-def _parse_feature(value: str, path: pathlib.Path, line: int, column: str) -> float:
-    number = tables.parse_number(value)
-    if abs(number) <= LARGEST:
-        return number
-    if not value.strip():
-        raise UserError(
-            f"{path}, line {line}: column {column!r} is empty. Fill it in, or remove the row."
-        )
-    limit = f" of at most {LARGEST:.1e}" if math.isfinite(number) else ""
-    hint = " Write a decimal point." if DECIMAL_COMMA.fullmatch(value) else ""
-    raise UserError(
-        f"{path}, line {line}: column {column!r} must be a finite number{limit}, got {value!r}."
-        f"{hint}"
-    )
-
-
-def _integer_range(values: Sequence[str]) -> tuple[int, int]:
-    """Returns the exact range of values that are all integers, or (0, 0)."""
-    integers = [int(value) for value in values if INTEGER.fullmatch(value)]
-    return (min(integers), max(integers)) if len(integers) == len(values) else (0, 0)
 
 
 def _check_columns(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -333,15 +220,3 @@ def _columns_of(row: Mapping[str, Any]) -> list[str]:
 
 def _describe_columns(columns: Sequence[str]) -> str:
     return ", ".join(columns) or "images"
-
-
-def _check_integers(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Checks that no column of large integers differs only in digits that float64 lacks."""
-    ranges = [row["table"].integers for row in rows if "table" in row]
-    for column in set.intersection(*map(set, ranges)) if ranges else ():
-        low, high = (min(r[column][0] for r in ranges), max(r[column][1] for r in ranges))
-        if 0 < high - low < 1000 * np.spacing(float(max(abs(low), abs(high)))):
-            raise UserError(
-                f"{rows[0]['table'].path}: column {column!r} has integers from {low} to {high}, "
-                "whose last digits do not fit into 64-bit numbers. Subtract a constant from it."
-            )

@@ -363,6 +363,11 @@ class Task(abc.ABC):
             lines.append(f"columns: {', '.join(columns)}")
         if "tokens" in notes:
             lines.append(f"tokens: {notes['tokens']} ({notes['tokens_chosen']})")
+        shape = notes.get("image_shape", notes.get("frame_shape", ()))
+        if len(shape) == 3 and self.dataset_key in (FILES, TFDS):
+            height, width, channels = shape
+            colors = "greyscale" if channels == 1 else "colour"
+            lines.append(f"images: {width} x {height} pixels, {colors}")
         return lines
 
     @abc.abstractmethod

@@ -66,6 +66,9 @@ def test_small_images_keep_their_typical_size(tmp_path, make, shapes, expected):
     data = task.load_data()
     assert shape_of(data) == expected
     assert task.config.image_size is None
+    height, width, channels = expected
+    colors = "greyscale" if channels == 1 else "colour"
+    assert f"images: {width} x {height} pixels, {colors}" in task.describe_data(data)
 
 
 @pytest.mark.parametrize(

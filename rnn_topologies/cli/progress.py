@@ -43,6 +43,7 @@ class Display:
         self.console = console or Console(highlight=False)
         self._bar: Progress | None = None
         self._status: Status | None = None
+        self._stage = ""
         self._parts = PartsLine(self.console)
         self._epochs = self._epoch = 0
 
@@ -55,7 +56,7 @@ class Display:
             has_bars: whether the stage draws its own progress bars, which a spinner would break.
         """
         start = time.perf_counter()
-        text = escape(text)
+        self._stage = text = escape(text)
         try:
             if self.console.is_terminal and not has_bars:
                 with self.console.status(f"{text} ...") as self._status:
@@ -78,12 +79,12 @@ class Display:
 
         def advance(done: int, total: int) -> None:
             if self._status is not None:
-                self._status.update(f"{escape(text)} {done:,}/{total:,} ...")
+                self._status.update(f"{self._stage}: {escape(text)} {done:,}/{total:,} ...")
             else:
                 self._parts.advance(done, total)
 
         if self._status is not None:
-            self._status.update(f"{escape(text)} ...")
+            self._status.update(f"{self._stage}: {escape(text)} ...")
         else:
             self._parts.start(text)
         try:

@@ -85,6 +85,7 @@ def test_a_terminal_shows_the_current_part_and_keeps_the_long_ones(clock):
     with display.stage("test"):
         with display.part(f"{LONG} [1]") as advance:
             advance(320, 1000)
+            assert str(display._status.status).startswith("test: baseline: gradient boosting")
             assert str(display._status.status).endswith("320/1,000 ...")
             clock[0] += 2
         with display.part("bleu"):

@@ -153,12 +153,16 @@ class RNN(keras.layers.RNN):
         mask: Tensor | None,
         training: bool = False,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if self.stateful and keras.backend.backend() == "torch":
+            # The state variables change in place before the backward pass reads these states.
+            initial_state = tree.map_structure(ops.copy, initial_state)
         plan = choose_plan(
             self,
             sequences.shape[1],
             masked=mask is not None,
             training=training,
             sequences=sequences,
+            states=tree.flatten(initial_state),
         )
         if getattr(self, "use_cudnn", "auto") is True and plan.method != FUSED:
             reasons = "; ".join(plan.reasons) or f"there is none for {type(self).__name__} here"

@@ -1,9 +1,10 @@
 """Which way a recurrent layer runs, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
 from .. import native
 from ..cells.contract import uses_values
@@ -11,6 +12,7 @@ from ..cells.linear import LinearCell
 from ..export import is_exporting
 from ..typing import Tensor
 from . import fused
+from .transforms import is_transformed_by_torch
 
 PARALLEL = "parallel over time"
 NATIVE = "CPU kernel"
@@ -74,6 +76,7 @@ def choose_plan(
     masked: bool,
     training: bool,
     sequences: Tensor | None = None,
+    states: Sequence[Tensor] = (),
 ) -> Plan:
     """Returns how a layer runs over sequences of `time` steps.
 
@@ -83,6 +86,7 @@ def choose_plan(
         masked: whether there is a mask.
         training: whether dropout is applied.
         sequences: the sequences, if they are available.
+        states: the initial states, if they are available.
     """
     time = time if isinstance(time, int) else None
     backend, device = keras.backend.backend(), fused.device_of(sequences)
@@ -99,7 +103,7 @@ def choose_plan(
             return Plan(NATIVE, True, description)
     fused_name = fused.name_of(layer.cell, backend, device)
     if fused_name is not None:
-        own = _fallbacks(layer, training, sequences) or _fused_fallbacks(layer)
+        own = _fallbacks(layer, training, sequences) or _fused_fallbacks(layer, sequences, states)
         if not own and not layer.unroll:
             aligned = ", rows re-aligned to the right-padded form it needs" if masked else ""
             description = f"{fused_name}, {where}: the whole sequence in one call{aligned}."
@@ -201,8 +205,12 @@ def _native_fallbacks(layer, sequences) -> list[Fallback]:
     return [Fallback(*reason)] if reason else []
 
 
-def _fused_fallbacks(layer) -> list[Fallback]:
-    if getattr(layer.cell, "reset_after", True):
-        return []
-    reason = "the kernel applies the reset gate after the recurrent product"
-    return [Fallback(reason, "Set `reset_after=True` and retrain.")]
+def _fused_fallbacks(layer, sequences, states) -> list[Fallback]:
+    if not getattr(layer.cell, "reset_after", True):
+        reason = "the kernel applies the reset gate after the recurrent product"
+        return [Fallback(reason, "Set `reset_after=True` and retrain.")]
+    weights = layer.cell.weights if sequences is not None else ()
+    if is_transformed_by_torch([sequences, *states, *map(ops.convert_to_tensor, weights)]):
+        reason = "torch.func or forward-mode differentiation transforms the layer"
+        return [Fallback(reason, "Nothing to do: PyTorch transforms the equations.")]
+    return []

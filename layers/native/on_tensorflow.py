@@ -8,10 +8,22 @@ from typing import Any
 import tensorflow as tf
 
 from ..typing import Tensor
+from .equations import run_equations
 from .location import library_path
 
 # Graphs traced by these modules run in other programs, which lack the operations.
 EXPORTERS = ("keras.src.export", "tensorflow.python.saved_model", "tensorflow.lite", "tf2onnx")
+# These modules cannot transform second derivatives of loops.
+TRANSFORMS = ("tensorflow.python.ops.parallel_for", "tensorflow.python.eager.forwardprop")
+
+SETTINGS = ("cell", "reverse", "threads")  # attributes of the operations
+
+UNSAVEABLE = (
+    "The function was traced with the CPU kernel of rnn-topologies, an operation that other "
+    "programs cannot load. Set the environment variable RNN_TOPOLOGIES_CPU_KERNEL=off before the "
+    "function is called or traced for the first time, or export the model itself with "
+    "`rnn_topologies.layers.export`, which traces it again."
+)
 
 
 def _load_operations() -> ModuleType:
@@ -27,11 +39,57 @@ def _load_operations() -> ModuleType:
 _operations = _load_operations()
 
 
+@tf.RegisterGradient("RnnTopologies>Forward")
+def _differentiate_forward(operation: Any, *gradients: Any) -> list[Any]:
+    """Returns the gradients by the inputs of the forward pass, for forward mode only.
+
+    `run_kernel` defines the gradient for reverse mode, where TensorFlow would pass zeros for
+    `reserve`, which is large.
+    """
+    attributes = {name: operation.get_attr(name) for name in SETTINGS}
+    inputs = operation.inputs
+    y, _, _, reserve = _operations.rnn_topologies_forward(*inputs, keep=1, **attributes)
+    first, *others = _operations.rnn_topologies_backward(
+        *inputs, y, reserve, *gradients[:3], keep=1, **attributes
+    )
+    return [first, None, *others]
+
+
 @tf.RegisterGradient("RnnTopologies>Backward")
-def _refuse_second_derivative(*_: Any) -> None:
-    raise NotImplementedError(
-        "The CPU kernel has no second derivatives. Set RNN_TOPOLOGIES_CPU_KERNEL=off to run the "
-        "cell's equations, which do."
+def _differentiate_backward(operation: Any, *gradients: Any) -> list[Any]:
+    """Returns the gradients by the inputs of the backward pass: those of the equations."""
+    settings = tuple(operation.get_attr(name) for name in SETTINGS)
+    x, mask, *others = operation.inputs[:7]
+    unroll = _is_called_by(TRANSFORMS)
+
+    def equations(x, *others):
+        return run_equations(settings, x, mask, *others, unroll=unroll)
+
+    def backward(*values):
+        return _pull_back(equations, values[:6], values[6:])
+
+    results = _pull_back(backward, [x, *others, *operation.inputs[9:]], gradients)
+    # The mask has no gradient, and the equations do not read y and reserve.
+    return [results[0], None, *results[1:6], None, None, *results[6:]]
+
+
+def _pull_back(function, inputs, output_gradients):
+    """Returns the gradients of a function by its inputs.
+
+    An output gradient that is None, or empty without batch axis, stands for zeros.
+    """
+    inputs = [tf.identity(value) for value in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = function(*inputs)
+    pairs = zip(outputs, output_gradients, strict=True)
+    pairs = [(y, g) for y, g in pairs if g is not None and (y.shape.rank == 1 or g.shape.rank != 1)]
+    outputs, output_gradients = (list(part) for part in zip(*pairs, strict=True))
+    if tf.executing_eagerly():
+        return tape.gradient(outputs, inputs, output_gradients, tf.UnconnectedGradients.ZERO)
+    # In graphs, tapes record nothing while a `ForwardAccumulator` is active.
+    return tf.gradients(
+        outputs, inputs, output_gradients, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
 
 
@@ -50,19 +108,36 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
         if context is not None and context.IsXLAContext():
             return "XLA compiles the model", "Compile it with `jit_compile=False`."
         graph = getattr(graph, "outer_graph", None)
+    if _is_called_by(EXPORTERS):
+        return "the model is being exported", "Nothing to do: exported models hold equations."
+    return None
+
+
+def _is_called_by(modules):
+    """Returns whether a function of one of the modules is being executed."""
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return "the model is being exported", "Nothing to do: exported models hold equations."
+        if frame.f_globals.get("__name__", "").startswith(modules):
+            return True
         frame = frame.f_back
-    return None
+    return False
+
+
+def _mark_as_unsaveable() -> None:
+    """Makes TensorFlow refuse to save the functions that are being traced."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None:
+        if hasattr(graph, "mark_as_unsaveable"):  # the graph of a function
+            graph.mark_as_unsaveable(UNSAVEABLE)
+        graph = getattr(graph, "outer_graph", None)
 
 
 def run_kernel(
     settings: tuple[int, int, int], arrays: tuple[Any, ...], training: bool, keep_outputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Returns (h of all steps or None, h, c); see `native.run_kernel`."""
-    attributes = dict(zip(("cell", "reverse", "threads"), settings, strict=True))
+    attributes = dict(zip(SETTINGS, settings, strict=True))
+    _mark_as_unsaveable()
     # `tf.custom_gradient` treats variables separately: pass tensors.
     x, mask, h0, c0, kernel, recurrent, bias = map(tf.convert_to_tensor, arrays)
     forward = functools.partial(_operations.rnn_topologies_forward, **attributes)

@@ -348,21 +348,6 @@ class TestGraphs:
         subprocess.run([sys.executable, "-c", code, *paths], check=True, timeout=300)
         np.testing.assert_allclose(np.load(paths[2]), expected, **TOLERANCE)
 
-    def test_second_derivatives_are_refused_with_a_workaround(self):
-        import tensorflow as tf
-
-        layer, _ = make("lstm", 6, 5)
-        x = tf.constant(normal(3, 4, 5))
-        with tf.GradientTape() as outer:
-            outer.watch(x)
-            with tf.GradientTape() as inner:
-                inner.watch(x)
-                loss = tf.reduce_sum(layer(x) ** 2)
-            first = inner.gradient(loss, x)
-            total = tf.reduce_sum(first**2)
-        with pytest.raises(NotImplementedError, match="RNN_TOPOLOGIES_CPU_KERNEL=off"):
-            outer.gradient(total, x)
-
 
 IN_A_PROCESS = """
 import ctypes, os, resource, sys, time

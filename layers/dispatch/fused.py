@@ -81,6 +81,7 @@ def run_fused(
 
 
 def _run_kernel(cell, kernel, sequences, states):
+    sequences = ops.cast(sequences, cell.compute_dtype)  # they may be integers
     run = run_torch if keras.backend.backend() == "torch" else run_keras
     return run(cell, kernel, sequences, states)
 

@@ -577,3 +577,13 @@ def test_the_choice_of_equations_is_saved():
     assert layers.GRU.from_config(layer.get_config()).use_cudnn is False
     assert layers.Bidirectional(layer).backward_layer.use_cudnn is False
     assert "use_cudnn" not in layers.GRU(3, use_cudnn=True).get_config()
+
+
+@each_layer
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_integers_are_read_as_numbers(name, dtype):
+    layer_class, arguments = cases.LAYERS[name]
+    layer = layer_class(cases.UNITS, dtype=dtype, **arguments)
+    x = np.random.default_rng(0).integers(-3, 4, X.shape)
+    outputs = [keras.ops.cast(layer(x.astype(kind)), "float32") for kind in ("float32", "int32")]
+    np.testing.assert_allclose(*cases.numpy(outputs), rtol=1e-5, atol=1e-6)

@@ -106,10 +106,8 @@ def test_a_chosen_size_is_used_for_small_images(tmp_path):
     assert shape_of(task.load_data()) == (48, 48, 1)
 
 
-@pytest.mark.parametrize("task", ["classification", "video_labeling"])
-def test_built_in_images_keep_their_size(task):
-    shapes = {"classification": (8, 8, 1), "video_labeling": (24, 24, 1)}
-    assert shape_of(tasks.get_task(task)({"limit": 8}).load_data()) == shapes[task]
+def test_built_in_images_keep_their_size():
+    assert shape_of(tasks.get_task("classification")({"limit": 8}).load_data()) == (8, 8, 1)
 
 
 def test_public_images_without_a_declared_size_get_the_largest_one():

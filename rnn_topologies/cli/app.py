@@ -239,6 +239,8 @@ def train(
         display.show_summary(records)
     elif len(runs) > 1:
         _print_folds(records, options["results_dir"])
+        if not_run := [str(run_settings["fold"]) for _, run_settings in runs[len(records) :]]:
+            display.note(f"not run: --fold {' and --fold '.join(not_run)}")
     return _exit_status(records)
 
 

@@ -165,9 +165,27 @@ def test_folds_are_trained_in_turn_and_end_in_one_table(trained, tmp_path, capfd
     assert [run["fold"] for run in trained] == [1, 2, 3]
     assert "text_classification, fold 2 of 3" in printed
     assert "0.500 ± 0.000  3 folds" in printed
+    assert "not run" not in printed
     trained.clear()
     assert run_main(*arguments, "--fold", "2") == 0
     assert [run["fold"] for run in trained] == [2]
+
+
+def test_folds_that_are_left_after_an_interruption_are_named(trained, tmp_path, capfd, monkeypatch):
+    (tmp_path / "t.csv").write_text("text,label\na,b\nc,d\n", "utf-8")
+    train = experiment.run_experiment
+
+    def interrupted(*arguments, **options):
+        record, folder = train(*arguments, **options)
+        record.status = "interrupted" if len(trained) == 2 else "ok"
+        return record, folder
+
+    monkeypatch.setattr(experiment, "run_experiment", interrupted)
+    arguments = ["--task", "text_classification", "--dataset", tmp_path / "t.csv", "--folds", "4"]
+    assert run_main(*arguments, "--results-dir", tmp_path / "results") == app.EXIT_INTERRUPTED
+    printed = capfd.readouterr()
+    assert "not run: --fold 3 and --fold 4" in printed.out
+    assert "To resume: --resume" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from .cells.base import RecurrentCell
 from .cells.contract import uses_values
+from .cells.states import expand_mask
 from .inputs import check_features, features_of
 from .rnn import RNN
 from .typing import States, Tensor
@@ -108,7 +109,7 @@ def _initial_states(
     layer: RNN, inputs: Tensor, initial_state: States | Tensor | None
 ) -> list[Tensor]:
     if initial_state is not None:
-        states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        states = tree.flatten(initial_state)
         return [ops.convert_to_tensor(state, dtype=layer.compute_dtype) for state in states]
     if layer.stateful and layer.states is not None:
         return list(layer.states)
@@ -119,9 +120,9 @@ def _mask_values(
     values: dict[str, Tensor], state_names: tuple[str, ...], states: States, valid: Tensor
 ) -> dict[str, Tensor]:
     """Replaces the values of padded steps: states with the old ones, everything else with NaN."""
-    valid = ops.expand_dims(ops.cast(valid, "bool"), -1)
+    valid = ops.cast(valid, "bool")
     old_states = dict(zip(state_names, states, strict=True))
     return {
-        name: ops.where(valid, value, old_states.get(name, float("nan")))
+        name: ops.where(expand_mask(valid, value), value, old_states.get(name, float("nan")))
         for name, value in values.items()
     }

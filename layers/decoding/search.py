@@ -224,7 +224,6 @@ def _gather_beams(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _gather_states(state: Tensor, beam: Tensor) -> Tensor:
-    """Gathers beams of a state with batch and beams in one axis, (batch * beams, size)."""
-    size = state.shape[-1]
-    by_row = ops.reshape(state, (-1, beam.shape[1], size))
-    return ops.reshape(_gather_beams(by_row, beam), (-1, size))
+    """Gathers beams of a state with batch and beams in one axis, (batch * beams, ...)."""
+    by_row = ops.reshape(state, (-1, beam.shape[1], *state.shape[1:]))
+    return ops.reshape(_gather_beams(by_row, beam), (-1, *state.shape[1:]))

@@ -79,6 +79,17 @@ class RowOutput(OneNumberPerRow):
         return 2 * total, [total]
 
 
+class Matrix(UserCell):
+    """A state of two axes: a decaying sum of outer products of the inputs."""
+
+    state_size = [(3, 3)]
+    output_size = 3
+
+    def call(self, inputs, states):
+        memory = 0.5 * states[0] + inputs[:, :, None] * ops.tanh(inputs)[:, None, :]
+        return ops.sum(memory, axis=1), [memory]
+
+
 class IntegerState(UserCell):
     def get_initial_state(self, batch_size=None):
         return [ops.zeros((batch_size, 1), dtype="int32")]
@@ -193,6 +204,7 @@ VECTORS = (
     Groups,
     OneNumberPerRow,
     RowOutput,
+    Matrix,
     IntegerState,
     BareState,
     DoubledGRU,

@@ -355,6 +355,37 @@ def test_a_decoder_reads_a_stack_of_keras():
     assert tuple(decoded.tokens.shape) == (len(X), 2, 3)
 
 
+def test_a_trace_of_a_cell_of_images_is_masked_by_row():
+    layer = layers.RNN(odd_cells.NamedImageCell(), return_sequences=True)
+    outputs = cases.numpy(layer(IMAGES, mask=IMAGE_MASK))
+    trace = layers.trace_gates(layer, IMAGES, mask=IMAGE_MASK)
+    np.testing.assert_array_equal(np.isnan(trace["y"]).all((2, 3, 4)), ~IMAGE_MASK)
+    np.testing.assert_allclose(trace["y"][IMAGE_MASK], outputs[IMAGE_MASK], **TOLERANCE)
+    started = np.cumsum(IMAGE_MASK, axis=1) > 0
+    np.testing.assert_allclose(2 * trace["h"][started], outputs[started], **TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", [odd_cells.Matrix, odd_cells.OneNumberPerRow])
+def test_beam_search_moves_states_of_any_rank(kind):
+    decoder = layers.Decoder(
+        kind(), vocabulary_size=9, embedding_size=3, start_id=1, end_id=2, readout_size=4
+    )
+    states = [cases.random(5, *kind.state_size[0]).astype("float32")]
+    decoder(np.array([[1]] * 5), initial_state=states)
+    search = {"max_length": 4, "beam_size": 3, "length_penalty": 0.0}
+    found = cases.numpy(decoder.beam_search(initial_state=states, **search))
+    # The score of a sequence is that of its tokens, read one after the other.
+    tokens, scores = found.tokens[:, 0], found.scores[:, 0]
+    starts = np.full((5, 1), 1)
+    logits = decoder(np.concatenate([starts, tokens[:, :-1]], axis=1), initial_state=states)
+    allowed = keras.ops.where(np.isin(np.arange(9), (0, 1)), -1e9, logits)
+    log_p = cases.numpy(keras.ops.log_softmax(allowed, axis=-1))
+    for row in range(5):
+        length = next((t + 1 for t, token in enumerate(tokens[row]) if token == 2), 4)
+        total = sum(log_p[row, t, tokens[row, t]] for t in range(length))
+        np.testing.assert_allclose(scores[row], total, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("states", "message"),
     [

@@ -1,6 +1,7 @@
 """Files of the user: every format, every error with its location, stable splits."""
 
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -565,3 +566,13 @@ def test_every_fold_has_the_warnings_of_all_folds_together(tmp_path):
     ]
     for number in (1, 2, 3):
         assert source.select_fold(3, number).notes["warnings"] == expected
+
+
+def test_provided_splits_that_share_a_group_are_kept_and_reported(tmp_path):
+    for split, numbers in (("train", range(30)), ("test", range(20, 32))):
+        rows = "".join(f"{split} {n},{'ab'[n % 2]},author {n}\n" for n in numbers)
+        write(tmp_path / f"{split}.csv", "text,label,group\n" + rows)
+    source = texts.read_text_files(str(tmp_path))
+    assert len(source.splits["test"]) == 12
+    assert re.search(r"\d+ of 12 groups in test also have examples in train", warnings_of(source))
+    assert "groups in validation" not in warnings_of(source)

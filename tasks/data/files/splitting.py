@@ -88,7 +88,7 @@ class _Files:
     def cut(self) -> Source:
         """Returns the source with missing splits cut from train."""
         splits = self.arrange(self.find_groups(self.unsplit).split(self.missing))
-        warnings = self.find_copies(splits)
+        warnings = [*self.find_copies(splits), *_shared_origins(splits)]
         if len(splits["test"]) >= checks.MIN_TESTS:  # fewer are reported whatever their groups are
             count = len(self.find_groups(splits["test"]))
             warnings += checks.size_warnings(f"the test split has only {count} {GROUPS}", count)
@@ -166,15 +166,29 @@ class _Files:
 
 
 def _group_keys(row: Row, group: str) -> list[str]:
-    keys = [group, f"\0text {' '.join(group.casefold().split())}"]
-    if row.get("group"):
-        keys.append(f"\0group {row['group']}")
-    if "key" in row:
-        keys.append(f"\0content {row['key']}")
+    keys = [group, f"\0text {' '.join(group.casefold().split())}", *_origins(row)]
+    return [*keys, f"\0content {row['key']}"] if "key" in row else keys
+
+
+def _origins(row: Row) -> list[str]:
+    """Returns what a row comes from, according to its column `group` and its name."""
+    origins = [f"\0group {row['group']}"] if row.get("group") else []
     source, mark, _ = pathlib.PurePath(row.get("name", "")).name.partition(SOURCE_MARK)
-    if source and mark:
-        keys.append(f"\0source {source}")
-    return keys
+    return [*origins, f"\0source {source}"] if source and mark else origins
+
+
+def _shared_origins(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Returns warnings about provided splits that have examples of the same group as train."""
+    origins = {
+        split: {origin for row in rows for origin in _origins(row)}
+        for split, rows in splits.items()
+    }
+    warnings = []
+    for split in ("validation", "test"):
+        if shared := len(origins[split] & origins["train"]):
+            size = len(origins[split])
+            warnings.append(f"{shared:,} of {size:,} groups in {split} also have examples in train")
+    return warnings
 
 
 def _target(row: Row) -> Hashable:

@@ -197,7 +197,7 @@ def test_features_are_scaled_by_the_training_split_and_deltas_look_back(tmp_path
 
 
 def test_a_window_of_frames_sees_what_one_frame_does_not(tmp_path):
-    task = video_labeling.VideoLabelingTask({"dataset": features(tmp_path, 30)})
+    task = video_labeling.VideoLabelingTask({"dataset": features(tmp_path, 60)})
     baselines = task.baseline(task.load_data())
     window = baselines["gradient boosting on frames -8 to +0"]
     assert window["frame_accuracy"] > 0.95

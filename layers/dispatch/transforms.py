@@ -19,7 +19,7 @@ def is_transformed_by_torch(tensors: Iterable[Tensor | None]) -> bool:
     unpack_dual = torch.autograd.forward_ad.unpack_dual
     try:
         for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
+            if tensor is not None and torch.is_tensor(tensor):
                 tensor.data_ptr()
                 if unpack_dual(tensor).tangent is not None:
                     return True

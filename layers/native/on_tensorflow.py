@@ -19,10 +19,9 @@ TRANSFORMS = ("tensorflow.python.ops.parallel_for", "tensorflow.python.eager.for
 SETTINGS = ("cell", "reverse", "threads")  # attributes of the operations
 
 UNSAVEABLE = (
-    "The function was traced with the CPU kernel of rnn-topologies, an operation that other "
-    "programs cannot load. Set the environment variable RNN_TOPOLOGIES_CPU_KERNEL=off before the "
-    "function is called or traced for the first time, or export the model itself with "
-    "`rnn_topologies.layers.export`, which traces it again."
+    "It was traced with the CPU kernel of rnn-topologies, which other programs cannot load. Save "
+    "the model, or a module with the `tf.function` as an attribute: TensorFlow traces these again. "
+    "Or set the environment variable RNN_TOPOLOGIES_CPU_KERNEL=off before the first trace."
 )
 
 

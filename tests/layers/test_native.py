@@ -286,6 +286,43 @@ def test_without_the_library_the_layers_fall_back(monkeypatch):
     np.testing.assert_allclose(cases.numpy(layer(x)), with_it, **TOLERANCE)
 
 
+@pytest.mark.skipif(cases.BACKEND != "jax", reason="about JAX's types and exporter")
+class TestJax:
+    @each_cell
+    @pytest.mark.parametrize("mask", [None, "gaps"])
+    def test_a_float32_layer_has_gradients_where_float64_is_enabled(self, name, mask):
+        import jax
+
+        mask = None if mask is None else np.array(cases.MASKS[mask], bool)
+        x = normal(cases.BATCH, cases.TIME, 5)
+        results = []
+        for enabled in (False, True):
+            with jax.enable_x64(enabled):
+                layer, _ = make(name, 6, 5)
+
+                def loss(tensors, layer=layer):
+                    return keras.ops.sum(layer(tensors[0], mask=mask) ** 2)
+
+                results.append([cases.numpy(layer(x, mask=mask))])
+                results[-1] += cases.gradients(layer, loss, [x])
+        for actual, expected in zip(*results, strict=True):
+            assert actual.dtype == expected.dtype == "float32"
+            np.testing.assert_allclose(actual, expected, **TOLERANCE)
+
+    def test_an_exported_function_does_not_contain_the_kernel(self):
+        """JAX does not trace a compiled function again to export it."""
+        import jax
+
+        layer, _ = make("lstm", 6, 5)
+        x = jax.numpy.asarray(normal(3, 4, 5))
+        compiled = jax.jit(lambda x: layer(x))
+        expected = compiled(x)
+        exported = jax.export.export(compiled)(x)
+        assert "custom_call" not in exported.mlir_module()
+        loaded = jax.export.deserialize(exported.serialize())
+        np.testing.assert_allclose(loaded.call(x), expected, **TOLERANCE)
+
+
 @pytest.mark.skipif(cases.BACKEND != "tensorflow", reason="about graphs of TensorFlow's")
 class TestGraphs:
     def test_xla_falls_back_to_the_equations(self):
@@ -330,6 +367,40 @@ class TestGraphs:
         assert b"RnnTopologies" not in (tmp_path / "model/saved_model.pb").read_bytes()
         signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
         (answer,) = signatures["serving_default"](tf.constant(x)).values()
+        np.testing.assert_allclose(answer, expected, **TOLERANCE)
+
+    def traced(self):
+        """Returns a model and a function that was traced with the kernel."""
+        import tensorflow as tf
+
+        model = keras.Sequential([keras.Input((None, 5)), layers.LSTM(6)])
+        inner = tf.function(lambda x: model(x))
+        inner(normal(3, 4, 5))
+        return model, tf.function(
+            lambda x: 2 * inner(x), input_signature=[tf.TensorSpec((3, 4, 5), name="x")]
+        )
+
+    def test_a_traced_function_with_the_kernel_is_not_saved(self, tmp_path):
+        import tensorflow as tf
+
+        model, function = self.traced()
+        module = tf.Module()
+        module.model, module.function = model, function.get_concrete_function()
+        for saved, signatures in ((model, module.function), (module, None)):
+            with pytest.raises(ValueError, match="RNN_TOPOLOGIES_CPU_KERNEL=off before"):
+                tf.saved_model.save(saved, str(tmp_path / "model"), signatures=signatures)
+        assert not list(tmp_path.rglob("*.pb"))
+
+    def test_functions_of_a_module_are_traced_again_when_they_are_saved(self, tmp_path):
+        import tensorflow as tf
+
+        module = tf.Module()
+        module.model, module.function = self.traced()
+        expected = module.function(normal(3, 4, 5))
+        tf.saved_model.save(module, str(tmp_path))
+        assert b"RnnTopologies" not in (tmp_path / "saved_model.pb").read_bytes()
+        loaded = tf.saved_model.load(str(tmp_path))
+        answer = loaded.function(tf.constant(normal(3, 4, 5)))
         np.testing.assert_allclose(answer, expected, **TOLERANCE)
 
     @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 import keras
+from keras import ops
 
 from ..arguments import LayerOptions, from_locals
 from ..cell_layer import CellLayer
@@ -107,7 +108,9 @@ class IndRNNCell(Cell):
         x = self.input_product(inputs, training)
         if self.use_bias:
             x = x + self.bias
-        return {"h": self.activation(x + self.state_product(h, training))}
+        new_h = self.activation(x + self.state_product(h, training))
+        # On JAX, Keras's tanh of float64 is float32, and a loop keeps the type of its states.
+        return {"h": ops.cast(new_h, self.compute_dtype)}
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")

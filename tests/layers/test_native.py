@@ -309,6 +309,20 @@ class TestJax:
             assert actual.dtype == expected.dtype == "float32"
             np.testing.assert_allclose(actual, expected, **TOLERANCE)
 
+    @pytest.mark.parametrize("name", cases.LAYERS)
+    def test_a_float64_layer_computes_in_float64(self, name):
+        import jax
+
+        with jax.enable_x64(True):
+            layer_class, arguments = cases.LAYERS[name]
+            if "activation" in layer_class.cell_class.argument_names():
+                arguments = {**arguments, "activation": "tanh"}
+            layer = layer_class(3, dtype="float64", return_state=True, **arguments)
+            x = jax.numpy.asarray(normal(2, 4, 5), "float64")
+            gradients = cases.gradients(layer, lambda t: keras.ops.sum(layer(t[0])[0]), [x])
+            tensors = [*layer(x), *gradients]
+        assert {str(tensor.dtype) for tensor in tensors} == {"float64"}
+
     def test_an_exported_function_does_not_contain_the_kernel(self):
         """JAX does not trace a compiled function again to export it."""
         import jax

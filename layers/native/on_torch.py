@@ -137,5 +137,6 @@ def run_kernel(
     else:
         x, mask, *others = (array.contiguous() for array in arrays)
         keep_reserve = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others))
-        y, h, c, _ = _Forward.apply(settings, keep_reserve, mask, x, *others)
+        run = _Forward.apply if keep_reserve else _Forward.forward
+        y, h, c, _ = run(settings, keep_reserve, mask, x, *others)
     return y if keep_outputs else None, h, c

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+from keras import ops
+
+from .typing import Tensor
 
 PAD = (
     "Pad it to one tensor, by `.to_tensor()` (PyTorch: `torch.nn.utils.rnn.pad_sequence`; a list: "
@@ -86,6 +89,41 @@ def check_features(
             f"{name} got {what} with {features} features, but its weights are for {expected}: the "
             f"shape is {shape}."
         )
+
+
+def as_mask(mask: Any, x: Tensor, shape_name: str) -> Tensor:
+    """Returns a mask as a boolean tensor.
+
+    Args:
+        mask: true at the valid steps of x.
+        x: (batch, steps, ...).
+        shape_name: what messages call the shape that the mask must have.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    shape, expected = tuple(mask.shape), tuple(x.shape[:2])
+    if len(shape) != 2 or not all(map(_may_be_equal, shape, expected)):
+        raise ValueError(f"`mask` must have {shape_name} = {expected}, got {shape}.")
+    return mask
+
+
+def check_batch(name: str, memory: Tensor, query: Tensor) -> None:
+    """Checks that a memory has as many rows as the queries to it.
+
+    Raises:
+        ValueError: it does not; a single row would serve all queries.
+    """
+    if not _may_be_equal(memory.shape[0], query.shape[0]):
+        raise ValueError(
+            f"{name}: the memory has batch size {memory.shape[0]}, its queries {query.shape[0]}."
+        )
+
+
+def _may_be_equal(size: Any, other: Any) -> bool:
+    # A size that is not an integer is unknown: None, or a symbol while JAX exports.
+    return not (isinstance(size, int) and isinstance(other, int)) or size == other
 
 
 def features_of(cell: Any) -> int | None:

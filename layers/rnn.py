@@ -15,7 +15,7 @@ from .cells.contract import output_shape
 from .cells.states import initial_states, pack_states, state_specs
 from .dispatch.execution import execute
 from .dispatch.plan import FUSED, Plan, choose_plan
-from .inputs import check_features, check_sequences, features_of
+from .inputs import as_mask, check_features, check_sequences, features_of
 from .stacked import StackedCells
 from .streaming import Stream, compiled_step
 from .typing import Shape, States, Tensor
@@ -143,7 +143,7 @@ class RNN(keras.layers.RNN):
         if initial_state is not None:
             initial_state = self._check_states(initial_state, sequences.shape[0])
         if mask is not None:
-            mask = _check_mask(mask, sequences)
+            mask = as_mask(mask, sequences, "the input's shape (batch, time)")
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(
@@ -367,17 +367,3 @@ def _check_shape(layer, name, tensor, expected):
         size is not None and wanted is not None and size != wanted for size, wanted in pairs
     ):
         raise ValueError(f"{type(layer).__name__}: {name} must have shape {expected}, got {shape}.")
-
-
-def _check_mask(mask, sequences):
-    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
-    shape, expected = tuple(mask.shape), tuple(sequences.shape[:2])
-    if len(shape) != 2 or any(
-        # A size that is not an integer is unknown: None, or a symbol while JAX exports.
-        isinstance(size, int) and isinstance(wanted, int) and size != wanted
-        for size, wanted in zip(shape, expected, strict=True)
-    ):
-        raise ValueError(
-            f"`mask` must have the input's shape (batch, time) = {expected}, got {shape}."
-        )
-    return mask

@@ -7,7 +7,7 @@ from keras import ops
 
 from ..arguments import LayerOptions, boolean, positive_integer
 from ..cells.states import zero_padding
-from ..inputs import check_features
+from ..inputs import as_mask, check_batch, check_features
 from ..typing import Shape, Tensor
 
 
@@ -53,8 +53,9 @@ class Attention(keras.layers.Layer):
         is_single_step = len(query.shape) == 2
         if is_single_step:
             query = ops.expand_dims(query, 1)
+        check_batch(type(self).__name__, memory, query)
         if mask is not None:
-            mask = ops.cast(mask, "bool")
+            mask = as_mask(mask, memory, "the memory's shape (batch, source)")
             memory = zero_padding(mask, memory)
             keys = None if keys is None else zero_padding(mask, keys)
         scores = self.score(query, self.keys(memory) if keys is None else keys)

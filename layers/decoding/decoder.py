@@ -10,7 +10,7 @@ from keras import ops, tree
 from ..arguments import LayerOptions, boolean, optional_integer, positive_integer, rate
 from ..cells.contract import output_shape
 from ..cells.states import state_specs, zero_padding
-from ..inputs import check_dense
+from ..inputs import as_mask, check_dense
 from ..rnn import RNN
 from ..typing import Shape, States, Tensor
 from . import search
@@ -282,7 +282,7 @@ class Decoder(keras.layers.Layer):
                 f"{tuple(values.shape)}."
             )
         if mask is not None:
-            mask = ops.cast(mask, "bool")
+            mask = as_mask(mask, values, "the memory's shape (batch, source)")
             values = zero_padding(mask, values)
         return Memory(values, mask, self.attention.keys(values))
 

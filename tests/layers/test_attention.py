@@ -116,3 +116,17 @@ def test_another_number_of_features_is_named(build, message):
         attention(np.ones((2, 3), "float32"), np.ones((2, 5, 4), "float32"))
     with pytest.raises(ValueError, match="features|got 4 and 3"):
         attention(np.ones((2, 4), "float32"), np.ones((2, 5, 3), "float32"))
+
+
+@pytest.mark.parametrize("memory_rows", [1, 3])
+def test_a_memory_of_another_batch_size_is_refused(memory_rows):
+    memory = np.ones((memory_rows, 4, 3), "float32")
+    with pytest.raises(ValueError, match=f"memory has batch size {memory_rows}, its queries 2"):
+        layers.DotAttention()(np.ones((2, 3), "float32"), memory)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4), (2, 4, 1)])
+def test_a_mask_of_another_shape_than_the_memory_is_refused(shape):
+    attention, memory = layers.DotAttention(), np.ones((2, 4, 3), "float32")
+    with pytest.raises(ValueError, match="memory's shape"):
+        attention(np.ones((2, 3), "float32"), memory, mask=np.ones(shape, bool))

@@ -41,12 +41,11 @@ class Source:
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     image_shape: tuple[int | None, int | None, int] | None = None
     unlimited: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+    make_fold: Callable[[int, int], "Source"] | None = None
 
     def all_rows(self, split: str) -> Sequence[Mapping[str, Any]]:
         """Returns the examples of a split, with those that `limit_train` left out."""
         return (self.unlimited or self.splits)[split]
-
-    make_fold: Callable[[int, int], "Source"] | None = None
 
     def select_fold(self, folds: int, number: int) -> "Source":
         """Returns the source with one fold as the test split, and the rest as train and validation.

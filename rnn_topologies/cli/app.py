@@ -126,7 +126,7 @@ def build_main_app() -> typer.Typer:
 def build_task_app(name: str) -> typer.Typer:
     """Returns the command line of one task, or of all tasks, with a flag for each setting.
 
-    With "all", the flags are the settings that tasks share, and each task uses its default data
+    With "all", the flags are the settings that all tasks share, and each task uses its default data
     set.
     """
     if name == ALL:

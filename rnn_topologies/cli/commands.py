@@ -61,7 +61,7 @@ def table_command(
     """Show a table of runs, best first.
 
     Scores are mean ± standard deviation over seeds on the test split, or over the folds of a
-    cross-validation, next to the baselines. The best row is marked, unless a baseline is better.
+    cross-validation, next to the baselines. The best run is marked, unless a baseline is better.
     """
     from rich.console import Console
 
@@ -141,7 +141,7 @@ def predict_command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Read one input per line from a file, or texts from a table; - is stdin.",
+            help="Read inputs from a file, one per line, or from a table of texts; - is stdin.",
         ),
     ] = None,
     beam_size: Annotated[
@@ -164,7 +164,7 @@ def predict_command(
 ) -> None:
     """Run a trained model on your own inputs.
 
-    An input that fails is reported and does not stop the others; the exit status is then 2.
+    Inputs that fail are reported and do not stop the others; the exit status is then 2.
     """
     if not inputs and file is None:
         raise UserError("Give an input, or a --file with one input per line.")
@@ -195,7 +195,7 @@ def predict_command(
 def _explain_predictions(
     model: "TrainedModel", inputs: Sequence[str], results: Sequence[object], path: str
 ) -> None:
-    """Plots how the model arrived at its outputs, for the inputs that did not fail."""
+    """Plots explanations of the outputs, for the inputs that did not fail."""
     from ..report import figures
 
     read = [
@@ -232,7 +232,7 @@ def _load_model(folder: pathlib.Path, beam_size: int | None, n_best: int | None)
 
 
 def _read_inputs(file: str | None, folder: pathlib.Path) -> list[str]:
-    """Returns the inputs in a file, read as the task of a run reads its training data."""
+    """Returns the inputs in a file, read in the same way as the training data of the run."""
     from rnn_topologies import tasks
     from rnn_topologies.tasks.data.files import reading
 
@@ -243,12 +243,12 @@ def _read_inputs(file: str | None, folder: pathlib.Path) -> list[str]:
     if file == "-":
         return reading.content_lines(_read_standard_input(), "--file -")
     if not os.path.exists(file):
-        raise UserError(f"Cannot read --file {file}: there is no such file.")
+        raise UserError(f"Cannot read --file {file}: no such file.")
     return tasks.get_task(store.read_record(folder).task).read_input_file(pathlib.Path(file))
 
 
 def _read_standard_input() -> bytes:
-    # Bytes: Python decodes text as the terminal's encoding, not as that of files.
+    # Bytes, since Python would decode text with the encoding of the terminal, not of files.
     stream = getattr(sys.stdin, "buffer", None)
     return sys.stdin.read().encode() if stream is None else stream.read()
 

@@ -1,20 +1,20 @@
-"""The parts of a stage of a run, as lines of a log file."""
+"""The parts of a stage of a run, such as its metrics, as lines of a log file."""
 
 import time
 
 from rich.console import Console
 
 COLUMNS = 80  # of a log file
-MARK_SECONDS = 10.0  # how long the log is silent, at least, before it shows how much is done
+MARK_SECONDS = 10.0  # minimum time without output before a percentage is printed
 
 
 class PartsLine:
-    """The parts of a stage in a log file, one after the other in lines of up to 80 columns.
+    """Prints the parts of a stage to a log file, in lines of up to 80 columns.
 
         decoding 1,000 sources 25% 50% 75% 81.9 s, bleu 0.4 s, chrf 1.9 s,
         baseline: copy the source 2.1 s, baseline: most frequent target 2.2 s
 
-    A part is printed when it starts, its time when it ends.
+    A part is printed when it starts, and its duration when it ends.
 
     Args:
         console: where to print.
@@ -35,7 +35,7 @@ class PartsLine:
         self._has_parts, self._mark = True, 0
 
     def advance(self, done: int, total: int) -> None:
-        """Prints every quarter of a part that takes long."""
+        """Prints every quarter of a part that takes long, as a percentage."""
         quarters = 4 * done // max(total, 1)
         is_due = time.perf_counter() - self._printed_at >= MARK_SECONDS
         if self._mark < quarters < 4 and is_due:
@@ -44,7 +44,7 @@ class PartsLine:
             self._print(f" {25 * quarters}%")
 
     def finish(self, seconds: float) -> None:
-        """Prints how long a part took, if that is not next to nothing."""
+        """Prints how long a part took, unless it was too short to matter."""
         if seconds >= 0.05:
             self._print(f" {seconds:.1f} s")
 
@@ -55,7 +55,7 @@ class PartsLine:
         self._column, self._has_parts = 0, False
 
     def _break_before(self, text: str) -> None:
-        """Ends the line if a text and a time do not fit into it."""
+        """Ends the line if a text and a duration do not fit into it."""
         if self._column + len(text) + len(" 1000.0 s,") > COLUMNS:
             self.end()
 

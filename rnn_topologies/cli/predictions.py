@@ -1,4 +1,4 @@
-"""Predictions for the inputs of a command: an input that fails does not stop the others."""
+"""Predictions for command line inputs: an input that fails does not stop the others."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def predict_each(
     except UserError as error:
         if len(inputs) == 1:
             return [error]
-    half = len(inputs) // 2  # narrows down which input fails
+    half = len(inputs) // 2  # bisects to find the inputs that fail
     first, second = inputs[:half], inputs[half:]
     return [*predict_each(model, first, n_best), *predict_each(model, second, n_best)]
 
@@ -46,7 +46,7 @@ def print_predictions(
     Args:
         inputs: command line arguments.
         results: what `predict_each` returned for them.
-        as_json: whether to print one JSON object per input, also for those that failed.
+        as_json: whether to print one JSON object per input, including those that failed.
         ranked: whether JSON objects list all outputs.
     """
     for text, result in zip(map(printable, inputs), results, strict=True):
@@ -63,7 +63,7 @@ def print_predictions(
 
 
 def _print_outputs(text: str, outputs: Outputs, *, is_only_input: bool) -> None:
-    """Prints the outputs for an input, best first; below the input if there are several inputs."""
+    """Prints the outputs for an input, best first, and the input if there are several."""
     lines = [" ".join(output) if isinstance(output, list) else output for output in outputs]
     if len(lines) > 1:
         lines = [f"{rank}. {line}" for rank, line in enumerate(lines, 1)]

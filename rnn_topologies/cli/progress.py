@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..runs.record import Headline, Record
 
 SHOWN_EXAMPLES = 5
-MIN_SHOWN_SECONDS = 1.0  # in a terminal, finished parts of a stage that took less leave no line
+MIN_SHOWN_SECONDS = 1.0  # in a terminal, shorter parts of a stage leave no line
 
 
 class Display:
@@ -70,7 +70,7 @@ class Display:
 
     @contextlib.contextmanager
     def part(self, text: str) -> Iterator[Advance]:
-        """Shows a part of a stage and how much of it is done: next to the spinner, or in a line.
+        """Shows a part of a stage and its progress: next to the spinner, or as a line.
 
         Args:
             text: what is being computed.
@@ -196,7 +196,7 @@ class Display:
         self.console.print(table)
 
     def _show_examples(self, examples: Sequence[Mapping[str, Any]]) -> None:
-        # Test examples are often sorted, by class or by length: do not show the first ones.
+        # Test examples are often sorted by class or length: do not show the first ones.
         shuffled = [examples[index] for index in hash_order(len(examples))]
         for example in choose_examples(shuffled):
             verdict = "[green]correct[/green] " if example["right"] else "[red]wrong[/red]   "
@@ -209,7 +209,7 @@ class Display:
 
 @contextlib.contextmanager
 def show_parts() -> Iterator[None]:
-    """Shows on standard error what is being computed inside, if that is a terminal."""
+    """Shows progress of the enclosed code on standard error, if that is a terminal."""
     display = Display(Console(stderr=True, highlight=False))
     if not display.console.is_terminal:
         yield

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 Frame = Any  # a `pandas.DataFrame`: its type hints do not know what the columns contain
 
-# Prefixes of columns of `store.load_runs`: scores, and why baselines have none.
+# Prefixes of columns of `store.load_runs`: scores of baselines, and errors of those that failed.
 SCORES, ERRORS = "baseline/", "baseline_error/"
 
 
@@ -19,8 +19,8 @@ class Baseline(NamedTuple):
 
     Attributes:
         name: its name.
-        score: its mean over seeds or folds, with the settings that suit it best; NaN if it failed.
-        worst: the same with the settings that suit it worst.
+        score: mean over seeds or folds, with the best settings; NaN if it failed.
+        worst: the same with the worst settings.
         error: why it failed, in the latest run.
     """
 
@@ -31,7 +31,7 @@ class Baseline(NamedTuple):
 
 
 def summarize_baselines(runs: Frame, *, higher_is_better: bool) -> list[Baseline]:
-    """Returns the baselines of the runs on one data set, the best first, failed ones last.
+    """Returns the baselines of the runs on one data set, best first, failed ones last.
 
     A baseline may depend on the seed, and on settings such as how texts are split. Its scores are
     averaged over seeds or folds for each setting, or over all runs if settings make no difference.
@@ -65,7 +65,7 @@ def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
     """Returns the mean score over seeds or folds, for each setting that makes a difference."""
     differs = runs.groupby(["config/seed", "fold"])["score"].nunique().gt(1).any()
     groups = [group for _, group in runs.groupby("setting")] if differs else [runs]
-    # The folds differ more than the settings: a mean over few of them would win by chance.
+    # Folds differ more than settings: a mean over only some of them could win by chance.
     counts = [group[unit].nunique() for group in groups]
     complete = max(counts) if unit == "fold" else 0
     return [
@@ -76,7 +76,7 @@ def _scores_by_setting(runs: Frame, unit: str) -> list[float]:
 
 
 def format_baseline(baseline: Baseline) -> str:
-    """Formats name and score of a baseline, with its range if it depends on settings."""
+    """Formats the name and score of a baseline, with the worst score if it depends on settings."""
     if math.isnan(baseline.score):
         return f"{baseline.name} failed: {baseline.error}"
     score, worst = format_number(baseline.score), format_number(baseline.worst)
@@ -85,7 +85,7 @@ def format_baseline(baseline: Baseline) -> str:
 
 
 def format_number(value: float) -> str:
-    """Formats a score with three decimals below 10, with one from 10 on; `-` if it is missing."""
+    """Formats a score with three decimals below 10 and one decimal otherwise; `-` if missing."""
     if not math.isfinite(value):
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

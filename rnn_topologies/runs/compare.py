@@ -64,7 +64,7 @@ def _compare(*folders: pathlib.Path) -> Comparison:
     if len({use.identity.content if use.identity else use.name for use in uses}) > 1:
         labels = label_datasets(uses)
         names = " and ".join(labels[use] for use in uses)
-        raise UserError(f"The runs have different datasets: {names}.")
+        raise UserError(f"The runs have different data sets: {names}.")
     samples = [_read_samples(*pair) for pair in zip(folders, records, strict=True)]
     fields = ("source", "target", "references")
     questions = [[[row.get(field) for field in fields] for row in rows] for rows in samples]
@@ -156,7 +156,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _print_best_baseline(comparison: Comparison, console: Console) -> None:
-    """Prints the best of the baselines that either run recorded, on the same test examples."""
+    """Prints the best baseline recorded by either run, on the same test examples."""
     runs = (comparison.first, comparison.second)
     sign = 1 if _headline(runs[0])["higher_is_better"] else -1
     baselines = [item for record in runs for item in record.baselines.items()]

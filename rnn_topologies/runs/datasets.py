@@ -1,4 +1,4 @@
-"""Which runs share a data set. What counts is its content and its test examples, not its name."""
+"""Which runs share a data set: the same content and the same test examples, not the same name."""
 
 import collections
 import pathlib
@@ -12,20 +12,20 @@ from rnn_topologies.tasks.errors import UserError
 from .record import Record
 
 HASH_DIGITS = 7
-# The hash of these is that of one prepared copy, see `tasks.data.store.manifest_hash`. Their
-# originals are verified by checksum, so that the name with its version identifies the content.
+# Their hash is that of one prepared copy, see `tasks.data.store.manifest_hash`. The originals are
+# verified by checksum, so that name and version identify the content.
 PREPARED = ("flickr8k", "gesture_phase", "utkinect")
 
 
 class DatasetId(NamedTuple):
-    """What a run was trained and tested on; scores are comparable if all of it is equal.
+    """The data that a run was trained and tested on; scores are comparable if all fields are equal.
 
     Attributes:
         content: SHA-256 of the examples, or name and version of a data set in `PREPARED` or TFDS.
         folds: number of folds of a cross-validation; 0 without.
-        splits: how the test split was made.
+        splits: how the test split was created.
         tests: number of test examples; 0 in a cross-validation, where it differs between folds.
-        limit: value of `--limit` if it also selected the test examples; 0 without.
+        limit: value of `--limit` if it also reduced the test split; 0 without.
     """
 
     content: str
@@ -36,9 +36,9 @@ class DatasetId(NamedTuple):
 
 
 class DatasetUse(NamedTuple):
-    """The data set of a run: what it was called, and what it was.
+    """The data set of a run: its name and its identity.
 
-    `identity` is None if the run ended before the data were read; `folds` is that of `DatasetId`.
+    `identity` is None if the run ended before the data was read; `folds` is that of `DatasetId`.
     """
 
     task: str
@@ -65,7 +65,7 @@ def dataset_use(record: Record) -> DatasetUse:
 
 
 def _split_rule(data: Mapping[str, Any]) -> str:
-    """Returns how the test split was made, without spaces."""
+    """Returns how the test split was created, without spaces."""
     rule = str(_entry(data, "splits", "test") or "")
     if rule == "by hash":  # without `split_rule` up to version 0.2: not stratified
         rule = str(data.get("split_rule", rule))
@@ -88,10 +88,10 @@ def _slug(text: str) -> str:
 
 
 def label_datasets(uses: Iterable[DatasetUse]) -> dict[DatasetUse, str]:
-    """Returns labels that are equal for equal data sets, and differ for others of the same task.
+    """Returns labels that are equal for equal data sets, and different for others of the same task.
 
-    A label is a name or, where a name is not enough, `name@suffix` with those of these parts that
-    it takes: first digits of the content hash, how the splits were made, number of folds (always
+    A label is a name or, where names are ambiguous, `name@suffix` with as many of these parts as
+    needed: first digits of the content hash, how the splits were created, number of folds (always
     shown), limit, number of test examples.
 
     Args:
@@ -125,7 +125,7 @@ def _label(
 
 
 def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
-    """Returns what tells a data set from others of the same name."""
+    """Returns what distinguishes a data set from others with the same name."""
     parts = []
     if any(other.content != identity.content for other in same_name):
         parts.append(identity.content.rpartition("/")[2][:HASH_DIGITS])
@@ -144,11 +144,11 @@ def _suffix(identity: DatasetId, same_name: Sequence[DatasetId]) -> str:
 
 
 def match_dataset(text: str, labels: Iterable[tuple[str, str]]) -> list[str]:
-    """Returns the labels that a text may mean, sorted; as few as possible.
+    """Returns the labels that a text matches, sorted; exact matches take precedence.
 
     Args:
-        text: a label, a recorded name, or the path of files; a unique beginning of a label will
-            do, and `files/` may be left out.
+        text: a label, a unique prefix of one, a recorded name, or the path of files; `files/` may
+            be omitted.
         labels: recorded name and label of the data sets of some runs.
     """
     labels, own = [(_slug(name), label) for name, label in labels], f"{FILES}/"
@@ -163,9 +163,9 @@ def choose_dataset(text: str, labels: Iterable[tuple[str, str]], selector: str) 
     """Returns the label of one data set.
 
     Args:
-        text: see `match_dataset`; empty for the only data set.
+        text: see `match_dataset`; empty if there is only one data set.
         labels: recorded name and label of the data sets of some runs.
-        selector: what selects runs before `/DATASET`, for messages.
+        selector: what precedes `/DATASET`, for error messages.
 
     Raises:
         UserError: no data set matches, or several do; lists them.

@@ -65,7 +65,7 @@ def load_runs(path: str | pathlib.Path) -> "pd.DataFrame":
         Columns `run_id`, `started_at`, `status`, `task`, `topology`, `cell`, `dataset`,
         `dataset_label` (see `datasets.label_datasets`), `folds` and `fold` (0 without), `headline`,
         `value` and `higher_is_better` of the headline, `parameters`, `seconds` (total),
-        `epochs_run`, `best_epoch`, `error`, `folder`, `warnings` (about the data); and
+        `epochs_run`, `best_epoch`, `error`, `folder`, `warnings` (about the data), and
         `config/...`, `validation/...`, `test/...`, `baseline/...` (the headline metric of the
         baselines), `baseline_error/...` (why a baseline failed), `environment/...`, empty for runs
         that lack them. Records that cannot be read are skipped with a warning.

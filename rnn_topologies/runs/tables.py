@@ -57,9 +57,9 @@ def summarize_runs(runs: pd.DataFrame) -> pd.DataFrame:
         Columns `task`, `topology`, `dataset` (the label), `headline`, `higher_is_better`, `cell`,
         `setting` (the settings that differ from other rows of the data set), `mean` and `std` of
         the headline metric over seeds or, in a cross-validation, over folds (sample standard
-        deviation, NaN for one; runs with the same seed or fold are averaged first), `seeds` (their
-        number), `folds` (number of folds with a score, 0 without cross-validation), `all_folds`
-        (number of folds there are), `not_ok` (number of runs that failed, diverged or were
+        deviation, NaN for one; runs with the same seed or fold are averaged first), `seeds` (number
+        of seeds), `folds` (number of folds with a score, 0 without cross-validation), `all_folds`
+        (total number of folds), `not_ok` (number of runs that failed, diverged or were
         interrupted, and are excluded), `baselines` (mean score by name), `group_baselines` (see
         `summarize_baselines`), `best` (whether the row is the best of its data set),
         `baseline_wins` (whether a baseline of the data set is better than all its rows),
@@ -174,12 +174,12 @@ def format_seeds(row: Row) -> str:
 
 
 def format_baselines(row: Row) -> str:
-    """Formats the baselines on the data set of a row, the best first."""
+    """Formats the baselines on the data set of a row, best first."""
     return ", ".join(map(format_baseline, row["group_baselines"]))
 
 
 def data_warnings(rows: Sequence[Row]) -> list[str]:
-    """Returns the warnings about the data of some rows, each once."""
+    """Returns the warnings about the data of some rows, without duplicates."""
     return list(dict.fromkeys(itertools.chain(*(row["warnings"] for row in rows))))
 
 
@@ -205,7 +205,7 @@ def print_tables(table: pd.DataFrame, console: Console, *, all_metrics: bool = F
 
 
 def _notes(rows: Sequence[Row]) -> Table:
-    """Returns the baselines, marked if one of them is best, and warnings about the data."""
+    """Returns the baselines, marked if one of them beats all runs, and warnings about the data."""
     mark, style = ("*", "bold") if rows[0]["baseline_wins"] else (" ", "dim")
     notes = Table.grid(padding=(0, 2))
     notes.add_row(mark, Text(f"baselines: {format_baselines(rows[0]) or 'none'}", style=style))

@@ -25,9 +25,9 @@ def find_run(run: str, results_dir: str | pathlib.Path = "results") -> pathlib.P
 
     Args:
         run: the run id, a unique prefix of it, the path of the run folder, or
-            `best:TASK/DATASET`. The latter is the run with the best headline metric on a data
-            set, by its name in `runner.py table`; a unique beginning of that name will do. With
-            runs on a single data set, `best:TASK` is enough.
+            `best:TASK/DATASET`: the run with the best headline metric on a data set, given by its
+            name in `runner.py table` or a unique prefix. `best:TASK` is enough if all runs of the
+            task are on one data set.
         results_dir: the results folder.
 
     Raises:
@@ -119,10 +119,10 @@ class TrainedModel:
         )
 
     def check_inputs(self, inputs: Sequence[Any]) -> None:
-        """Checks that the model has an answer to each raw input.
+        """Checks that the model can process each raw input.
 
         Raises:
-            UserError: it has none, for example to an empty text.
+            UserError: it cannot, for example because a text is empty.
         """
         for raw_input in inputs:
             problem = self.task.find_problem(raw_input, self.data)
@@ -132,7 +132,7 @@ class TrainedModel:
     def _answer(
         self, inputs: Sequence[Any], no_answer: Any, answer: Callable[[Sequence[Any]], list]
     ) -> list:
-        """Returns the answer to each raw input; those with a problem get `no_answer`."""
+        """Returns an answer for each raw input; `no_answer` for those with a problem."""
         problems = [self.task.find_problem(raw_input, self.data) for raw_input in inputs]
         for number, problem in enumerate(problems):
             if problem is not None:

@@ -72,15 +72,15 @@ def check_sweep(spec: plan.SweepSpec) -> None:
 def _check_losses_are_comparable(spec: plan.SweepSpec) -> None:
     """Checks that all trials are validated on the same examples."""
     if len(spec.tasks) > 1:
-        raise UserError("Losses of different tasks cannot be compared: give one --task.")
+        raise UserError("Losses of different tasks cannot be compared: give a single --task.")
     settings = plan.parse_settings(spec, spec.tasks[0])
     if "folds" in settings and "fold" not in settings:
         raise UserError("--set folds=K needs --set fold=N with --search optuna and --stop-early.")
     for name, values in settings.items():
         if name in DATA_SETTINGS and (isinstance(values, plan.Range) or len(values) > 1):
             raise UserError(
-                f"--set {name}: losses on different data cannot be compared, as --search optuna "
-                f"and --stop-early do. Give one value of {name}."
+                f"--set {name}: --search optuna and --stop-early compare losses, which is not "
+                f"possible on different data. Give a single value of {name}."
             )
 
 

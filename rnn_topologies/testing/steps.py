@@ -84,7 +84,7 @@ def _check_initial_states(cell: Any) -> None:
 
 
 def check_output_state(subject: Subject) -> None:
-    """Checks that the first state is the output, as Keras's own loop on JAX assumes under masks."""
+    """Checks that the first state is the output, as Keras's masked loop on JAX assumes."""
     cell = subject.build_cell()
     output, new_states = run_step(cell, subject.sequence()[:, 0], subject.states(cell))
     output_state = new_states[0]
@@ -96,7 +96,7 @@ def check_output_state(subject: Subject) -> None:
         raise CellError(
             "The first state is not the output. `rnn_topologies.layers.RNN` handles that, but "
             "`keras.layers.RNN` on JAX repeats the first state at padded steps. Put the output "
-            "first, or derive the cell from `rnn_topologies.layers.RecurrentCell` and set "
+            "first, or subclass `rnn_topologies.layers.RecurrentCell` and set "
             "`output_name`."
         )
 

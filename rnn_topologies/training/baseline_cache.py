@@ -1,9 +1,9 @@
-"""Test scores of baselines on disk, next to the prepared data sets.
+"""Cache of baseline test scores on disk, next to the prepared data sets.
 
 Baselines depend on the data, not on the cell or the seed, so the runs of a sweep share them.
 `<data folder>/baselines/<key>.json` holds the scores of one baseline. The key is a hash of
 everything that they depend on: the examples that the baseline reads, its name and task, the code of
-the tasks, and the versions of the libraries. So a file never has to be deleted, but can be.
+the tasks, and the library versions. Files never go stale, and can be deleted at any time.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ class BaselineCache:
         try:
             entry = json.loads(path.read_text("utf-8"))
             if entry != self._entry(name, entry["scores"]):
-                raise ValueError("its content does not have the recorded hash")
+                raise ValueError("its content does not match the recorded hash")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -86,7 +86,7 @@ class BaselineCache:
         return entry["scores"]
 
     def write(self, name: str, scores: Scores) -> None:
-        """Writes the scores of a baseline, in one step.
+        """Writes the scores of a baseline atomically.
 
         Raises:
             OSError: the folder is not writable.
@@ -97,13 +97,13 @@ class BaselineCache:
             temporary.write_text(text + "\n", "utf-8")
 
     def _entry(self, name: str, scores: Any) -> dict[str, Any]:
-        """Returns the content of a file, with a hash over it."""
+        """Returns the content of a file, including its hash."""
         entry = {**self._facts, "baseline": name, "scores": scores}
         return {**entry, "sha256": _digest(entry)}
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Waits for other runs that are computing the same baseline; runs go on if that fails."""
+        """Waits for other runs that compute the same baseline; continues if locking fails."""
         path = self.path(name)
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
         try:
@@ -119,14 +119,14 @@ class BaselineCache:
 
 
 def cache_folder(config: TaskConfig) -> pathlib.Path:
-    """Returns the folder of the cache, which is in the folder of the prepared data sets."""
+    """Returns the folder of the cache, inside the folder of the prepared data sets."""
     data_dir = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(data_dir).expanduser() / "baselines"
 
 
 @functools.cache
 def _code_hash(module: pathlib.Path) -> str:
-    """Returns the hash of the code of all tasks and of a module, which may be another one."""
+    """Returns the hash of the code of all tasks and of one more module."""
     folder = pathlib.Path(tasks.__file__).resolve().parent
     digest = hashlib.sha256()
     for path in (module, *sorted(folder.rglob("*.py"))):

@@ -18,7 +18,7 @@ class RunDisplay(Protocol):
         ...
 
     def part(self, text: str) -> AbstractContextManager[Advance]:
-        """Wraps a part of a stage; returns a function `(done, total)` to report how far it is."""
+        """Wraps a part of a stage; yields a function `(done, total)` to report progress."""
         ...
 
     def training(self, epochs: int) -> AbstractContextManager[None]:

@@ -15,8 +15,8 @@ from ..runs.record import Record
 from .baseline_cache import BaselineCache, DamagedError, is_enabled
 from .memory import describe_error
 
-MAX_EXPLAINED = 4  # correct test examples to explain, and as many incorrect ones
-ALL_BASELINES = "all baselines"  # if the task cannot even list them
+MAX_EXPLAINED = 4  # number of correct test examples to explain, and of incorrect ones
+ALL_BASELINES = "all baselines"  # the name in the record if the task fails to list them
 
 
 def score_model(
@@ -58,9 +58,9 @@ def explain_examples(
     record: Record,
     note: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Returns explanations of a sample of test examples, right and wrong ones.
+    """Returns explanations of a sample of test examples, correct and incorrect ones.
 
-    If that fails, there are none, and the record says why: no score depends on them.
+    If that fails, the list is empty and the record says why: no score depends on it.
 
     Args:
         task: the task of the run.
@@ -89,7 +89,7 @@ def explain_examples(
 
 
 def _choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Returns the indices of a sample of right examples, then of wrong ones."""
+    """Returns the indices of a sample of correct examples, then of incorrect ones."""
     chosen = []
     for is_right in (True, False):
         indices = [i for i, example in enumerate(examples) if bool(example["right"]) is is_right]
@@ -98,9 +98,9 @@ def _choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def score_baselines(task: Task, data: Data, record: Record, note: Callable[[str], None]) -> None:
-    """Adds the test scores of the baselines to a record, or why one of them failed.
+    """Adds the test scores of the baselines to a record, or the reasons why they failed.
 
-    No failure of a baseline, and none of the cache, is an error of the run.
+    Failures of a baseline or of the cache do not fail the run.
 
     Args:
         task: the task of the run.
@@ -131,7 +131,7 @@ def score_baselines(task: Task, data: Data, record: Record, note: Callable[[str]
 def _open_cache(
     task: Task, baselines: Mapping[str, Mapping[str, float]], note: Callable[[str], None]
 ) -> BaselineCache | None:
-    """Returns the cache of these baselines, or None if they cannot or must not be cached."""
+    """Returns the cache of these baselines, or None if they cannot or should not be cached."""
     if not isinstance(baselines, BaselineScores) or baselines.rows is None or not is_enabled():
         return None
     try:
@@ -159,7 +159,7 @@ def _read_or_compute(
             if (cached := cache.read(name)) is not None:
                 return cached, True
         except DamagedError as error:
-            note(f"{error}: computing the baseline again")
+            note(f"{error}: recomputing the baseline")
         scores = _compute(baselines, name)
         try:
             cache.write(name, scores)

@@ -135,7 +135,7 @@ def _execute(
             run.record.diverged_step = error.step
             run.finish("diverged", describe_error(error))
         except Exception as error:
-            # TensorFlow wraps what a batch raises in an error of its own.
+            # TensorFlow wraps errors raised while a batch is read.
             error = Batches.user_error or error
             if is_out_of_memory(error) and not isinstance(error, UserError):
                 hint = MEMORY_HINTS[run.stage].format(run_id=run.record.run_id)
@@ -305,7 +305,7 @@ class _Run:
             evaluation.score_baselines(task, data, record, note)
 
     def _save_before_test(self) -> None:
-        """Writes the run with its weights, so that nothing in the test stage can lose them."""
+        """Writes the run with its weights, so that a failure in the test stage cannot lose them."""
         self._complete_record("interrupted", "the test stage did not finish")
         try:
             self._write(self.checkpoint.results_dir)
@@ -337,14 +337,16 @@ class _Run:
         except OSError as os_error:
             self._write_elsewhere(os_error)
         if status == "failed" and self.stage == "test":
-            self.display.note(f"the run failed after training; its weights are in {self.folder}")
+            self.display.note(
+                f"the run failed after training; its weights are saved in {self.folder}"
+            )
         has_failed = status == "failed" and self.checkpoint.has_checkpoint()
         self.checkpoint.close(keep=status == "interrupted" or has_failed)
 
     def _write(self, results_dir: str | pathlib.Path) -> pathlib.Path:
-        """Writes the run as far as it got to a results folder, and returns the run's folder."""
+        """Writes the run so far to a results folder, and returns the folder of the run."""
         preprocessors = self.data.preprocessors if self.data else {}
-        # A model that failed in training has the weights of no particular epoch.
+        # If training fails, the weights belong to no particular epoch.
         has_weights = self.record.status != "failed" or self.stage == "test"
         model = self.model if has_weights else None
         return store.write_run(

@@ -1,9 +1,9 @@
-"""Errors in one line, and those that mean that memory ran out, on a device or on the host."""
+"""One-line descriptions of errors, and detection of out-of-memory errors, on device or host."""
 
 OUT_OF_MEMORY = "out of memory"
 MAX_LENGTH = 500  # characters of an error's message in a record
 MEMORY_ERRORS = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
-# Backends wrap what a batch raises, and JAX has no class of its own for this.
+# Backends wrap errors raised by a batch, and JAX has no class for out-of-memory errors.
 MEMORY_MESSAGES = (
     *("RESOURCE_EXHAUSTED", "MemoryError", "Unable to allocate", "can't allocate memory"),
     *("out of memory", "Out of memory", "std::bad_alloc"),
@@ -11,7 +11,7 @@ MEMORY_MESSAGES = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of NumPy, of Python or of a backend means that memory ran out."""
+    """Whether an error of NumPy, Python or a backend means out of memory."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if any(name in MEMORY_ERRORS for name in names):
         return True
@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """Returns the type and the message of an error in one line, without what is too long to read.
+    """Returns the type and the message of an error in one line, truncated if too long.
 
     Example:
         >>> describe_error(ValueError("After pruning,\\nno terms remain."))

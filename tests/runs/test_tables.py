@@ -345,7 +345,7 @@ def test_runs_are_found_by_id_prefix_folder_and_score(folder):
 def test_runs_on_other_files_of_the_same_name_cannot_be_compared(tmp_path):
     first = write(tmp_path, 0, value=1.0, samples=rows_of([1, 1]), **on("spam.csv", "a"))
     second = write(tmp_path, 1, value=1.0, samples=rows_of([1, 1]), **on("spam.csv", "b"))
-    with pytest.raises(UserError, match="datasets: files/spam.csv@aaaaaaa and files/spam.csv@bbb"):
+    with pytest.raises(UserError, match="data sets: files/spam.csv@aaaaaaa and files/spam.csv@bbb"):
         compare.compare_runs(first, second)
 
 
@@ -428,7 +428,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
         (other, "different examples"),
         (changed, "One of them has been modified"),
         (failed, "is failed"),
-        (apart, "different datasets"),
+        (apart, "different data sets"),
         (bare, "no samples.jsonl"),
     ):
         with pytest.raises(UserError, match=message):

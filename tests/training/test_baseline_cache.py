@@ -112,7 +112,7 @@ def test_a_damaged_file_is_computed_again_with_a_message(score, tmp_path, damage
     computed, record, notes = score()
     assert computed
     assert record.baselines == {"guess": 0.5}
-    assert notes == [f"{path} is damaged: computing the baseline again"]
+    assert notes == [f"{path} is damaged: recomputing the baseline"]
     assert not score()[0]
 
 

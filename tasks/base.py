@@ -341,11 +341,11 @@ class Task(abc.ABC):
         source = source.limit_train(self.config.limit)
         check_splits(self.dataset, source.splits)
         count = len(source.splits["test"])
-        subject = f"the test split has only {count} examples"
+        subject = "the test split has"
         has_folds = source.make_fold is not None and self.config.folds is None
         if self.config.folds is not None:
             count = sum(map(len, source.splits.values()))
-            subject = f"all folds together have only {count} examples"
+            subject = "all folds together have"
         warnings = size_warnings(subject, count, has_folds=has_folds)
         return source.warn([*warnings, *sample_warnings(source)])
 

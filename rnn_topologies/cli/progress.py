@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..runs.record import Headline, Record
 
 SHOWN_EXAMPLES = 5
+SHOWN_CHARACTERS = 400  # of each text
 MIN_SHOWN_SECONDS = 1.0  # in a terminal, shorter parts of a stage leave no line
 
 
@@ -200,10 +201,10 @@ class Display:
         shuffled = [examples[index] for index in hash_order(len(examples))]
         for example in choose_examples(shuffled):
             verdict = "[green]correct[/green] " if example["right"] else "[red]wrong[/red]   "
-            self.console.print(f"\n{verdict} {escape(example['source'])}")
-            self.console.print(f"→        {escape(example['output'])}")
+            self.console.print(f"\n{verdict} {_format_text(example['source'])}")
+            self.console.print(f"→        {_format_text(example['output'])}")
             if not example["right"]:
-                self.console.print(f"expected {escape(example['target'])}")
+                self.console.print(f"expected {_format_text(example['target'])}")
         self.console.print()
 
 
@@ -216,6 +217,12 @@ def show_parts() -> Iterator[None]:
         return
     with display.stage("comparison"), shown_by(display.part):
         yield
+
+
+def _format_text(text: str) -> str:
+    """Returns the beginning of a text, with an ellipsis if it is longer."""
+    is_long = len(text) > SHOWN_CHARACTERS
+    return escape(text[:SHOWN_CHARACTERS] + "…" if is_long else text)
 
 
 def choose_examples(examples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

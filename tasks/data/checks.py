@@ -17,18 +17,22 @@ Keys = Mapping[str, Sequence[Hashable]]  # what identifies the input of each exa
 Labels = Mapping[str, Sequence[Collection[int]]]  # the classes of each example, by split
 
 
-def size_warnings(subject: str, count: int, *, has_folds: bool = False) -> list[str]:
+def size_warnings(
+    subject: str, count: int, noun: str = "example{s}", *, has_folds: bool = False
+) -> list[str]:
     """Returns a warning if there are fewer than `MIN_TESTS` test examples or groups.
 
     Args:
-        subject: the beginning of the warning: what has how many of them.
+        subject: the beginning of the warning, such as "the test split has".
         count: number of test examples, or of groups of them.
+        noun: what is counted, with `{s}` where the plural has an s.
         has_folds: whether the data could be cross-validated instead.
     """
     if count >= MIN_TESTS:
         return []
     hint = " Add data, or cross-validate with --folds." if has_folds else ""
-    return [f"{subject}, fewer than {MIN_TESTS}: scores vary a lot by chance.{hint}"]
+    counted = f"{count} {noun.format(s='' if count == 1 else 's')}"
+    return [f"{subject} only {counted}, fewer than {MIN_TESTS}: scores vary a lot by chance.{hint}"]
 
 
 def class_warnings(labels: Labels, classes: Sequence[str]) -> list[str]:
@@ -124,9 +128,10 @@ def unknown_warnings(shares: Mapping[str, float], tokens: str) -> list[str]:
         shares: the fraction of unknown tokens, by split.
         tokens: the value of `--tokens`.
     """
+    others = " or ".join(unit for unit in ("characters", "byte_pairs") if unit != tokens)
     return [
         f"{share:.1%} of the {split} tokens do not occur in training (--tokens {tokens}). Try "
-        "--tokens characters or byte_pairs."
+        f"--tokens {others}."
         for split, share in shares.items()
         if share > MAX_UNKNOWN and split in ("validation", "test")
     ]

@@ -431,6 +431,15 @@ def test_the_shown_examples_include_a_wrong_and_a_right_one():
     assert progress.choose_examples(rows) == [*rows[:4], rows[17]]
 
 
+def test_long_texts_of_examples_are_shortened():
+    display = silent_display()
+    display._show_examples([{"right": True, "source": "word " * 1000, "output": "[a]"}])
+    shown = display.console.file.getvalue()
+    assert "[a]" in shown
+    assert "…" in shown
+    assert shown.count("word") == 80
+
+
 @pytest.mark.parametrize(
     ("task", "baseline"),
     [

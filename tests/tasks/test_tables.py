@@ -280,11 +280,40 @@ def test_numbers_are_translated_if_they_are_named_or_the_target(tmp_path):
         assert [(row[table.source], row[table.target]) for _, row in table.rows] == expected
 
 
-@pytest.mark.parametrize("rows", ["1\tone\n2\ttwo\n", "1\t2\n3\t4\n", "n\tword\n1\tone\n2\ttwo\n"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *("1\tone\n2\ttwo\n", "1\t2\n3\t4\n", "n\tword\n1\tone\n2\ttwo\n"),
+        "".join(f"de\tword {n}\n" for n in range(20)),
+    ],
+)
 def test_a_source_of_numbers_only_is_refused(tmp_path, rows):
     path = write(tmp_path / "a.tsv", rows)
     with pytest.raises(UserError, match="the source, column 1, contains only numbers"):
         texts.read_text_pairs(str(path))
+
+
+@pytest.mark.parametrize("header", ["", "lang\tde\tlang2\ten\n"])
+def test_columns_of_equal_values_are_neither_source_nor_target(tmp_path, header):
+    rows = "".join(f"deu\tsource {n}\teng\ttarget {n}\n" for n in range(20))
+    table = pair_columns.read_pair_table(write(tmp_path / "a.tsv", header + rows))
+    assert (table.source, table.target, len(table.rows)) == (1, 3, 20)
+
+
+def test_splits_with_source_and_target_in_other_columns_are_refused(tmp_path):
+    lines = [f"source {n}\ttarget {n}\n" for n in range(4)]
+    pairs = "".join(lines)
+    write(
+        tmp_path / "train.tsv",
+        "".join(f"{n}\t{row}\n" for n, row in enumerate(pairs.split("\n")[:4])),
+    )
+    write(tmp_path / "test.tsv", pairs)
+    with pytest.raises(UserError, match="columns 2 and 3 of train, but 1 and 2 of test. Name the"):
+        texts.read_text_pairs(str(tmp_path))
+    write(tmp_path / "train.tsv", "target\tsource\n" + pairs)
+    write(tmp_path / "test.tsv", "source\ttarget\n" + pairs)
+    source = texts.read_text_pairs(str(tmp_path))
+    assert source.splits["test"][0] == {"source": "source 0", "target": "target 0"}
 
 
 def test_the_columns_of_pairs_are_recorded(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnn_topologies.tasks import get_task, text_classification
+from rnn_topologies.tasks.data import checks
 from rnn_topologies.tasks.data.sources import cldr_languages
 from rnn_topologies.tasks.data.token_units import choose_token_unit
 from rnn_topologies.tasks.data.vocabulary import Vocabulary, build_vocabulary
@@ -121,3 +122,17 @@ def test_a_vocabulary_knows_what_it_has_seen(unit, known, unknown):
     for vocabulary in (built, Vocabulary.from_json(built.to_json())):
         assert all(map(vocabulary.is_known, vocabulary.encode(known)))
         assert not any(map(vocabulary.is_known, vocabulary.encode(unknown)))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "others"),
+    [("words", "characters or byte_pairs"), ("characters", "byte_pairs")],
+)
+def test_the_warning_about_unknown_tokens_names_other_units(tokens, others):
+    (warning,) = checks.unknown_warnings({"train": 0.9, "test": 0.5}, tokens)
+    assert warning.endswith(f"(--tokens {tokens}). Try --tokens {others}.")
+
+
+def test_a_single_test_example_is_counted_in_the_singular():
+    (warning,) = checks.size_warnings("the test split has", 1)
+    assert warning.startswith("the test split has only 1 example, fewer")

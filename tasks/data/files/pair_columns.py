@@ -12,6 +12,7 @@ from . import reading, tables
 ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
 ROW_NUMBER = re.compile(r"[#(\[]?\d+(,\d{3})*[.:)\]]?")
 CODE = re.compile(r"\S*\d\S*")  # such as train-0017 or 0x1f
+MIN_ROWS = 10  # from this many rows on, a column of equal values, such as `en`, is not text
 
 
 class PairTable(NamedTuple):
@@ -33,12 +34,19 @@ class PairTable(NamedTuple):
         positions = {"source": self.source, "target": self.target}
         return tables.describe_columns(positions, self.header)
 
+    def has_columns_of(self, other: "PairTable") -> bool:
+        """Whether source and target are in the columns of another table, or of the same names."""
+        names, other_names = ([name.casefold() for name in table.header] for table in (self, other))
+        is_named = "source" in names and "source" in other_names
+        return is_named or (self.source, self.target) == (other.source, other.target)
+
 
 def read_pair_table(path: pathlib.Path) -> PairTable:
     """Returns the rows of a table of pairs.
 
-    Columns of numbers or codes, such as row numbers, are neither source nor target. A first line
-    that does not fit into them, or that names `source` and `target`, is a header.
+    Columns of numbers, of codes, such as row numbers, or of equal values, such as the language, are
+    neither source nor target. A first line that does not fit into them, or that names `source` and
+    `target`, is a header.
 
     Raises:
         UserError: the file cannot be decoded, or the columns are not clear.
@@ -52,7 +60,7 @@ def read_pair_table(path: pathlib.Path) -> PairTable:
         return PairTable(rows[1:], names.index("source"), names.index("target"), header)
     columns = _list_columns([row for _, row in rows])
     others = {index for index, values in enumerate(columns) if not _is_text(values[1:])}
-    has_header = any(values[0] and not _is_number(values[0]) for values in _select(columns, others))
+    has_header = any(_has_name(values) for values in _select(columns, others))
     if 0 in others and not names[0]:
         has_header = True  # pandas writes no name for row numbers
     if _starts_with_codes(columns):
@@ -63,9 +71,9 @@ def read_pair_table(path: pathlib.Path) -> PairTable:
         texts = [0, 1]  # the target of two columns may be numbers
     if len(texts) < 2:
         raise UserError(
-            f"{path}: the source, column 1, contains only numbers, and there are no two columns "
-            "of text. Remove row numbers; if the source is a number, name the columns source and "
-            "target in the first line."
+            f"{path}: the source, column 1, contains only numbers or equal values, and there are "
+            "no two columns of text. Remove row numbers; if the source is a number, name the "
+            "columns source and target in the first line."
         )
     source, target = texts[:2]
     return PairTable(rows[has_header:], source, target, header if has_header else ())
@@ -80,14 +88,24 @@ def _list_columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _select(columns: Sequence[list[str]], indices: set[int]) -> list[list[str]]:
-    """Returns the columns of numbers among some, without those that are empty."""
+    """Returns some of the columns, without those that are empty."""
     return [columns[index] for index in indices if any(columns[index][1:])]
 
 
 def _is_text(values: Sequence[str]) -> bool:
-    """Whether a column contains anything but numbers; one without any row is taken as text."""
+    """Whether a column contains anything but numbers or equal values.
+
+    One without any row is taken as text.
+    """
+    if len(values) >= MIN_ROWS and len(set(values)) == 1:
+        return False
     filled = [value for value in values if value]
     return not values or not all(map(_is_number, filled))
+
+
+def _has_name(values: Sequence[str]) -> bool:
+    """Whether the first value of a column that is not text is its name."""
+    return bool(values[0]) and not _is_number(values[0]) and values[0] != values[1]
 
 
 def _is_number(value: str) -> bool:

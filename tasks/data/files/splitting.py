@@ -13,7 +13,7 @@ from ..splits import SPLIT_FRACTIONS, SPLITS, Groups, hash_fraction
 
 SOURCE_MARK = "__"  # in a name, between the source of an example and the rest
 
-GROUPS = "groups of examples that belong together"
+GROUPS = "group{s} of examples that belong together"
 # What an example is called, by a field of its row.
 NOUNS = {"text": "texts", "source": "sources", "image": "images", "frames": "clips"}
 
@@ -91,7 +91,7 @@ class _Files:
         warnings = [*self.find_copies(splits), *_shared_origins(splits)]
         if len(splits["test"]) >= checks.MIN_TESTS:  # fewer are reported whatever their groups are
             count = len(self.find_groups(splits["test"]))
-            warnings += checks.size_warnings(f"the test split has only {count} {GROUPS}", count)
+            warnings += checks.size_warnings("the test split has", count, GROUPS)
         origins = {split: "provided" if split in self.rows else "by hash" for split in SPLITS}
         rule = {"split_rule": "stratified"} if self.missing else {}
         return self.make_source(splits, warnings, {"splits": origins, **rule})
@@ -112,8 +112,7 @@ class _Files:
         # Of all folds together, so that every fold has the same warnings.
         warnings = self.find_copies({**self.provided, "train": self.unsplit})
         if len(self.unsplit) >= checks.MIN_TESTS:
-            subject = f"all folds together have only {len(groups)} {GROUPS}"
-            warnings += checks.size_warnings(subject, len(groups))
+            warnings += checks.size_warnings("all folds together have", len(groups), GROUPS)
         origins = {split: "provided" if split in self.rows else "by hash" for split in SPLITS}
         notes = {"splits": {**origins, "test": f"fold {number} of {count}"}}
         return self.make_source(self.arrange(parts), warnings, notes)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import UserError
@@ -131,20 +131,37 @@ def read_text_pairs(dataset: str) -> Source:
     path = pathlib.Path(dataset).expanduser()
     digest = hashlib.sha256()
     splits: dict[str, list[dict[str, str]]] = {}
-    columns: dict[str, str] = {}
+    tables_of: dict[str, pair_columns.PairTable] = {}
     for split, split_path in layout.find_split_paths(path, (".tsv",)).items():
         if split_path.suffix.lower() != ".tsv":
             raise UserError(
                 f"{split_path} is not a .tsv file or a folder with train.tsv. Expected source and "
                 "target in the first two columns, separated by a tab."
             )
-        pairs = pair_columns.read_pair_table(split_path)
+        pairs = tables_of[split] = pair_columns.read_pair_table(split_path)
         splits[split] = [_make_pair(split_path, pairs, line, row) for line, row in pairs.rows]
-        columns = columns or pairs.describe_columns()  # of train, which is first
         for pair in splits[split]:
             digest.update(f"{split}\0{pair['source']}\0{pair['target']}\0".encode())
+    columns = _check_columns(path, tables_of)
     source = splitting.build_source(path, splits, digest=digest, group_of=lambda row: row["source"])
     return dataclasses.replace(source, notes={**source.notes, "columns": columns})
+
+
+def _check_columns(
+    path: pathlib.Path, tables_of: Mapping[str, pair_columns.PairTable]
+) -> dict[str, str]:
+    """Returns the columns of the first split, and checks that the others have the same."""
+    (first, table), *others = tables_of.items()
+    columns = table.describe_columns()
+    for split, other in others:
+        if not other.has_columns_of(table):
+            found = other.describe_columns()
+            raise UserError(
+                f"{path}: source and target seem to be columns {columns['source']} and "
+                f"{columns['target']} of {first}, but {found['source']} and {found['target']} of "
+                f"{split}. Name the columns source and target in the first line of each file."
+            )
+    return columns
 
 
 def read_sources(path: pathlib.Path) -> list[str]:

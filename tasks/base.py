@@ -113,7 +113,7 @@ class TaskConfig:
     )
     folds: int | None = setting(
         None,
-        "Cross-validation on your own files: test on each of K folds in turn.",
+        "Cross-validate on your own files: test on each of K folds in turn.",
         at_least=2,
         at_most=MAX_FOLDS,
     )
@@ -134,13 +134,13 @@ class TaskConfig:
             if value is not None:
                 check_setting(field, value)
         if (self.folds is None) != (self.fold is None):
-            raise UserError("--fold N is one of the K runs of --folds K: give both.")
+            raise UserError("--fold N selects one of the K runs of --folds K: give both.")
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
             raise UserError(f"--fold must be at most --folds {self.folds}, got {self.fold}.")
 
 
 def expand_folds(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the settings of each run of a cross-validation, or the settings if there is none.
+    """Returns the settings of each run of a cross-validation, or of the only run.
 
     Example:
         >>> expand_folds({"folds": 2})
@@ -149,7 +149,7 @@ def expand_folds(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     folds = settings.get("folds")
     if folds is None or settings.get("fold") is not None:
         return [dict(settings)]
-    # `TaskConfig` refuses numbers out of range.
+    # `TaskConfig` rejects numbers out of range.
     count = folds if 2 <= folds <= MAX_FOLDS else 1
     return [{**settings, "fold": number} for number in range(1, count + 1)]
 
@@ -285,7 +285,7 @@ class Task(abc.ABC):
         self.dataset_spec = self.datasets[self.dataset_key]
         self.config = self.Config(**{**self.dataset_spec.settings, **settings, "dataset": dataset})
         if self.config.folds is not None and self.dataset_key != FILES:
-            raise UserError(f"--folds is for your own files: {dataset} has splits of its own.")
+            raise UserError(f"--folds is for your own files: {dataset} comes with a test split.")
 
     @property
     def dataset(self) -> str:
@@ -354,7 +354,7 @@ class Task(abc.ABC):
         """Returns the data, ready to train on. Final scores are computed on its test split."""
 
     def describe_data(self, data: Data) -> list[str]:
-        """Returns a line for each choice that was made in reading the data, to show and check."""
+        """Returns one line for each choice made when reading the data, for the user to check."""
         notes, lines = data.notes, []
         columns = notes.get("columns")  # of features, or {role: number and name}
         if isinstance(columns, Mapping):
@@ -406,8 +406,8 @@ class Task(abc.ABC):
         """Returns the test scores of a trivial and of a strong classical baseline.
 
         Each has those metrics of `evaluate` that need no probabilities, including the headline.
-        With `BaselineScores` they are computed one by one, so that one can fail without the
-        others, and are cached. They must not depend on the cell or the seed of the run.
+        With `BaselineScores` they are cached, and computed one by one, so that a failing one does
+        not affect the others. They must not depend on the cell or the seed of the run.
         """
 
     def score_parts(self, examples: Sequence[Mapping[str, Any]], data: Data) -> "ScoreParts":
@@ -445,7 +445,7 @@ class Task(abc.ABC):
         return example[0] if isinstance(example, tuple) else example
 
     def find_problem(self, raw_input: Any, data: Data) -> str | None:
-        """Returns why the model has no answer to a raw input, such as an empty text, or None."""
+        """Returns why the model cannot process a raw input, such as an empty text, or None."""
         return None
 
     @classmethod

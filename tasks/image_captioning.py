@@ -136,7 +136,8 @@ class ImageCaptioningConfig(base.TaskConfig):
         below=1,
     )
     tokens: TokenSetting = base.setting(
-        "auto", "What captions are split into; auto chooses words or characters by the captions."
+        "auto",
+        "What captions are split into; auto chooses words or characters to suit them.",
     )
     vocabulary_size: int = base.setting(
         10_000, "Maximum size of a vocabulary of words or byte pairs.", at_least=1
@@ -512,10 +513,12 @@ def _longest_caption(rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) 
 
 
 def _merge_images(source: "Source") -> "Source":
-    """Returns a source whose test images are all different, each with all its captions."""
+    """Returns a source with duplicate test images merged, each with all its captions."""
     merged: dict[str, dict[str, Any]] = {}
     test = source.splits["test"]
-    if not all("key" in row for row in test[:1]):  # only files have a hash of their content
+    if not all(
+        "key" in row for row in test[:1]
+    ):  # only the user's files have a hash of their content
         return source
     for row in test:
         first = merged.setdefault(row["key"], {**row, "captions": []})

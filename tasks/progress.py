@@ -1,11 +1,11 @@
-"""What a long computation is doing: tasks report it, and the runner shows it.
+"""Progress of long computations: tasks report it, and the runner shows it.
 
     with progress.part("decoding") as advance:
         for done, batch in enumerate(batches):
             advance(done, len(batches))
             ...
 
-Nobody listens by default, so a task can be used without the runner.
+By default nothing is shown, so that tasks can be used without the runner.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _show_part: ContextVar[ShowPart] = ContextVar("show_part", default=ignored)
 
 @contextlib.contextmanager
 def shown_by(show_part: ShowPart) -> Iterator[None]:
-    """Inside, every part is shown.
+    """Shows every part that is reported inside the context.
 
     Args:
-        show_part: called with what is being computed; wraps the computation and returns a
-            function to report how much of it is done.
+        show_part: called with what is being computed; returns a context manager that yields a
+            function to report progress.
     """
     token = _show_part.set(show_part)
     try:
@@ -44,9 +44,9 @@ def shown_by(show_part: ShowPart) -> Iterator[None]:
 
 @contextlib.contextmanager
 def part(text: str) -> Iterator[Advance]:
-    """Says what is being computed, and yields a function `(done, total)` to report how far it is.
+    """Reports what is being computed, and yields a function `(done, total)` to report progress.
 
-    A part within a part is not shown; its progress counts as that of the outer part.
+    A nested part is not shown; its progress is reported for the outer part.
 
     Args:
         text: what is being computed, such as "decoding 1,000 sentences".

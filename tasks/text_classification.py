@@ -108,7 +108,7 @@ class TextClassificationConfig(base.TaskConfig):
         at_most=1,
     )
     tokens: TokenSetting = base.setting(
-        "auto", "What texts are split into; auto chooses words or characters by the texts."
+        "auto", "What texts are split into; auto chooses words or characters to suit them."
     )
     vocabulary_size: int = base.setting(
         10_000, "Maximum size of a vocabulary of words or byte pairs.", at_least=1
@@ -386,8 +386,8 @@ class TextClassificationTask(base.Task):
 
 
 def _choose_ngrams(tokens: TokenUnit, texts: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Returns the unit of the baselines' n-grams, and the options of scikit-learn for it."""
-    # A baseline cannot read byte pairs: it reads what suits the texts.
+    """Returns the unit of the baselines' n-grams, and scikit-learn's options for it."""
+    # Baselines do not support byte pairs: choose the unit that suits the texts.
     unit = tokens if tokens != "byte_pairs" else choose_token_unit("auto", texts).unit
     if unit == "characters":
         return "character", {"analyzer": "char_wb", "ngram_range": (1, 5)}
@@ -395,7 +395,7 @@ def _choose_ngrams(tokens: TokenUnit, texts: Sequence[str]) -> tuple[str, dict[s
 
 
 def _has_repeated_ngram(texts: Sequence[str], ngrams: Mapping[str, Any]) -> bool:
-    """Whether any n-gram occurs in two texts: scikit-learn fails if it drops all of them."""
+    """Whether any n-gram occurs in two texts: if not, `min_df=2` would drop all, an error."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     find_ngrams, seen = CountVectorizer(**ngrams).build_analyzer(), set()

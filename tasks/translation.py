@@ -65,8 +65,8 @@ if TYPE_CHECKING:  # most of these modules import keras
     from .metrics.bootstrap import ScoreParts
     from .models.encoder_decoder import EncoderDecoder
 
-SIMILARITY_BYTES = 64 << 20  # similarities of sources that the baseline computes at once
-BYTES_PER_SIMILARITY = 16  # of a sparse matrix (value and column) and of the dense copy of it
+SIMILARITY_BYTES = 64 << 20  # memory for the similarities that the baseline computes at once
+BYTES_PER_SIMILARITY = 16  # in a sparse matrix (value and column) and its dense copy
 BLEU = base.Headline("bleu", True, "sacreBLEU of the test set, 0 to 100")
 SENTENCE_SETTINGS = {  # for sentences in natural languages
     "epochs": 12,
@@ -82,7 +82,7 @@ SENTENCE_SETTINGS = {  # for sentences in natural languages
 
 
 class Pair(NamedTuple):
-    """A source, its translation, the tokens of both, and further translations to score against."""
+    """A source, its translation, the tokens of both, and further reference translations."""
 
     source: str
     target: str
@@ -469,13 +469,13 @@ def _longest_target(rows: Sequence[Mapping[str, str]], vocabulary: Vocabulary) -
 
 
 def _keep_references(source: "Source") -> list[Mapping[str, str]]:
-    """Returns the test examples with all translations of their sources, sampled or not."""
+    """Returns the test examples with all translations of their sources, even if not sampled."""
     sources = {row["source"] for row in source.splits["test"]}
     return [row for row in source.all_rows("test") if row["source"] in sources]
 
 
 def _merge_references(pairs: Sequence[Pair]) -> list[Pair]:
-    """Returns one pair for each source, with all its different translations in their order."""
+    """Returns one pair for each source, with all its distinct translations in order."""
     merged: dict[str, Pair] = {}
     for pair in pairs:
         first = merged.setdefault(pair.source, pair)
@@ -513,7 +513,7 @@ def _nearest_targets(train: Sequence[Pair], test: Sequence[Pair]) -> list[str]:
     """Returns, for each test source, the target of the most similar training source.
 
     Similarity is the cosine of TF-IDF vectors of character n-grams, n = 1 to 4; among equally
-    similar sources the first one counts. The similarities are computed in blocks that take at most
+    similar sources the first one is used. The similarities are computed in blocks that take at most
     `SIMILARITY_BYTES` (or one test source by all training sources, if that is more).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer

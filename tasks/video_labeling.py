@@ -73,7 +73,7 @@ JOINT_SETTINGS = {  # for a few long recordings of joints: an epoch is only a fe
 class Clip(NamedTuple):
     """Frames (time, height, width, channels) or (time, features), and their labels (time,).
 
-    `describe_value(frame, feature)` says where a value comes from, for error messages.
+    `describe_value(frame, feature)` returns the origin of a value, for error messages.
     """
 
     name: str
@@ -409,8 +409,8 @@ class VideoLabelingTask(base.Task):
         """Returns a label for every frame of each clip.
 
         Args:
-            raw_inputs: clips. Each is an array (time, features), a `FeatureTable`, an array of
-                bytes (time, height, width, channels), or a list of image paths.
+            raw_inputs: clips. Each is an array (time, features), a `FeatureTable`, a uint8 array
+                (time, height, width, channels), or a list of image paths.
         """
         classes = data.notes["classes"]
         return [

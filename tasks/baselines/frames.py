@@ -26,8 +26,8 @@ def majority_frame_labels(
 class FrameBoosting:
     """Gradient boosting on the features of a frame or of a window of frames around it.
 
-    Images are first reduced to their principal components. Clips are read one at a time: what is
-    in memory is one clip and the frames that the model is fitted to, at most `MAX_FRAMES`.
+    Images are first reduced to their principal components. Clips are read one at a time: only one
+    clip and the frames that the model is fitted to, at most `MAX_FRAMES`, are in memory.
 
     Args:
         offsets: frames of the window relative to the labelled frame; (0,) is that frame alone.
@@ -92,7 +92,7 @@ def _take_frames(
     chosen: np.ndarray,
     transform: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Returns chosen frames, with only one clip in memory at a time.
+    """Returns the chosen frames, with only one clip in memory at a time.
 
     Args:
         clips: the frames of each clip.

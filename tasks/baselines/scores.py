@@ -1,4 +1,4 @@
-"""Test scores of baselines that are computed one at a time, when they are asked for."""
+"""Test scores of baselines, computed lazily and one at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -11,14 +11,14 @@ Rows: TypeAlias = Mapping[str, Iterable[Mapping[str, Any]]]
 class BaselineScores(Mapping[str, Scores]):
     """The test scores of baselines by name. Each is computed when it is first read.
 
-    So a baseline that fails does not affect the others, and one whose scores are in a cache is
-    not fitted.
+    A baseline that fails does not affect the others, and one whose scores are cached is never
+    fitted.
 
     Args:
-        outputs: by the name of the baseline, `() -> outputs` for the test examples.
+        outputs: `{name of the baseline: () -> outputs for the test examples}`.
         score: `(outputs) -> scores`.
-        rows: `() -> rows`, everything that the scores depend on besides the code; the scores can
-            then be cached under the hash of these rows. None if they must not be cached.
+        rows: `() -> rows`, everything that the scores depend on besides the code, so that they can
+            be cached under the hash of these rows. None if they must not be cached.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class BaselineScores(Mapping[str, Scores]):
 
 
 def example_rows(splits: Mapping[str, Sequence[Any]], omit: Sequence[str], **facts: Any) -> Rows:
-    """Returns what baselines read of the examples, for `BaselineScores`.
+    """Returns the parts of the examples that baselines read, for `BaselineScores`.
 
     Args:
         splits: examples by split, each a named tuple.
         omit: names of the fields that no baseline reads, such as the tokens of a vocabulary.
-            Fields that are functions are omitted, too.
+            Fields that are functions are also omitted.
         facts: anything else that the scores depend on, JSON types only.
     """
     rows = {

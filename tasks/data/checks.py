@@ -1,4 +1,4 @@
-"""Warnings about data on which a score would say little, or say too much."""
+"""Warnings about data on which scores are unreliable or too optimistic."""
 
 import collections
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -23,7 +23,7 @@ def size_warnings(
     """Returns a warning if there are fewer than `MIN_TESTS` test examples or groups.
 
     Args:
-        subject: the beginning of the warning, such as "the test split has".
+        subject: beginning of the warning, such as "the test split has".
         count: number of test examples, or of groups of them.
         noun: what is counted, with `{s}` where the plural has an s.
         has_folds: whether the data could be cross-validated instead.
@@ -58,7 +58,7 @@ def class_warnings(labels: Labels, classes: Sequence[str]) -> list[str]:
 def sample_warnings(source: Source) -> list[str]:
     """Returns warnings about classes that a sample of a data set lacks, see `class_warnings`.
 
-    Only of rows in memory: others would have to be read from disk.
+    Only if the rows are in memory: others would have to be read from disk.
     """
     is_sample = "sampled_from" in source.notes and bool(source.classes)
     if not is_sample or not all(isinstance(rows, list) for rows in source.splits.values()):
@@ -89,7 +89,7 @@ def duplicate_warnings(
     Args:
         inputs: what identifies the input of each example, by split.
         targets: what identifies its target, by split.
-        noun: what an input is called, in the plural.
+        noun: plural noun for the inputs, such as "texts".
         targets_are_labels: whether an input with several targets is a contradiction.
     """
     warnings = []
@@ -99,9 +99,9 @@ def duplicate_warnings(
     }
     if total := sum(repeated.values()):
         counts = ", ".join(f"{split} {count:,}" for split, count in repeated.items() if count)
-        where = f" of their split ({counts})" if len(inputs) > 1 else ""
+        where = f" within their split ({counts})" if len(inputs) > 1 else ""
         size = sum(map(len, inputs.values()))
-        warnings.append(f"{total:,} of {size:,} examples repeat another{where}")
+        warnings.append(f"{total:,} of {size:,} examples are duplicates{where}")
     train = set(inputs["train"])
     for split in sorted(inputs.keys() - {"train"}):
         if seen := sum(key in train for key in inputs[split]):
@@ -122,7 +122,7 @@ def _count_contradictions(inputs: Keys, targets: Keys) -> int:
 
 
 def unknown_warnings(shares: Mapping[str, float], tokens: str) -> list[str]:
-    """Returns a warning if validation or test texts consist of unknown tokens to a large part.
+    """Returns warnings if a large part of the validation or test tokens is unknown.
 
     Args:
         shares: the fraction of unknown tokens, by split.

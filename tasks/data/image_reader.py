@@ -1,13 +1,13 @@
-"""Decoding of image files to bytes: every mode, depth and orientation that Pillow can read.
+"""Decoding of image files to uint8: every mode, depth and orientation that Pillow can read.
 
-The same reader serves training and `predict`. What it does beyond Pillow's `convert`:
+Training and `predict` share this reader. What it does beyond Pillow's `convert`:
 
-    orientation       images are turned upright as their EXIF tag says
-    transparency      is composited on white
+    orientation       images are rotated upright according to their EXIF tag
+    transparency      composited on white
     16-bit greyscale  the high byte, as Pillow does for 16-bit colours; 12-bit the high 8 bits
-    floats            0 to 1 or 0 to 255; anything else is refused, never clipped
-    32-bit integers   0 to 255; anything else is refused: their range is not known
-    LAB               is converted to sRGB, for which Pillow's `convert` has no rule
+    floats            0 to 1 or 0 to 255; anything else is rejected, never clipped
+    32-bit integers   0 to 255; anything else is rejected, because the range is unknown
+    LAB               converted to sRGB, which Pillow's `convert` does not support
 
 Of files with several images, the first is read. Colour profiles and gamma are ignored.
 """
@@ -50,11 +50,11 @@ TO_UPRIGHT: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-# Floats that exceed 1 slightly are not from 0 to 255: the image would be black.
+# Floats slightly above 1 do not mean a range of 0 to 255: the image would be black.
 MIN_BYTE_PEAK = 2
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 WHITE_IS_ZERO, SIGNED = 0, 2  # their values
-# What decoders raise for damaged files.
+# Raised by decoders for damaged files.
 DECODER_ERRORS = (OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, struct.error)
 
 
@@ -62,11 +62,11 @@ def read_image(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> 
     """Returns an image file as uint8: (height, width, 1) if greyscale, else (height, width, 3).
 
     Args:
-        file: a path or an open binary file. The format is found from the content, not the suffix.
-        name: what error messages call the image; by default `file`.
+        file: a path or an open binary file. The format is detected from the content.
+        name: name of the image in error messages; by default `file`.
 
     Raises:
-        UserError: the file cannot be decoded, or the range of its values is not known; names the
+        UserError: the file cannot be decoded, or the range of its values is unknown; names the
             file.
     """
     from PIL import Image, UnidentifiedImageError
@@ -87,7 +87,7 @@ def read_image(file: str | pathlib.Path | BinaryIO, name: str | None = None) -> 
 def holds_several_images(content: bytes) -> bool:
     """Whether a file that `read_image` can read is an animation or has several pages.
 
-    JPEG files of phones, which hold previews and the like next to the picture, do not count.
+    JPEG files from phones, which may contain previews next to the picture, do not count.
     """
     from PIL import Image
 
@@ -121,12 +121,12 @@ def _decode(image: "ImageFile.ImageFile") -> np.ndarray:
 
 
 def _read_orientation(image: "Image.Image") -> int:
-    """Returns the EXIF orientation, or that of an upright image if there is no valid one."""
+    """Returns the EXIF orientation, or upright if there is no valid one."""
     from PIL import ExifTags
 
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    except DECODER_ERRORS:  # only the EXIF is damaged: viewers show the image as it is stored
+    except DECODER_ERRORS:  # only the EXIF is damaged: show the image as stored, as viewers do
         return UPRIGHT
     return orientation if orientation in TO_UPRIGHT else UPRIGHT
 
@@ -139,7 +139,7 @@ def _scale_transparent_color(image: "ImageFile.ImageFile") -> None:
     sample_format = image.tile[0].args
     if sample_format in PNG_GREY_SCALES:
         image.info["transparency"] = color * PNG_GREY_SCALES[sample_format]
-    elif sample_format == "RGB;16B":  # of which Pillow keeps the high bytes only
+    elif sample_format == "RGB;16B":  # Pillow keeps only the high bytes
         image.info["transparency"] = tuple(value >> 8 for value in color)
 
 
@@ -179,7 +179,7 @@ def _to_grey(image: "Image.Image") -> np.ndarray:
     else:
         grey = (values >> (_first(tags.get(BITS_PER_SAMPLE, 16)) - 8)).astype("uint8")
     grey[values == image.info.get("transparency")] = 255
-    # Pillow inverts such files of 8 bits and fewer only.
+    # Pillow inverts such files only up to 8 bits.
     return 255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else grey
 
 
@@ -202,6 +202,6 @@ def _check_range(values: np.ndarray) -> np.ndarray:
         return np.round(values).astype("uint8")
     expected = "0 to 1 or 0 to 255" if is_float else "0 to 255"
     raise ValueError(
-        f"its values are {low:g} to {high:g}, which may mean any brightness. Scale them to "
+        f"its values range from {low:g} to {high:g}, with unknown meaning. Scale them to "
         f"{expected}, or save the image with 8 or 16 bits"
     )

@@ -20,7 +20,7 @@ def to_image_array(image: ImageLike, name: str) -> np.ndarray:
 
     Args:
         image: pixels, file content, or path.
-        name: what error messages call pixels and file content.
+        name: name of pixels and file content in error messages.
 
     Raises:
         UserError: an array is not uint8 (height, width, 1 or 3), an image cannot be read, or it is
@@ -29,7 +29,7 @@ def to_image_array(image: ImageLike, name: str) -> np.ndarray:
     if isinstance(image, np.ndarray):
         if image.dtype != "uint8" or image.ndim != 3 or image.shape[-1] not in (1, 3):
             raise UserError(
-                f"{name} must be an array of bytes (height, width, channels) with 1 or 3 channels, "
+                f"{name} must be a uint8 array (height, width, channels) with 1 or 3 channels, "
                 f"got {image.dtype} {image.shape}."
             )
         return image
@@ -59,11 +59,11 @@ class ImageResizer:
 
         Args:
             source: the data set.
-            size: height and width that the user has set. By default, images of the user's own and
-                of public data sets get their typical size, or `most` x `most` pixels if that is
-                larger or not known; others keep the size that all of them have.
-            least: smallest height and width by default.
-            most: largest height and width by default.
+            size: height and width set by the user. By default, images of the user and of public
+                data sets get their typical size, or `most` x `most` pixels if that is larger or
+                unknown; others keep the size that all of them have.
+            least: minimum height and width by default.
+            most: maximum height and width by default.
         """
         if source.image_shape is None:
             return cls(size)
@@ -98,7 +98,7 @@ class ImageResizer:
 
 
 def typical_shape(shapes: Iterable[Sequence[int]]) -> tuple[int, int, int]:
-    """Returns the median height and width of images, and 3 channels if any image has colours.
+    """Returns the median height and width of images, and 3 channels if any image is in colour.
 
     Args:
         shapes: (height, width, channels) of each image.

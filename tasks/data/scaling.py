@@ -10,15 +10,15 @@ from ..errors import UserError
 
 # Squares of scaled features must fit into float32, or the gradients overflow.
 LARGEST = float(np.sqrt(np.finfo("float32").max))
-# A feature that varies by no more than this, relative to its size, varies by rounding errors.
+# A feature whose relative variation is at most this varies only by rounding errors.
 CONSTANT = 8 * float(np.finfo("float64").eps)
 
 
 class Scaler:
     """Subtracts the mean of each feature and divides by its standard deviation.
 
-    It computes in float64, and casts to float32 at the end: features near 1e-25 or 1e30, or near
-    1e8 with small changes, are scaled as well as those near 1.
+    It computes in float64 and casts to float32 at the end, so that features near 1e-25 or 1e30, or
+    near 1e8 with small changes, are scaled as precisely as those near 1.
 
     Args:
         mean, deviation: (features,). Empty arrays make a scaler that changes nothing.
@@ -50,12 +50,11 @@ class Scaler:
 
         Args:
             clip: the frames.
-            describe: `(frame, feature) -> str`, the name of a value in the error message. Both
-                are counted from 0.
+            describe: `(frame, feature) -> str`, the name of a value in the error message, both
+                counted from 0.
 
         Raises:
-            UserError: a value is not a number, or so far from the training data that the model
-                cannot compute with it.
+            UserError: a value is NaN, or so far from the training data that it overflows float32.
         """
         if not self.mean.size:
             return clip
@@ -66,7 +65,7 @@ class Scaler:
             frame, feature = map(int, np.argwhere(wrong)[0])
             name = (describe or _describe_value)(frame, feature)
             raise UserError(
-                f"{name} is {clip[frame][feature]:g}, but must be a number of the size of the "
+                f"{name} is {clip[frame][feature]:g}, but must be a number in the range of the "
                 f"training data, which has mean {self.mean[feature]:g} and standard deviation "
                 f"{self.deviation[feature]:g}. Correct it, or remove the frame."
             )

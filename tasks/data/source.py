@@ -27,11 +27,11 @@ class Source:
         splits: `{"train", "validation", "test"}` and possibly more, each a sequence of mappings.
         classes: class names; a `label` in an example is an index into them.
         notes: facts about the data set for the record, JSON types only.
-        image_shape: typical (height, width, channels) of images that are to be resized, with None
-            for a size that is not known; None if all images have the same shape, or there are none.
-        unlimited: the splits before `limit_train` left examples out; None if it did not.
+        image_shape: typical (height, width, channels) of images to resize, with None for an unknown
+            size; None if all images have the same shape, or there are none.
+        unlimited: the splits before sampling by `limit_train`; None without sampling.
         make_fold: `(folds, number) -> Source`, the same data with a fold as the test split, counted
-            from 1; None if the data set has a test split of its own.
+            from 1; None if the data set comes with a test split.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Source:
     make_fold: Callable[[int, int], "Source"] | None = None
 
     def all_rows(self, split: str) -> Sequence[Mapping[str, Any]]:
-        """Returns the examples of a split, with those that `limit_train` left out."""
+        """Returns the examples of a split, including those that `limit_train` left out."""
         return (self.unlimited or self.splits)[split]
 
     def select_fold(self, folds: int, number: int) -> "Source":
@@ -55,11 +55,11 @@ class Source:
             number: number of the fold to test on, from 1.
 
         Raises:
-            UserError: the data set has a test split of its own, or too few examples.
+            UserError: the data set comes with a test split, or has too few examples.
         """
         if self.make_fold is None:
             raise UserError(
-                f"{self.name} has a test split of its own, and --folds would ignore it. Omit "
+                f"{self.name} already has a test split, which --folds would ignore. Omit "
                 "--folds, or put all examples into one file or folder without splits."
             )
         fold = self.make_fold(folds, number)
@@ -72,7 +72,7 @@ class Source:
         )
 
     def warn(self, warnings: Sequence[str]) -> "Source":
-        """Returns the source with further warnings about it in its notes."""
+        """Returns the source with additional warnings in its notes."""
         if not warnings:
             return self
         warnings = [*self.notes.get("warnings", ()), *warnings]
@@ -81,8 +81,8 @@ class Source:
     def limit_train(self, count: int | None) -> "Source":
         """Returns the source with a sample of `count` training examples; None keeps all.
 
-        The other splits shrink in proportion, but to no less than `MIN_SAMPLE` examples. The sample
-        depends on nothing but the number of examples, see `sample_indices`: runs with different
+        The other splits shrink in proportion, but not below `MIN_SAMPLE` examples. The sample
+        depends only on the number of examples, see `sample_indices`, so that runs with different
         seeds, backends or machines share it.
         """
         train = self.splits["train"]
@@ -107,7 +107,7 @@ class Source:
 def sample_indices(total: int, count: int) -> list[int]:
     """Returns `count` of the numbers 0 to `total - 1` in order, chosen by their hash; at most all.
 
-    The choice is the same on every machine, and a smaller one is part of a larger one.
+    The choice is the same on every machine, and a smaller sample is a subset of a larger one.
 
     Example:
         >>> sample_indices(10, 3)
@@ -117,12 +117,12 @@ def sample_indices(total: int, count: int) -> list[int]:
 
 
 def hash_order(total: int) -> list[int]:
-    """Returns the numbers 0 to `total - 1` in the order of their hashes, always the same one."""
+    """Returns the numbers 0 to `total - 1` in a fixed pseudorandom order, that of their hashes."""
     return sorted(range(total), key=lambda index: hash_fraction(f"row {index}"))
 
 
 def sample_rows(rows: Sequence[Any], count: int) -> Sequence[Any]:
-    """Returns `count` of the rows in their order, see `sample_indices`; all if there are no more.
+    """Returns `count` of the rows in their order, see `sample_indices`; at most all.
 
     Args:
         rows: a list, an array or lazily read examples.
@@ -134,7 +134,7 @@ def sample_rows(rows: Sequence[Any], count: int) -> Sequence[Any]:
 
 
 def select_rows(rows: Any, indices: Sequence[int]) -> Any:
-    """Returns the rows at some indices, without reading them if they are read lazily."""
+    """Returns the rows at some indices; lazily read rows stay lazy."""
     if isinstance(rows, np.ndarray):
         return rows[list(indices)]
     if isinstance(rows, list):

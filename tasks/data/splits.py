@@ -1,7 +1,7 @@
 """Train, validation and test splits by hash.
 
-`split_by_group` decides for every group alone. The user's own files are split by `Groups`, which
-also balances the classes and guarantees that no split is empty if that is possible.
+`split_by_group` decides for every group separately. The user's files are split by `Groups`, which
+also balances the classes and leaves no split empty if possible.
 """
 
 import collections
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 SPLITS = ("train", "validation", "test")  # every data set has these; some have more
-MAX_DEVIATION = 0.1  # from the fraction of a class that a split gets, relative; at least one group
+MAX_DEVIATION = 0.1  # relative, from the share of a class that a split should get; or one group
 SPLIT_FRACTIONS = {"test": 0.1, "validation": 0.1}  # train gets the rest
 
 
@@ -30,7 +30,7 @@ def assign_split(group: str, fractions: Mapping[str, float] = SPLIT_FRACTIONS) -
 
 
 def _split_at(position: float, fractions: Mapping[str, float]) -> str:
-    """Returns the split in which a number from 0 to 1 lies, if each has its fraction of them."""
+    """Returns the split that a number from 0 to 1 falls into, if each covers its fraction."""
     for name, fraction in fractions.items():
         if position < fraction:
             return name
@@ -61,8 +61,8 @@ def split_by_group(
 class Groups:
     """Rows that must stay in the same split, with a class for each group, to balance the splits.
 
-    Rows belong together if they share a key, directly or through other rows. A group counts for
-    the rarest of its classes: a clip with frames of a rare class must not be lost to one split.
+    Rows belong together if they share a key, directly or through other rows. A group is stratified
+    by the rarest of its classes, so that clips with frames of a rare class are spread over splits.
 
     Args:
         keys: one or more keys for each row; the first of a group's first row identifies the group.
@@ -84,10 +84,10 @@ class Groups:
     ) -> dict[str, list[int]]:
         """Returns `{split: rows}` for train and the splits in `fractions`.
 
-        Of every class, each split gets its fraction of the groups, give or take a tenth or one
-        group, and at least one group if there are enough. Within that range the hash decides.
-        Groups are assigned in the order of their first rows: adding rows at the end moves no other
-        row, inserting rows moves few.
+        Of every class, each split gets its fraction of the groups, within 10 % or one group, and at
+        least one group if there are enough. Within that range the hash decides. Groups are assigned
+        in the order of their first rows: adding rows at the end moves no other row, inserting rows
+        moves a few.
 
         Args:
             fractions: fraction of the groups that each split gets; train gets the rest.
@@ -115,7 +115,7 @@ class Groups:
         return assigned
 
     def fold(self, count: int) -> list[list[int]]:
-        """Returns the groups of each of `count` folds: of every class, as many groups in each."""
+        """Returns the groups of each of `count` folds, stratified by class."""
         folds: list[list[int]] = [[] for _ in range(count)]
         sizes = [0] * count
         by_class = collections.defaultdict(list)
@@ -152,7 +152,7 @@ def _connect_rows(keys: Sequence[Sequence[str]]) -> list[list[int]]:
 
 
 def _rarest_labels(labels: Sequence[Collection[Hashable]]) -> list[Hashable]:
-    """Returns, for each group, its label that the fewest groups have; None if it has no labels."""
+    """Returns the rarest label of each group, counted in groups; None if it has no labels."""
     counts = collections.Counter(label for group in labels for label in group)
     return [
         min(group, key=lambda label: (counts[label], str(label)), default=None) for group in labels

@@ -1,4 +1,4 @@
-"""The choice of what texts are split into, if the user does not make it."""
+"""The default choice of what texts are split into: words or characters."""
 
 import collections
 import re
@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple, TypeAlias
 from .vocabulary import TokenUnit
 
 TokenSetting: TypeAlias = Literal["auto", "characters", "byte_pairs", "words"]
-SAMPLED_TEXTS = 10_000  # more change little and take long
-# Share of words that also occur in another text. Captions reach 0.79 with 50 texts already, and
-# names, which do best with characters, 0.60 with 7,000.
+SAMPLED_TEXTS = 10_000  # more would take long and change little
+# Share of words that also occur in another text. Captions reach 0.79 with only 50 texts; names,
+# which do best with characters, reach 0.60 with 7,000.
 SHARED_WORDS = 2 / 3
-# Unicode names of letters of scripts that put no spaces between words start with one of these.
+# Prefixes of the Unicode names of letters in scripts without spaces between words.
 UNSPACED_SCRIPTS = re.compile(
     "CJK|HIRAGANA|KATAKANA|HALFWIDTH KATAKANA|BOPOMOFO|YI SYLLABLE|THAI|LAO|KHMER|MYANMAR|TIBETAN"
     "|JAVANESE|BALINESE|TAI"
@@ -30,9 +30,9 @@ class TokenChoice(NamedTuple):
 def choose_token_unit(setting: TokenSetting, texts: Sequence[str]) -> TokenChoice:
     """Returns the configured unit, or with `auto` one that suits the training texts.
 
-    These are characters if most letters belong to a script without spaces, such as Chinese or
+    `auto` chooses characters if most letters belong to a script without spaces, such as Chinese or
     Thai; if most texts are a single word; or if less than two thirds of the words also occur in
-    another text, since the others would be unknown. Otherwise they are words.
+    another text, since the others would be unknown. Otherwise it chooses words.
 
     Args:
         setting: the setting of the user.
@@ -54,7 +54,7 @@ def choose_token_unit(setting: TokenSetting, texts: Sequence[str]) -> TokenChoic
 
 
 def split_words(text: str) -> list[str]:
-    """Returns the words of a text as a vocabulary of words splits it, without punctuation."""
+    """Returns the words of a text, split as by a vocabulary of words, without punctuation."""
     from tokenizers import pre_tokenizers
 
     parts = pre_tokenizers.Whitespace().pre_tokenize_str(unicodedata.normalize("NFC", text).lower())

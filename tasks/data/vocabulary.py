@@ -37,20 +37,20 @@ class Vocabulary:
         return type(self._tokenizer.model).__name__ == "WordLevel"
 
     def find_problem(self, text: str) -> str | None:
-        """Returns why a model cannot say anything about a text, or None if it can."""
+        """Returns why a model cannot process a text, or None if it can."""
         if not text.strip():
             return "The text is empty."
         if any("\ud800" <= character <= "\udfff" for character in text):
             return f"{text!a} is not valid Unicode: it has half of a surrogate pair."
         if not self.is_known(self.encode([text])[0]):
             unit = "words" if self.is_of_words else "characters"
-            return f"The model knows none of the {unit} of {text!r}."
+            return f"The model knows none of the {unit} in {text!r}."
         return None
 
     def is_known(self, tokens: Sequence[int]) -> bool:
-        """Whether any of the tokens can have occurred in the training texts.
+        """Whether any of the tokens may have occurred in the training texts.
 
-        Not so for words that are all unknown, or for characters that are all encoded as bytes.
+        False if all words are unknown, or all characters are encoded as bytes.
         """
         return not self.unknown_tokens().issuperset(tokens)
 
@@ -73,9 +73,9 @@ class Vocabulary:
         return [self.decode([[token]])[0] or SPECIAL_TOKENS[min(token, END)] for token in tokens]
 
     def unknown_tokens(self) -> set[int]:
-        """Returns the tokens that stand for what did not occur in the training texts.
+        """Returns the tokens for text that did not occur in the training texts.
 
-        With words this is one token, with characters they are 256 bytes; byte pairs have none.
+        For words this is one token, for characters the 256 bytes; byte pairs have none.
         """
         if self.is_of_words:
             return {self._tokenizer.token_to_id(UNKNOWN)}

@@ -56,7 +56,7 @@ def caption_scores(outputs: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def caption_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     """Returns sacreBLEU's own description of how each score is computed."""
-    # A signature says whether all images have the same number of references: two of them will do.
+    # A signature says whether all images have the same number of references: two images suffice.
     references = [min(references, key=len), max(references, key=len)]
     signatures = {}
     for order, metric in _bleu_metrics().items():

@@ -14,7 +14,7 @@ References = Sequence[str] | Sequence[Sequence[str]]  # one or more for each out
 
 
 def exact_match(outputs: Sequence[str], references: References) -> float:
-    """Returns the fraction of outputs that equal a reference of theirs, 0 to 1."""
+    """Returns the fraction of outputs that equal one of their references, 0 to 1."""
     pairs = zip(outputs, _list_references(references), strict=True)
     return sum(output in texts for output, texts in pairs) / len(outputs)
 
@@ -22,8 +22,8 @@ def exact_match(outputs: Sequence[str], references: References) -> float:
 def translation_scores(outputs: Sequence[str], references: References) -> dict[str, float]:
     """Returns exact match (0 to 1), and BLEU, lowercased BLEU and chrF (0 to 100).
 
-    BLEU and chrF are sacreBLEU's corpus scores, not means over sentences. The n-grams of BLEU are
-    of characters if the references have no spaces between words.
+    BLEU and chrF are sacreBLEU's corpus scores, not means over sentences. BLEU uses character
+    n-grams if the references have no spaces between words.
 
     Args:
         outputs: one text per source.
@@ -46,7 +46,7 @@ def translation_signatures(references: References = ("-",)) -> dict[str, str]:
     """
     listed = _list_references(references)
     metrics = _sacrebleu_metrics(listed)
-    # A signature says whether all texts have the same number of references: two of them will do.
+    # A signature says whether all texts have the same number of references: two texts suffice.
     listed = [min(listed, key=len), max(listed, key=len)]
     signatures = {}
     for name, metric in metrics.items():
@@ -63,7 +63,7 @@ def _list_references(references: References) -> list[Sequence[str]]:
 def reference_streams(references: Sequence[Sequence[str]]) -> list[list[Any]]:
     """Returns references in the format of sacreBLEU.
 
-    That is one list for each number of a reference, with None where a text has fewer.
+    The k-th list has the k-th reference of every text, or None if it has fewer.
 
     Args:
         references: one or more texts per output.
@@ -95,7 +95,7 @@ def _sacrebleu_metrics(references: Sequence[Sequence[str]]) -> dict[str, Any]:
 def _find_tokenizer(references: Sequence[Sequence[str]]) -> str:
     """Returns the name of sacreBLEU's tokenizer for the script of the references.
 
-    Its default splits at spaces and punctuation: a Chinese sentence would be a single word.
+    The default splits at spaces and punctuation: a Chinese sentence would be a single word.
     """
     texts = [text for listed in references for text in listed]
     if not is_unspaced(texts):

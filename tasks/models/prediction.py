@@ -1,4 +1,4 @@
-"""`predict`, with its progress reported batch by batch."""
+"""Keras's `predict` with progress reported after every batch."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -196,7 +196,7 @@ def test_folds_that_are_left_after_an_interruption_are_named(trained, tmp_path, 
         (("--folds", "999999999999"), "--folds must be at most 100"),
         (("--folds", "3", "--fold", "4"), "--fold must be at most --folds 3, got 4"),
         (("--fold", "4"), "give both"),
-        (("--folds", "3", "--dataset", "cldr_languages"), "cldr_languages has splits of its own"),
+        (("--folds", "3", "--dataset", "cldr_languages"), "cldr_languages comes with a test split"),
     ],
 )
 def test_wrong_folds_are_reported(arguments, message, trained, tmp_path, capfd):

@@ -42,7 +42,7 @@ def test_texts_without_a_known_word_are_not_classified(classifier):
     assert outputs[0] == classifier.predict(["a good film"])[0]
     messages = [str(warning.message) for warning in caught]
     assert messages[0] == "input 1 has no output: The text is empty."
-    assert messages[2] == ("input 3 has no output: The model knows none of the words of 'xyzzy ⁂'.")
+    assert messages[2] == ("input 3 has no output: The model knows none of the words in 'xyzzy ⁂'.")
     with pytest.raises(UserError, match="The text is empty"):
         classifier.check_inputs(inputs)
     with pytest.warns(UserWarning, match="input 1"):
@@ -53,7 +53,7 @@ def test_texts_without_a_known_word_are_not_classified(classifier):
 
 def test_sources_without_a_known_character_are_not_translated(translator):
     inputs = ["", "a film", "漢字", " "]
-    with pytest.warns(UserWarning, match="knows none of the characters of '漢字'"):
+    with pytest.warns(UserWarning, match="knows none of the characters in '漢字'"):
         outputs = translator.predict(inputs)
     assert [output is None for output in outputs] == [True, False, True, True]
     with pytest.warns(UserWarning, match="The text is empty"):

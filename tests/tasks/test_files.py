@@ -432,7 +432,7 @@ def test_clips_with_the_same_frames_stay_together(tmp_path):
         {row["name"].lstrip("clipoy") for row in part} for part in source.splits.values()
     ]  # fmt: skip
     assert sum(map(len, numbers)) == 20
-    assert "20 of 40 examples repeat another of their split" in warnings_of(source)
+    assert "20 of 40 examples are duplicates within their split" in warnings_of(source)
 
 
 def test_a_rare_label_of_frames_is_in_every_split(tmp_path):
@@ -475,7 +475,7 @@ def test_folds_of_a_class_differ_by_at_most_one_group():
 def test_folds_are_refused_where_they_make_no_sense(tmp_path):
     text_classes(tmp_path / "own/train")
     text_classes(tmp_path / "own/test", count=4)
-    with pytest.raises(UserError, match="own has a test split of its own"):
+    with pytest.raises(UserError, match="own already has a test split"):
         texts.read_text_files(str(tmp_path / "own")).select_fold(3, 1)
     path = table(tmp_path / "t.csv", [(f"text {n}", "ab"[n % 2]) for n in range(8)])
     few = texts.read_text_files(str(path))
@@ -487,7 +487,7 @@ def test_duplicates_and_contradictions_are_reported(tmp_path):
     rows = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
     text_path = table(tmp_path / "t.csv", [*rows, *rows[:3], ("text 10", "b")])
     found = warnings_of(texts.read_text_files(str(text_path)))
-    assert "3 of 64 examples repeat another of their split (train" in found
+    assert "3 of 64 examples are duplicates within their split (train" in found
     assert "1 of 60 different texts occur with several labels" in found
     for split, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[38:])):
         table(tmp_path / f"own/{split}.csv", part)
@@ -501,7 +501,7 @@ def test_repeated_images_and_pairs_are_reported(tmp_path):
     for number in range(5):
         image(tmp_path / f"images/cat/copy{number}.png", 2 * number)
     found = warnings_of(images.read_image_classes(str(tmp_path / "images")))
-    assert "5 of 65 examples repeat another of their split" in found
+    assert "5 of 65 examples are duplicates within their split" in found
     path = write(tmp_path / "p.tsv", "".join(f"source {n % 40}\ttarget {n}\n" for n in range(80)))
     assert warnings_of(texts.read_text_pairs(str(path))) == ""  # several translations, no copies
 
@@ -559,7 +559,7 @@ def test_every_fold_has_the_warnings_of_all_folds_together(tmp_path):
     rows = [(f"text {n // 3}", "ab"[n % 2]) for n in range(60)]
     source = texts.read_text_files(str(table(tmp_path / "t.csv", rows)))
     expected = [
-        "20 of 60 examples repeat another",
+        "20 of 60 examples are duplicates",
         "20 of 20 different texts occur with several labels",
         "all folds together have only 20 groups of examples that belong together, fewer than 30: "
         "scores vary a lot by chance.",

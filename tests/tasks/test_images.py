@@ -185,7 +185,7 @@ def test_floats_are_read_from_0_to_1_and_from_0_to_255(values, expected):
     ],
 )
 def test_values_without_a_known_range_are_refused(values, found):
-    with pytest.raises(UserError, match=f"values are {found}.* Scale them to 0 to"):
+    with pytest.raises(UserError, match=f"values range from {found}.* Scale them to 0 to"):
         decode(encode(Image.fromarray(values), "TIFF"))
 
 
@@ -196,7 +196,7 @@ def test_signed_integers_are_read_if_they_are_bytes(bits):
         return tiff(content, (len(values), 1), bits=bits, sample_format=2)
 
     assert decode(encode_values(0, 99))[0, :, 0].tolist() == [0, 99]
-    with pytest.raises(UserError, match="values are -1 to 99"):
+    with pytest.raises(UserError, match="values range from -1 to 99"):
         decode(encode_values(-1, 99))
 
 
@@ -291,7 +291,7 @@ def test_plain_images_are_read_as_keras_reads_them(tmp_path, mode):
     ],
 )
 def test_arrays_other_than_bytes_of_one_or_three_channels_are_refused(array):
-    with pytest.raises(UserError, match=r"image 0 must be an array of bytes .*, got \w+ \("):
+    with pytest.raises(UserError, match=r"image 0 must be a uint8 array .*, got \w+ \("):
         to_image_array(array, "image 0")
 
 

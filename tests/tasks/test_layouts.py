@@ -58,24 +58,24 @@ def test_splits_are_found_at_common_layouts(tmp_path, train, validation, test):
 REFUSED = {
     "unknown names of splits": (
         "part1/cat/0.png part1/dog/0.png part2/cat/0.png part2/dog/0.png",
-        r"part1 and part2 hold the same folders, cat, dog",
+        r"part1 and part2 contain the same folders, cat, dog",
     ),
     "splits that share some classes": (
         "a/cat/0.png a/dog/0.png a/fox/0.png b/cat/0.png b/dog/0.png c/9.png",
-        r"a and b hold the same folders, cat, dog",
+        r"a and b contain the same folders, cat, dog",
     ),
-    "splits with one class": ("a/cat/0.png b/cat/0.png", "hold the same folders, cat"),
+    "splits with one class": ("a/cat/0.png b/cat/0.png", "contain the same folders, cat"),
     "splits with a folder of images": (
         "a/images/cat/0.png a/images/dog/0.png b/images/cat/0.png b/images/dog/0.png",
-        "a and b hold the same folders, cat, dog",
+        "a and b contain the same folders, cat, dog",
     ),
     "splits below the classes": (
         "cat/train/0.png cat/test/0.png dog/train/0.png dog/test/0.png",
-        r"cat holds test, train. Move the classes into the splits: test/cat instead of cat/test",
+        r"cat contains test, train. Move the classes into the splits: test/cat instead of cat/test",
     ),
     "classes one level down": (
         "animals/cat/0.png animals/dog/0.png",
-        r"only one class, 'animals', which holds folders. .* use the path .*animals",
+        r"only one class, 'animals', which contains folders. .* use the path .*animals",
     ),
     "one class": ("cat/0.png cat/1.png", "only one class, 'cat'"),
     "images without classes": ("0.png 1.png", "no classes"),
@@ -155,7 +155,7 @@ def test_names_of_texts_and_clips_that_are_not_utf8_are_escaped(tmp_path):
 def test_classes_that_differ_in_spelling_only_are_refused(tmp_path, names):
     for name in names:
         image(tmp_path / name / "0.png")
-    with pytest.raises(UserError, match="differ in spelling only"):
+    with pytest.raises(UserError, match="differ only in spelling"):
         images.read_image_classes(str(tmp_path))
 
 
@@ -203,7 +203,7 @@ def test_texts_are_checked_alike(tmp_path):
     for name in ("a/good/1.txt", "a/bad/1.txt", "b/good/1.txt", "b/bad/1.txt"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(name)
-    with pytest.raises(UserError, match="a and b hold the same folders, bad, good"):
+    with pytest.raises(UserError, match="a and b contain the same folders, bad, good"):
         texts.read_text_files(str(tmp_path))
 
 

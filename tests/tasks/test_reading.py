@@ -77,7 +77,7 @@ def test_arguments_are_stripped_and_must_be_unicode(task):
     ("content", "message"),
     [
         ("naïve".encode("latin-1"), r"a.txt, line 1: not valid UTF-8 \(byte 0xef\)"),
-        (b"a\n\r\nb\0", "a.txt, line 3: there is a NUL character"),
+        (b"a\n\r\nb\0", "a.txt, line 3: contains a NUL character"),
         (b"\xff\xfea", "a.txt, line 1: not valid UTF-16"),
         (None, "a.txt cannot be read: No such file"),
     ],

@@ -121,7 +121,7 @@ def test_a_value_far_from_the_training_data_is_named(tmp_path, delta_features):
     task, data = load(folder, delta_features=delta_features)
     path = folder / "test/clip2.csv"
     path.write_text("x,y,label\n1e-20,2,up\n1e30,2,down\n")
-    message = "clip2.csv, line 3: column 'x' is 1e\\+30, but must be a number of the size"
+    message = "clip2.csv, line 3: column 'x' is 1e\\+30, but must be a number in the range"
     with pytest.raises(UserError, match=message):
         load(folder)
     with pytest.raises(UserError, match=message):
@@ -152,7 +152,7 @@ def test_columns_are_matched_by_name_in_prediction(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("x,z,x,label", "column 'x' is there twice"),
+        ("x,z,x,label", "column 'x' is duplicated"),
         (",x,y,label", "column 1 has no name. Name it, or remove it if it contains row numbers"),
         ("x,y,Label,label", "column 'Label' must be a finite number, got 'one'"),
     ],

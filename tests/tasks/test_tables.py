@@ -170,16 +170,19 @@ def test_a_row_is_named_by_the_line_where_it_starts(tmp_path):
 
 REFUSED = {
     "latin-1": ("naïve,a".encode("latin-1"), r"line 2: not valid UTF-8 \(byte 0xef\)"),
-    "NUL characters": ("a\0b,a", "line 2: there is a NUL character"),
-    "UTF-16 without a mark": ("a,b".encode("utf-16-le"), "line 2: there is a NUL character"),
+    "NUL characters": ("a\0b,a", "line 2: contains a NUL character"),
+    "UTF-16 without a mark": ("a,b".encode("utf-16-le"), "line 2: contains a NUL character"),
     "missing label": ("x,a\ny,", "line 3: column 'label' is empty"),
     "a label that was a missing number": ("x,1.0\ny,nan", "a label is 'nan', a missing value"),
-    "labels as integers and decimals": ("x,1\ny,1.0\nz,2", "labels '1' and '1.0' differ in sp"),
+    "labels as integers and decimals": ("x,1\ny,1.0\nz,2", "labels '1' and '1.0' differ only"),
     "labels that are texts": (
         "\n".join(f"{n % 2},sentence {n}" for n in range(20)),
-        "every row has another label, such as 'sentence 0'",
+        "every row has a different label, such as 'sentence 0'",
     ),
-    "labels in two cases": ("x,Spam\ny,spam\nz,ham", "labels 'Spam' and 'spam' differ in spelling"),
+    "labels in two cases": (
+        "x,Spam\ny,spam\nz,ham",
+        "labels 'Spam' and 'spam' differ only in spelling",
+    ),
 }
 
 
@@ -197,8 +200,8 @@ def test_what_cannot_be_read_right_is_refused(tmp_path, mistake):
     [
         ("a text,positive", "column 'text' is missing"),
         ("text", "column 'label' is missing"),
-        ("text,Label,LABEL", "column 'label' is there 2 times"),
-        ("text,label,label", "column 'label' is there 2 times"),
+        ("text,Label,LABEL", "column 'label' occurs 2 times"),
+        ("text,label,label", "column 'label' occurs 2 times"),
     ],
 )
 def test_unclear_columns_are_refused(tmp_path, header, message):

@@ -74,7 +74,7 @@ def test_a_sweep_runs_all_folds(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["dataset=digits,mnist"], "--set dataset: --search optuna and --stop-early compare losses"),
+        (["dataset=digits,mnist"], "--set dataset: --search optuna and --stop-early compare"),
         (["limit=100..200"], "--set limit: .* not possible on different data"),
         (["folds=3"], "--set folds=K needs --set fold=N"),
     ],

@@ -1,4 +1,4 @@
-"""Folders with a sub-folder for each class, at the layouts that are common and unambiguous."""
+"""Folders with a sub-folder for each class, in common and unambiguous layouts."""
 
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ def list_class_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
     Args:
         folder: the folder with the classes, or one whose only entry is a folder `images`, `texts`
-            or the like with the classes.
+            or similar with the classes.
 
     Raises:
         UserError: a class is empty, there are fewer than two classes, or the sub-folders may be
@@ -39,7 +39,7 @@ def _check_single_folder(folder: pathlib.Path, class_folders: list[pathlib.Path]
     """Checks that the classes are not one level further down."""
     if len(class_folders) == 1 and len(_nested_names(class_folders[0])) > 1:
         raise UserError(
-            f"{folder} has only one class, {class_folders[0].name!r}, which holds folders. If "
+            f"{folder} has only one class, {class_folders[0].name!r}, which contains folders. If "
             f"those are the classes, use the path {class_folders[0]}."
         )
 
@@ -48,27 +48,27 @@ def _check_structure(folder: pathlib.Path, class_folders: Iterable[pathlib.Path]
     """Checks that no sub-folders are splits, above or below the classes.
 
     Raises:
-        UserError: a class holds splits, or two classes hold nothing but the same folders.
+        UserError: a class contains splits, or two classes contain only the same folders.
     """
     nested_of = {path.name: names for path in class_folders if (names := _nested_names(path))}
     for name, nested in nested_of.items():
         splits = layout.find_split_names(nested)
         if len(splits) > 1:
             raise UserError(
-                f"{folder / name} holds {_list(splits)}. Move the classes into the splits: "
+                f"{folder / name} contains {_list(splits)}. Move the classes into the splits: "
                 f"{splits[0]}/{name} instead of {name}/{splits[0]}."
             )
     first, second, shared = _find_same_folders(nested_of)
     if shared:
         raise UserError(
-            f"{folder}: {first} and {second} hold the same folders, {_list(shared)}. If {first} "
+            f"{folder}: {first} and {second} contain the same folders, {_list(shared)}. If {first} "
             f"and {second} are splits, name them train, validation or test; if they are classes, "
             "move the files out of their sub-folders."
         )
 
 
 def _nested_names(folder: pathlib.Path) -> set[str]:
-    """Returns the names of the folders in a folder that holds no files, without wrappers."""
+    """Returns the names of the folders in a folder that contains no files, without wrappers."""
     entries = list_entries(skip_wrapper(folder))
     if not all(path.is_dir() for path in entries):
         return set()

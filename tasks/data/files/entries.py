@@ -1,4 +1,4 @@
-"""Files and folders in the user's folders, without those that systems leave behind."""
+"""Entries of the user's folders, without system files such as .DS_Store."""
 
 import os
 import pathlib
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from ...errors import UserError
 
-# What operating systems and tools create in folders.
+# Created by operating systems and tools.
 SYSTEM_FILES = re.compile(
     r"\..*|(eh)?thumbs\.db|desktop\.ini|__MACOSX|__pycache__|@eaDir|\$RECYCLE\.BIN|lost\+found"
     r"|System Volume Information|Icon\r",
     re.IGNORECASE,
 )
-# A folder of one of these names with nothing next to it is neither a class nor a split.
+# A folder with one of these names that is the only entry is neither a class nor a split.
 WRAPPERS = ("images", "imgs", "texts", "clips", "data", "dataset")
 
 
@@ -23,7 +23,7 @@ def list_entries(folder: pathlib.Path) -> list[pathlib.Path]:
     Links to files and folders are followed.
 
     Raises:
-        UserError: the folder cannot be read, or holds something else, such as a broken link.
+        UserError: the folder cannot be read, or contains something else, such as a broken link.
     """
     try:
         with os.scandir(folder) as all_entries:
@@ -44,11 +44,11 @@ def list_folders(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def find_entry(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the path of an entry whose name may be written in any case.
+    """Returns the path of an entry, ignoring the case of its name.
 
     Args:
         folder: where to look.
-        name: the name in lower case; without such an entry, the path is that of this name.
+        name: the name in lower case, used for the path if there is no such entry.
     """
     path = folder / name
     if path.exists() or not folder.is_dir():
@@ -57,7 +57,7 @@ def find_entry(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def natural_sort_key(name: str) -> list[tuple[int, str]]:
-    """Returns a key that sorts names with the numbers in them compared as numbers."""
+    """Returns a key that compares numbers in names as numbers."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), part) if part.isdecimal() else (0, part) for part in parts]
 
@@ -81,10 +81,10 @@ def walk_files(
 
 
 def skip_wrapper(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the folder that holds the classes or splits, in a folder or in its only sub-folder.
+    """Returns the folder that contains the classes or splits: the folder or its only sub-folder.
 
-    That is `train/images/` if `train/` has nothing but `images/`, which has sub-folders, and
-    `seg_train/seg_train/`, as unpacked archives have it.
+    For example `train/images/` if `train/` contains only `images/`, which has sub-folders, or
+    `seg_train/seg_train/`, as in some unpacked archives.
     """
     entries = list_entries(folder)
     names = (*WRAPPERS, folder.name.lower())

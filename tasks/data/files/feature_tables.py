@@ -1,4 +1,4 @@
-"""Clips of feature vectors: a table with a row for every frame."""
+"""Clips of feature vectors: tables with one row per frame."""
 
 import math
 import pathlib
@@ -18,15 +18,15 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 class FeatureTable(NamedTuple):
-    """The frames of a clip of feature vectors, read from a .csv file.
+    """The frames of a clip of feature vectors, read from a table.
 
     Attributes:
         path: path of the file.
         columns: names of the features.
         frames: (time, features), float64.
-        lines: the line of each frame.
+        lines: line number of each frame.
         labels: the label of each frame, if the table has labels.
-        integers: `{column: (smallest, largest)}` of columns of integers that reach 2**53.
+        integers: `{column: (smallest, largest)}` of columns of integers from 2**53 on.
     """
 
     path: pathlib.Path
@@ -37,13 +37,13 @@ class FeatureTable(NamedTuple):
     integers: dict[str, tuple[int, int]]
 
     def describe_value(self, frame: int, feature: int) -> str:
-        """Returns where a value is in the file, for error messages."""
+        """Returns the position of a value in the file, for error messages."""
         name = self.columns[feature % len(self.columns)]
         change = "the change of " if feature >= len(self.columns) else ""
         return f"{self.path}, line {self.lines[frame]}: {change}column {name!r}"
 
     def select_columns(self, columns: Sequence[str]) -> np.ndarray:
-        """Returns the frames with the columns in this order.
+        """Returns the frames with the columns in the given order.
 
         Raises:
             UserError: the table has other columns.
@@ -61,7 +61,7 @@ def read_feature_table(path: pathlib.Path, *, needs_labels: bool = True) -> Feat
 
     Args:
         path: path of the table.
-        needs_labels: whether a column `label` must be there.
+        needs_labels: whether a column `label` is required.
 
     Raises:
         UserError: the table cannot be read; names the line and the column.
@@ -108,7 +108,7 @@ def _feature_columns(
                 "contains row numbers."
             )
         if name in columns and columns[name] != index:
-            raise UserError(f"{path}, line 1: column {name!r} is there twice. Rename one of them.")
+            raise UserError(f"{path}, line 1: column {name!r} is duplicated. Rename one of them.")
     return columns
 
 
@@ -135,10 +135,10 @@ def _integer_range(values: Sequence[str]) -> tuple[int, int]:
 
 
 def check_integers(clips: Sequence[FeatureTable]) -> None:
-    """Checks that no column of large integers differs only in digits that float64 lacks.
+    """Checks that float64 can represent the differences within columns of large integers.
 
     Raises:
-        UserError: there is one.
+        UserError: it cannot.
     """
     ranges = [table.integers for table in clips]
     for column in set.intersection(*map(set, ranges)) if ranges else ():
@@ -146,5 +146,5 @@ def check_integers(clips: Sequence[FeatureTable]) -> None:
         if 0 < high - low < 1000 * np.spacing(float(max(abs(low), abs(high)))):
             raise UserError(
                 f"{clips[0].path}: column {column!r} has integers from {low} to {high}, "
-                "whose last digits do not fit into 64-bit numbers. Subtract a constant from it."
+                "whose last digits exceed the precision of float64. Subtract a constant from it."
             )

@@ -16,16 +16,16 @@ from . import class_folders, layout, splitting, tables
 from .entries import find_entry
 
 CAPTIONS_FILE = "captions.csv"
-DARK = 32  # of 255: images without any brighter pixel hold fewer bits than their files can
+DARK = 32  # of 255: without any brighter pixel, images probably use fewer bits than their files
 
 
 class ImageFacts(NamedTuple):
-    """What is known of an image after reading it once.
+    """Facts about an image, known after reading it once.
 
     Attributes:
         shape: (height, width, channels).
         peak: the largest value of any pixel, 0 to 255.
-        has_more: whether the file holds further images, which are not read.
+        has_more: whether the file contains further images, which are not read.
     """
 
     shape: tuple[int, ...]
@@ -63,7 +63,7 @@ def read_image_classes(dataset: str) -> Source:
         for row in splits[split]:
             digest.update(f"{row['name']}\0{row['key']}\0".encode())
     classes = layout.merge_classes(classes_of, path)
-    # Letters may differ in case only: A and a.
+    # Single letters may differ only in case: A and a.
     tables.check_labels((name for name in map(printable, classes) if len(name) > 1), path)
     for row in (row for rows in splits.values() for row in rows):
         row["label"] = classes.index(row["label"])
@@ -123,7 +123,7 @@ def _read_captions_folder(folder: pathlib.Path, digest: Any) -> list[dict[str, A
 def _find_image(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     """Returns the path of an image, or None if it does not exist or is outside the folder.
 
-    The name comes from a table and must not lead out of the folder; links in the folder may.
+    The name comes from a table and must not lead out of the folder, but links in the folder may.
     """
     path = pathlib.PurePath(name)
     if path.is_absolute() or ".." in path.parts:
@@ -145,8 +145,8 @@ def add_image_facts(source: Source, images: Iterable[ImageFacts]) -> Source:
         )
     if (peak := max(image.peak for image in images)) < DARK:
         warnings.append(
-            f"the brightest pixel of all images is {peak} of 255: if they hold fewer bits than "
-            "their files can, such as 12 of 16, scale them to the range of the files"
+            f"the brightest pixel of all images is {peak} of 255: if they use fewer bits than "
+            "their files have, such as 12 of 16, scale them to the full range"
         )
     make_fold = source.make_fold
     return dataclasses.replace(

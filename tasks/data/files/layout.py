@@ -1,7 +1,7 @@
 """Folder layouts of the user's own data sets, and what all their readers share.
 
 A data set is one folder or file, or a folder with train, validation and test. Splits that are
-missing are cut from train, see `splitting`.
+missing are split off from train, see `splitting`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from ...errors import UserError
 from ..splits import SPLITS
 from .entries import list_entries, skip_wrapper
 
-# Names of splits, in any case: train, Valid.csv, test_set, imdb_dev.tsv.
+# Names of splits, case-insensitive: train, Valid.csv, test_set, imdb_dev.tsv.
 SPLIT_NAME = re.compile(
     r"(?P<prefix>.*[\W_])??"
     r"(?:(?P<train>train(?:ing)?|trn)"
@@ -33,10 +33,10 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
         suffixes: file name suffixes, if a split may be a file; otherwise it is a folder.
 
     Raises:
-        UserError: the path does not exist, a split is there twice, there are splits but no train,
+        UserError: the path does not exist, a split is duplicated, there are splits but no train,
             or train may be a class.
     """
-    if not os.path.exists(path):  # also if the name is too long, for which `Path.exists` fails
+    if not os.path.exists(path):  # `Path.exists` would raise an error if the name is too long
         raise UserError(f"{path}: there is no such file or folder.")
     if not path.is_dir():
         return {"": path}
@@ -62,7 +62,7 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
 
 
 def has_split_files(folder: pathlib.Path, suffixes: Sequence[str]) -> bool:
-    """Whether a folder has files that are named like two different splits.
+    """Whether a folder has files named like at least two different splits.
 
     Args:
         folder: the folder, or a file, which has none.
@@ -75,7 +75,7 @@ def has_split_files(folder: pathlib.Path, suffixes: Sequence[str]) -> bool:
 
 
 def find_split_names(names: Iterable[str]) -> list[str]:
-    """Returns those of some names that mean a split, without a prefix, sorted."""
+    """Returns the names that mean a split, without a prefix, sorted."""
     matches = {name: SPLIT_NAME.fullmatch(name) for name in sorted(names)}
     return [name for name, match in matches.items() if match and not match["prefix"]]
 
@@ -83,9 +83,9 @@ def find_split_names(names: Iterable[str]) -> list[str]:
 def _match_splits(
     path: pathlib.Path, candidates: Iterable[pathlib.Path]
 ) -> dict[str, pathlib.Path]:
-    """Returns `{split: folder or file}` of those that are named like splits.
+    """Returns `{split: folder or file}` for the candidates that are named like splits.
 
-    A name may start with that of the data set if all splits do: seg_train and seg_test are splits,
+    Names may have a prefix if all splits share it: seg_train and seg_test are splits,
     positive_test and negative_test are not.
     """
     found: dict[str, dict[str, list[pathlib.Path]]] = {}  # {prefix: {split: paths}}
@@ -98,7 +98,7 @@ def _match_splits(
     groups = [splits for prefix, splits in found.items() if not prefix or len(splits) > 1]
     if len(groups) > 1:
         names = ", ".join(str(p.name) for splits in groups for p, *_ in splits.values())
-        raise UserError(f"{path} has the splits of several data sets: {names}. Name one of them.")
+        raise UserError(f"{path} has the splits of several data sets: {names}. Keep one of them.")
     for split, paths in groups[0].items() if groups else ():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...errors import UserError
 from . import reading, tables
 
-# Names of a first column that identifies rows.
+# Names of a first column of row identifiers.
 ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
 ROW_NUMBER = re.compile(r"[#(\[]?\d+(,\d{3})*[.:)\]]?")
 CODE = re.compile(r"\S*\d\S*")  # such as train-0017 or 0x1f
@@ -16,7 +16,7 @@ MIN_ROWS = 10  # from this many rows on, a column of equal values, such as `en`,
 
 
 class PairTable(NamedTuple):
-    """The rows of a table of pairs, and where in them the source and the target are.
+    """The rows of a table of pairs, and the columns of the source and the target.
 
     Attributes:
         rows: line and values of each row, without the header.
@@ -30,7 +30,7 @@ class PairTable(NamedTuple):
     header: Sequence[str] = ()
 
     def describe_columns(self) -> dict[str, str]:
-        """Returns the number and the name, if it has one, of the columns that are read."""
+        """Returns the number and the name, if any, of the columns that are read."""
         positions = {"source": self.source, "target": self.target}
         return tables.describe_columns(positions, self.header)
 
@@ -44,12 +44,12 @@ class PairTable(NamedTuple):
 def read_pair_table(path: pathlib.Path) -> PairTable:
     """Returns the rows of a table of pairs.
 
-    Columns of numbers, of codes, such as row numbers, or of equal values, such as the language, are
-    neither source nor target. A first line that does not fit into them, or that names `source` and
-    `target`, is a header.
+    Columns of numbers, of codes, such as row numbers, and of a constant value, such as the language,
+    are neither source nor target. The first line is a header if it names `source` and `target`, or
+    does not fit these columns.
 
     Raises:
-        UserError: the file cannot be decoded, or the columns are not clear.
+        UserError: the file cannot be decoded, or the columns are ambiguous.
     """
     rows = tables.parse_table(path, reading.read_text(path), "\t")
     if not rows:
@@ -88,15 +88,12 @@ def _list_columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _select(columns: Sequence[list[str]], indices: set[int]) -> list[list[str]]:
-    """Returns some of the columns, without those that are empty."""
+    """Returns the columns at some indices, without those that are empty."""
     return [columns[index] for index in indices if any(columns[index][1:])]
 
 
 def _is_text(values: Sequence[str]) -> bool:
-    """Whether a column contains anything but numbers or equal values.
-
-    One without any row is taken as text.
-    """
+    """Whether a column contains anything but numbers or a constant; without rows, it is text."""
     if len(values) >= MIN_ROWS and len(set(values)) == 1:
         return False
     filled = [value for value in values if value]
@@ -115,8 +112,8 @@ def _is_number(value: str) -> bool:
 def _starts_with_codes(columns: Sequence[list[str]]) -> bool:
     """Whether the first column identifies rows by codes, and the next two contain sentences.
 
-    Codes have digits and no spaces, and none occurs twice. Next to a header such as `id`, the
-    other columns may be words.
+    Codes contain digits, no spaces and no duplicates. If the header is a name such as `id`, the
+    other columns may be single words.
     """
     if len(columns) < 3:
         return False

@@ -1,4 +1,4 @@
-"""Text of the user, read alike for training and for prediction."""
+"""Reading of the user's texts, the same for training and prediction."""
 
 import codecs
 import pathlib
@@ -54,16 +54,16 @@ def decode_text(content: bytes, name: str) -> str:
         ) from error
     if "\0" in text:
         raise UserError(
-            f"{name}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: there is a NUL "
+            f"{name}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: contains a NUL "
             "character. Save the file as UTF-8 text."
         )
     return text
 
 
 def split_lines(text: str) -> list[str]:
-    """Returns the lines of a text, which end in LF, CRLF or CR as in tables.
+    """Returns the lines of a text, which end in LF, CRLF or CR, as in tables.
 
-    Other separators, such as U+2028, may be part of a line.
+    Unlike in `str.splitlines`, other separators such as U+2028 do not end a line.
     """
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
@@ -78,20 +78,20 @@ def read_lines(path: pathlib.Path) -> list[str]:
 
 
 def content_lines(content: bytes, name: str) -> list[str]:
-    """Returns the lines of some bytes that are not blank; see `decode_text`."""
+    """Returns the lines of a file's content that are not blank; see `decode_text`."""
     return [line for line in split_lines(decode_text(content, name)) if line.strip()]
 
 
 def clean_text(text: str) -> str:
     """Returns a text in Unicode's composed form (NFC), without surrounding whitespace.
 
-    Some systems write "é" as one character, others as two: a model would not know the other one.
+    Some systems encode "é" as one character, others as two, which a model would not recognize.
     """
     return unicodedata.normalize("NFC", text.strip())
 
 
 def clean_argument(text: str) -> str:
-    """Returns a text from the command line as those for training are read.
+    """Returns a text from the command line, cleaned like texts for training.
 
     Raises:
         UserError: it is not valid UTF-8.

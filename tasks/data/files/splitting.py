@@ -1,4 +1,4 @@
-"""Splits of the user's own files: provided, cut from train, or folds of a cross-validation."""
+"""Splits of the user's files: provided, split off from train, or folds of a cross-validation."""
 
 import dataclasses
 import pathlib
@@ -11,10 +11,10 @@ from ..filesystem import printable
 from ..source import Source
 from ..splits import SPLIT_FRACTIONS, SPLITS, Groups, hash_fraction
 
-SOURCE_MARK = "__"  # in a name, between the source of an example and the rest
+SOURCE_MARK = "__"  # in file names, ends the prefix that names the source of an example
 
 GROUPS = "group{s} of examples that belong together"
-# What an example is called, by a field of its row.
+# Nouns for the examples, by a field of their rows.
 NOUNS = {"text": "texts", "source": "sources", "image": "images", "frames": "clips"}
 
 Row = Mapping[str, Any]
@@ -29,11 +29,11 @@ def build_source(
     classes: Sequence[str] = (),
     wrap_rows: Callable[[list[Any]], Sequence[Any]] = list,
 ) -> Source:
-    """Returns the source of a user's data set; missing splits are cut from train, see `Groups`.
+    """Returns the source of a user's data set; `Groups` splits missing splits off from train.
 
-    These rows stay in one split: rows of the same group, whatever its case and spaces; rows with
-    the same `group` or `key`; and rows whose names have the same beginning up to two underscores,
-    as `session3__a` and `session3__b`.
+    These rows stay in one split: rows with the same `group_of`, ignoring case and spaces; rows with
+    the same `group` or `key`; and rows whose names have the same prefix up to two underscores,
+    such as `session3__a` and `session3__b`.
 
     Args:
         path: path of the data set.
@@ -69,12 +69,12 @@ class _Files:
 
     @property
     def provided(self) -> dict[str, list[Any]]:
-        """The splits that are not cut from train."""
+        """The splits that are not split off from train."""
         return {split: self.rows[split] for split in ("validation", "test") if split in self.rows}
 
     @property
     def missing(self) -> dict[str, float]:
-        """The fraction of each split that is cut from train."""
+        """The fraction of each split that is split off from train."""
         return {name: part for name, part in SPLIT_FRACTIONS.items() if name not in self.rows}
 
     @property
@@ -86,10 +86,10 @@ class _Files:
         return Groups(keys, list(map(checks.labels_of, rows)))
 
     def cut(self) -> Source:
-        """Returns the source with missing splits cut from train."""
+        """Returns the source with missing splits split off from train."""
         splits = self.arrange(self.find_groups(self.unsplit).split(self.missing))
         warnings = [*self.find_copies(splits), *_shared_origins(splits)]
-        if len(splits["test"]) >= checks.MIN_TESTS:  # fewer are reported whatever their groups are
+        if len(splits["test"]) >= checks.MIN_TESTS:  # fewer are reported anyway
             count = len(self.find_groups(splits["test"]))
             warnings += checks.size_warnings("the test split has", count, GROUPS)
         origins = {split: "provided" if split in self.rows else "by hash" for split in SPLITS}
@@ -109,7 +109,7 @@ class _Files:
         fractions = {name: part for name, part in self.missing.items() if name != "test"}
         parts = groups.split(fractions, sorted(group for fold in folds for group in fold))
         parts["test"] = sorted(row for group in test for row in groups.rows[group])
-        # Of all folds together, so that every fold has the same warnings.
+        # About all folds together, so that every fold has the same warnings.
         warnings = self.find_copies({**self.provided, "train": self.unsplit})
         if len(self.unsplit) >= checks.MIN_TESTS:
             warnings += checks.size_warnings("all folds together have", len(groups), GROUPS)
@@ -150,7 +150,7 @@ class _Files:
         )
 
     def find_copies(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
-        """Returns warnings about rows that repeat or contradict others."""
+        """Returns warnings about duplicate and contradictory rows."""
         first = next((row for rows in splits.values() for row in rows), {})
         inputs = {
             split: [row.get("key") or self.group_of(row) for row in rows]
@@ -170,14 +170,14 @@ def _group_keys(row: Row, group: str) -> list[str]:
 
 
 def _origins(row: Row) -> list[str]:
-    """Returns what a row comes from, according to its column `group` and its name."""
+    """Returns where a row comes from, according to its column `group` and its name."""
     origins = [f"\0group {row['group']}"] if row.get("group") else []
     source, mark, _ = pathlib.PurePath(row.get("name", "")).name.partition(SOURCE_MARK)
     return [*origins, f"\0source {source}"] if source and mark else origins
 
 
 def _shared_origins(splits: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Returns warnings about provided splits that have examples of the same group as train."""
+    """Returns warnings about provided splits that share groups with train."""
     origins = {
         split: {origin for row in rows for origin in _origins(row)}
         for split, rows in splits.items()
@@ -191,7 +191,7 @@ def _shared_origins(splits: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _target(row: Row) -> Hashable:
-    """Returns what is to be predicted for a row."""
+    """Returns the target of a row."""
     if "labels" in row:
         return tuple(row["labels"].tolist())
     return row["label"] if "label" in row else row.get("target")

@@ -11,28 +11,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ...errors import UserError
 from . import reading
 
-# The usual delimiter first, then those that some programs use instead.
+# The usual delimiter comes first, then alternatives that some programs use.
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 TABLE_SUFFIXES = tuple(DELIMITERS)
 MAX_FIELD = 2**31 - 1  # characters of a value; the default of the csv module is 131,072
-SEPARATOR_LINE = re.compile(r"sep=(.)\s*(?=[\r\n])")  # which Excel writes and reads
-# Values that are quoted beyond doubt: with quotation marks in them, which are doubled.
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*(?=[\r\n])")  # understood by Excel
+# Values that are certainly quoted: they contain doubled quotation marks.
 QUOTED_VALUE = re.compile(
     r'(?:^|\t)"(?:[^"\t\r\n]|"")*""(?:[^"\t\r\n]|"")*"(?=[\t\r\n]|$)', re.MULTILINE
 )
 QUOTED_LINE = re.compile(r'"[^"\t]*"(\t"[^"\t]*")*')
 
-Row = tuple[int, list[str]]  # the line where it starts, and its values
+Row = tuple[int, list[str]]  # line number of its start, and its values
 
 
 def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Returns an iterator over the line number and the named columns of each row.
 
-    The first line contains the column names, in any case. Other columns and empty lines are
+    The first line contains the column names, case-insensitive. Other columns and empty lines are
     ignored. Values are separated by commas, semicolons, tabs or vertical bars.
 
     Raises:
-        UserError: a column or a value is missing, a column is there twice, or the file cannot be
+        UserError: a column or a value is missing, a column is duplicated, or the file cannot be
             decoded.
     """
     header, rows = read_table(path, columns)
@@ -48,7 +48,7 @@ def select_values(
     Args:
         path: path of the table, for error messages.
         rows: see `read_table`.
-        positions: where each column is.
+        positions: position of each column, from 0.
 
     Raises:
         UserError: a value is missing.
@@ -68,7 +68,7 @@ def read_table(path: pathlib.Path, columns: Sequence[str]) -> tuple[list[str], l
 
     Args:
         path: path of the table.
-        columns: names that tell which delimiter separates the values.
+        columns: expected names, from which the delimiter is detected.
 
     Raises:
         UserError: a row has too few or too many values, or the file cannot be decoded.
@@ -76,7 +76,7 @@ def read_table(path: pathlib.Path, columns: Sequence[str]) -> tuple[list[str], l
     text = reading.read_text(path)
     separator_line = SEPARATOR_LINE.match(text)
     if separator_line:
-        text = text[separator_line.end() :]  # the line stays, empty, so that the next is line 2
+        text = text[separator_line.end() :]  # leaves an empty line, so that the next is line 2
         delimiter = separator_line[1]
     else:
         delimiter = _find_delimiter(path, text, columns)
@@ -86,7 +86,7 @@ def read_table(path: pathlib.Path, columns: Sequence[str]) -> tuple[list[str], l
 
 
 def _find_delimiter(path: pathlib.Path, text: str, columns: Sequence[str]) -> str:
-    """Returns the delimiter that finds most of the columns in the first line."""
+    """Returns the delimiter that yields most of the columns in the first line."""
     first_line = next(filter(str.strip, reading.split_lines(text)), "")
 
     def score(delimiter: str) -> tuple[int, int]:
@@ -97,7 +97,7 @@ def _find_delimiter(path: pathlib.Path, text: str, columns: Sequence[str]) -> st
 
 
 def _fit_row(path: pathlib.Path, line: int, row: list[str], width: int) -> list[str]:
-    # A quotation mark that is not closed: a delimiter in quotes may have split the value.
+    # With an unclosed quotation mark, a delimiter in quotes may have split the value.
     if not any(value.startswith('"') and value.count('"') % 2 for value in row):
         row = _drop_empty_end(row, width)
     if len(row) != width:
@@ -108,7 +108,7 @@ def _fit_row(path: pathlib.Path, line: int, row: list[str], width: int) -> list[
 
 
 def _drop_empty_end(row: list[str], width: int) -> list[str]:
-    """Returns the row without the empty values at its end that exceed the width."""
+    """Returns the row without empty values at its end, beyond the width."""
     end = len(row)
     while end > width and not row[end - 1].strip():
         end -= 1
@@ -118,7 +118,7 @@ def _drop_empty_end(row: list[str], width: int) -> list[str]:
 def find_column(
     path: pathlib.Path, header: Sequence[str], name: str, columns: Sequence[str]
 ) -> int:
-    """Returns the position of a column, whose name may be written in any case.
+    """Returns the position of a column, ignoring the case of its name.
 
     Args:
         path: path of the table, for error messages.
@@ -138,14 +138,14 @@ def find_column(
         )
     if len(found) > 1:
         raise UserError(
-            f"{path}, line 1: column {name!r} is there {len(found)} times, got "
+            f"{path}, line 1: column {name!r} occurs {len(found)} times, got "
             f"{', '.join(header)}. Rename the others."
         )
     return found[0]
 
 
 def describe_columns(positions: Mapping[str, int], header: Sequence[str]) -> dict[str, str]:
-    """Returns the number, from 1, and the name, if it has one, of each column."""
+    """Returns the number, from 1, and the name, if any, of each column."""
     return {
         role: str(position + 1) + "".join(f" ({name})" for name in header[position : position + 1])
         for role, position in positions.items()
@@ -155,8 +155,8 @@ def describe_columns(positions: Mapping[str, int], header: Sequence[str]) -> dic
 def parse_table(path: pathlib.Path, text: str, delimiter: str) -> list[Row]:
     """Returns the rows of a table that are not empty.
 
-    Values that contain the delimiter are quoted. If the delimiter is a tab, quotation marks have
-    no special meaning unless all values are quoted, or some contain doubled quotation marks.
+    Values that contain the delimiter are quoted. If the delimiter is a tab, quotation marks are
+    ordinary characters unless all values are quoted, or some contain doubled quotation marks.
 
     Raises:
         UserError: a quotation mark is not closed.
@@ -192,9 +192,9 @@ def _read_csv(path: pathlib.Path, text: str, delimiter: str, *, has_quotes: bool
 
 
 def parse_number(value: str) -> float:
-    """Returns the number that a value spells, or NaN if it spells none.
+    """Returns the number that a value represents, or NaN if it is not a number.
 
-    Unlike Python, underscores are not allowed between digits.
+    Unlike in Python, underscores between digits are not allowed.
     """
     try:
         return math.nan if "_" in value else float(value)
@@ -203,12 +203,12 @@ def parse_number(value: str) -> float:
 
 
 def is_number(value: str) -> bool:
-    """Whether a value spells a finite number."""
+    """Whether a value represents a finite number."""
     return math.isfinite(parse_number(value))
 
 
 def check_labels(labels: Iterable[str], path: pathlib.Path) -> None:
-    """Checks that no two labels are spellings of the same one, and that none is missing.
+    """Checks that no two labels are variants of the same label, and that none is missing.
 
     Raises:
         UserError: there are labels such as 1 and 1.0, Spam and spam, or nan.
@@ -223,6 +223,6 @@ def check_labels(labels: Iterable[str], path: pathlib.Path) -> None:
         other = known.setdefault(key, label)
         if other != label:
             raise UserError(
-                f"{path}: the labels {other!r} and {label!r} differ in spelling only. Write both "
-                "alike, or rename one of them."
+                f"{path}: the labels {other!r} and {label!r} differ only in spelling. Use the same "
+                "spelling, or rename one of them."
             )

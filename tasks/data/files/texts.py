@@ -13,10 +13,10 @@ from ..source import Source
 from . import class_folders, layout, pair_columns, reading, splitting, tables
 from .entries import list_entries
 
-MIN_ROWS = 10  # from this many rows on, some must have the same label
+MIN_ROWS = 10  # in a table of at least this many rows, some must share a label
 
 
-GROUP_COLUMN = "group"  # optional: rows with the same value stay in one split
+GROUP_COLUMN = "group"  # optional; rows with the same value stay in one split
 
 
 def read_text_files(dataset: str) -> Source:
@@ -76,7 +76,7 @@ def _read_folder(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Returns the rows, and the columns that they are from."""
+    """Returns the rows, and the columns that they were read from."""
     if path.suffix.lower() not in tables.TABLE_SUFFIXES:
         raise UserError(
             f"{path} is neither a folder nor a .csv or .tsv file. Expected a folder with a "
@@ -91,8 +91,9 @@ def _read_table(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, str
     ]
     if len(values) >= MIN_ROWS and len({row["label"] for row in values}) == len(values):
         raise UserError(
-            f"{path}: every row has another label, such as {_shorten(values[0]['label'])}. Is the "
-            "column label the class? Name the columns text and label."
+            f"{path}: every row has a different label, such as "
+            f"{_shorten(values[0]['label'])}. Is the column label the class? Name the "
+            "columns text and label."
         )
     group = [index for index, name in enumerate(header) if name.casefold() == GROUP_COLUMN]
     for position in group[:1]:
@@ -122,8 +123,8 @@ def read_text_pairs(dataset: str) -> Source:
 
     Args:
         dataset: path of a .tsv file with source and target in its first two columns that are not
-            numbers, or in columns that its first line names `source` and `target`; or of a folder
-            with one such file for each split.
+            numbers, or in the columns `source` and `target` of its header; or of a folder with one
+            such file for each split.
 
     Raises:
         UserError: something is missing or cannot be read; names the file and line.

@@ -1,4 +1,4 @@
-"""Videos, which have to be turned into folders of frames."""
+"""Videos, which the user has to extract into folders of frames."""
 
 import pathlib
 import shlex
@@ -25,10 +25,10 @@ def list_frames(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def refuse_videos(paths: Iterable[pathlib.Path]) -> None:
-    """Says how to turn a video into a clip, if there is one among some paths.
+    """Checks that none of the paths is a video.
 
     Raises:
-        UserError: there is one.
+        UserError: one of them is; the message shows how to extract its frames.
     """
     for path in paths:
         if path.suffix.lower() in VIDEO_SUFFIXES:

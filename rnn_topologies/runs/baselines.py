@@ -3,6 +3,8 @@
 import math
 from typing import Any, NamedTuple
 
+from .record import ALL_BASELINES
+
 Frame = Any  # a `pandas.DataFrame`: its type hints do not know what the columns contain
 
 # Prefixes of columns of `store.load_runs`: scores of baselines, and errors of those that failed.
@@ -52,6 +54,8 @@ def summarize_baselines(runs: Frame, *, higher_is_better: bool) -> list[Baseline
         baselines.append(Baseline(column.removeprefix(SCORES), best(scores), worst(scores)))
     baselines.sort(key=lambda b: -b.score if higher_is_better else b.score)
     names = {baseline.name for baseline in baselines}
+    if names:
+        names.add(ALL_BASELINES)  # in the runs that could not list them
     failed = {
         name: str(runs[column].dropna().iloc[-1])
         for column in runs

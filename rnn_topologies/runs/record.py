@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # the status `stopped`; 4 renamed settings, see `RENAMED_SETTINGS`; 5 added `baseline_errors`,
 # `cached_baselines` and `explanation_error`.
 SCHEMA = 5
+ALL_BASELINES = "all baselines"  # the name in `baseline_errors` if the task fails to list them
 # Settings that had another name up to schema 3.
 RENAMED_SETTINGS = {
     "captions": "captions_per_image",

@@ -11,12 +11,11 @@ from rnn_topologies.tasks.base import Data, Task
 from rnn_topologies.tasks.baselines.scores import BaselineScores
 from rnn_topologies.tasks.data.source import sample_indices
 
-from ..runs.record import Record
+from ..runs.record import ALL_BASELINES, Record
 from .baseline_cache import BaselineCache, DamagedError, is_enabled
 from .memory import describe_error
 
 MAX_EXPLAINED = 4  # number of correct test examples to explain, and of incorrect ones
-ALL_BASELINES = "all baselines"  # the name in the record if the task fails to list them
 
 
 def score_model(
@@ -177,4 +176,4 @@ def _compute(baselines: Mapping[str, Mapping[str, float]], name: str) -> dict[st
 def _note_failure(name: str, error: Exception, record: Record, note: Callable[[str], None]) -> None:
     reason = describe_error(error)
     record.baseline_errors = {**record.baseline_errors, name: reason}
-    note(f"baseline {name} failed: {reason}")
+    note(f"{name if name == ALL_BASELINES else f'baseline {name}'} failed: {reason}")

@@ -286,6 +286,16 @@ def test_a_baseline_that_failed_is_named_last(tmp_path):
     assert row["baseline_wins"]
 
 
+def test_a_run_without_baselines_says_nothing_about_those_of_others(tmp_path):
+    errors = {"all baselines": "out of memory"}
+    write(tmp_path, 0, config={"seed": 0}, baselines={}, baseline_errors=errors)
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert tables.format_baselines(row) == "all baselines failed: out of memory"
+    write(tmp_path, 1, config={"seed": 1}, baselines={"majority class": 0.5})
+    (row,) = tables.table_rows(summary(tmp_path))
+    assert tables.format_baselines(row) == "majority class 0.500"
+
+
 def test_baselines_are_means_over_the_seeds_that_they_depend_on(tmp_path):
     for number, (seed, units, value) in enumerate(((0, 8, 0.6), (1, 8, 0.8), (0, 16, 0.6))):
         write(

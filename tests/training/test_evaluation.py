@@ -101,7 +101,9 @@ def test_ctrl_c_is_no_failure_of_a_baseline(record):
 
 def test_a_task_whose_baselines_cannot_be_listed_has_none(record):
     task = types.SimpleNamespace(baseline=lambda data: 1 / 0)
-    evaluation.score_baselines(task, base.Data("d", "", {}), record, lambda note: None)
+    notes = []
+    evaluation.score_baselines(task, base.Data("d", "", {}), record, notes.append)
+    assert notes == ["all baselines failed: ZeroDivisionError: division by zero"]
     assert record.baseline_errors == {"all baselines": "ZeroDivisionError: division by zero"}
 
 

@@ -28,17 +28,17 @@ class LayerOptions(TypedDict, total=False):
     autocast: bool
     input_shape: Shape
     input_dim: int
-    implementation: int  # of LSTM and GRU only: see `check_implementation`
+    implementation: int  # LSTM and GRU only, see `check_implementation`
 
 
-# Arguments of Keras 1 and 2, and what replaces them.
+# Arguments of Keras 1 and 2, and their replacements.
 FORMER_ARGUMENTS = {
     "batch_input_shape": "Put `keras.Input(batch_shape=...)` before the layer.",
     "batch_shape": "Put `keras.Input(batch_shape=...)` before the layer.",
     "batch_size": "Put `keras.Input(shape, batch_size=...)` before the layer.",
     "input_length": "Put `keras.Input((time, features))` before the layer.",
     "time_major": "Inputs are (batch, time, features): transpose them before the layer.",
-    "weights": "Call `set_weights` when the layer is built.",
+    "weights": "Call `set_weights` after the layer is built.",
 }
 
 
@@ -247,15 +247,15 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_implementation(owner: Any, implementation: Any) -> None:
-    """Checks an argument of Keras's LSTM and GRU that selects between equal computations.
+    """Checks `implementation`, which in Keras selects between equivalent computations.
 
     Args:
-        owner: the cell, which has stored its other arguments.
+        owner: the cell, with its other arguments already set.
         implementation: the argument; None if it was not passed.
 
     Raises:
         TypeError: the cell is neither an LSTM nor a GRU.
-        ValueError: it is not 0, 1 or 2, or would change the dropout masks.
+        ValueError: the argument is not 0, 1 or 2, or would change the dropout masks.
     """
     if implementation is None:
         return
@@ -264,8 +264,8 @@ def check_implementation(owner: Any, implementation: Any) -> None:
     one_of(0, 1, 2)("implementation", implementation)
     if implementation == 1 and owner.dropout and not owner.recurrent_dropout:
         raise ValueError(
-            "`implementation=1` with `dropout` draws one mask for every gate in Keras; here all "
-            "gates share one, as with Keras's default. Remove `implementation`."
+            "`implementation=1` with `dropout` draws one mask per gate in Keras; here all gates "
+            "share one, as with Keras's default. Remove `implementation`."
         )
 
 

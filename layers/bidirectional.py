@@ -45,11 +45,12 @@ class Bidirectional(keras.layers.Bidirectional):
         layer: a recurrent layer, such as `LSTM(64, return_sequences=True)`; it is copied.
         merge_mode: "concat" (the features of both), "sum", "mul", "ave" (the mean), or None for two
             separate outputs.
-        weights: initial weights, those of the forward layer first: a list of arrays in the order of
-            `get_weights`. The first one, a kernel (features, ...), fixes the number of features.
+        weights: initial weights: a list of arrays in the order of `get_weights`, those of the
+            forward layer first. The first one, a kernel (features, ...), sets the number of
+            features.
         backward_layer: the layer for the backward direction (`go_backwards=True`), if it is not to
-            be a copy of `layer`. It may have other units or another cell; "sum", "mul" and "ave"
-            need outputs of the same size.
+            be a copy of `layer`. It may have different units or another cell; "sum", "mul" and
+            "ave" need outputs of the same size.
         **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -66,8 +67,9 @@ class Bidirectional(keras.layers.Bidirectional):
         at the first step.
 
     Raises:
-        ValueError: `merge_mode` is unknown, the layers do not match, `weights` do not fit or the
-            layers are stateful, or `initial_state` does not hold the states of both layers.
+        ValueError: `merge_mode` is unknown, the layers do not match, `weights` have the wrong
+            shapes or are passed to stateful layers, or `initial_state` does not contain the states
+            of both layers.
         TypeError: `layer` or `backward_layer` is not a recurrent layer.
 
     Example:
@@ -99,7 +101,7 @@ class Bidirectional(keras.layers.Bidirectional):
             backward_layer=backward_layer,
             **kwargs,
         )
-        if backward_use_cudnn is not None:  # Keras overwrites it with that of `layer`
+        if backward_use_cudnn is not None:  # Keras replaces it with that of `layer`
             self.backward_layer.use_cudnn = backward_use_cudnn
         self.supports_masking = True
         self._check_sizes(_output_size(self.forward_layer), _output_size(self.backward_layer))
@@ -107,21 +109,21 @@ class Bidirectional(keras.layers.Bidirectional):
             self._start_from(weights)
 
     def _start_from(self, weights: Sequence[Any]) -> None:
-        """Builds the layer with these weights.
+        """Builds the layer and sets its weights.
 
-        Keras's `Embedding` does the same: within a traced `fit`, weights can only be created.
+        As in Keras's `Embedding`: weights cannot be set later, within a traced `fit`.
         """
         if self.stateful:
             raise ValueError(
                 "`weights` cannot be set before the batch size of a stateful layer is known: call "
-                "`set_weights` when the layer is built."
+                "`set_weights` after the layer is built."
             )
         arrays = [np.asarray(ops.convert_to_numpy(weight)) for weight in weights]
         if not arrays or arrays[0].ndim != 2:
             raise ValueError(
                 "`weights` of Bidirectional must be a list of arrays that starts with a kernel "
                 f"(features, ...), got {[array.shape for array in arrays]}. For layers whose first "
-                "weight is another one, call `set_weights` when the layer is built."
+                "weight is not a kernel, call `set_weights` after the layer is built."
             )
         self.build((None, None, arrays[0].shape[0]))
         shapes = [tuple(weight.shape) for weight in self.weights]
@@ -139,7 +141,7 @@ class Bidirectional(keras.layers.Bidirectional):
         self._check_sizes(forward[-1], backward[-1])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if args or "sequences" in kwargs:  # Keras refuses a call without inputs
+        if args or "sequences" in kwargs:  # Keras rejects a call without inputs
             sequences = args[0] if args else kwargs["sequences"]
             cell = getattr(self.forward_layer, "cell", None)
             check_sequences(self, cell, sequences, kwargs.get("mask"))
@@ -175,7 +177,7 @@ class Bidirectional(keras.layers.Bidirectional):
         mask = sequences_mask if mask is None else mask
         one_ways = (self.forward_layer, self.backward_layer)
         states = self._split_states(initial_state)
-        # Keras's own `call` cuts `initial_state` in halves, whatever the two layers need.
+        # Not Keras's own `call`, which splits `initial_state` in half, whatever the layers need.
         (forward, forward_states), (backward, backward_states) = (
             self._run(layer, sequences, own_states, mask, training)
             for layer, own_states in zip(one_ways, states, strict=True)
@@ -187,7 +189,7 @@ class Bidirectional(keras.layers.Bidirectional):
         return results if len(results) > 1 else results[0]
 
     def _run(self, layer, sequences, states, mask, training):
-        """Returns the output of one direction, in its own order, and its final states."""
+        """Returns the output of one direction, in reading order, and its final states."""
         accepted = inspect.signature(layer.call).parameters
         given = {"initial_state": states, "mask": mask, "training": training}
         options = {k: v for k, v in given.items() if v is not None and k in accepted}
@@ -202,14 +204,14 @@ class Bidirectional(keras.layers.Bidirectional):
         sizes = [self.forward_layer.state_size, self.backward_layer.state_size]
         states = list(states) if isinstance(states, list | tuple) else [states]
         count, total = len(sizes[0]), len(sizes[0]) + len(sizes[1])
-        if len(states) != total:  # not one per state: nested, or flat although they are nested
+        if len(states) != total:  # maybe nested, or flat for nested sizes
             states = tree.flatten(states)
             count, total = len(tree.flatten(sizes[0])), len(tree.flatten(sizes))
         if len(states) != total:
             raise ValueError(
-                f"`initial_state` of Bidirectional must hold {total} states, those of the forward "
-                f"layer ({count}) and then those of the backward layer ({total - count}), got "
-                f"{len(states)}."
+                f"`initial_state` of Bidirectional must contain {total} states, those of the "
+                f"forward layer ({count}) and then those of the backward layer ({total - count}), "
+                f"got {len(states)}."
             )
         return states[:count], states[count:]
 
@@ -247,7 +249,7 @@ class Bidirectional(keras.layers.Bidirectional):
         return all_shapes if len(all_shapes) > 1 else outputs[0]
 
     def _output_shapes(self, sequences_shape: Shape) -> list[Any]:
-        """Returns, for each direction, the shapes of the output and of the states returned."""
+        """Returns, for each direction, the shapes of the output and of the returned states."""
         one_ways = (self.forward_layer, self.backward_layer)
         shapes = [layer.compute_output_shape(sequences_shape) for layer in one_ways]
         return shapes if self.return_state else [(shape,) for shape in shapes]
@@ -264,7 +266,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
 
 def _output_size(layer: Any) -> int | None:
-    """Returns the number of output features of a recurrent layer, None if it is not known yet."""
+    """Returns the number of output features of a recurrent layer, None if not known yet."""
     size = getattr(getattr(layer, "cell", None), "output_size", None)
     return size if isinstance(size, int) else None
 

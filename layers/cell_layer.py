@@ -43,7 +43,7 @@ class CellLayer(RNN):
         del config["cell"]
         regularizer = keras.regularizers.serialize(self.activity_regularizer)
         cell = arguments.serialized(self.cell, self.cell_class.argument_names())
-        # False selects the equations, wherever the model is loaded; True is a demand on a machine.
+        # False selects the equations on any machine, so it is saved; True may not work on others.
         equations = {"use_cudnn": False} if self.use_cudnn is False else {}
         return {**config, "activity_regularizer": regularizer, **cell, **equations}
 

@@ -1,4 +1,4 @@
-"""Checks of what a recurrent layer reads, before Keras converts it."""
+"""Checks of the inputs of recurrent layers, before Keras converts them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,30 +9,31 @@ from keras import ops
 from .typing import Tensor
 
 PAD = (
-    "Pad it to one tensor, by `.to_tensor()` (PyTorch: `torch.nn.utils.rnn.pad_sequence`; a list: "
-    "`keras.utils.pad_sequences`), and pass `mask=` (batch, time), true at valid steps."
+    "Pad it to a single tensor with `.to_tensor()` (PyTorch: `torch.nn.utils.rnn.pad_sequence`; "
+    "lists: `keras.utils.pad_sequences`), and pass `mask=` (batch, time), true at valid steps."
 )
 KERAS_CELLS = (keras.layers.SimpleRNNCell, keras.layers.LSTMCell, keras.layers.GRUCell)
 
 
 def check_sequences(layer: Any, cell: Any, sequences: Any, mask: Any = None) -> None:
-    """Checks that a layer can read the sequences that it is called with.
+    """Checks that a layer can process the sequences that it is called with.
 
     Args:
         layer: an `RNN` or a `Bidirectional`.
         cell: the cell that reads the sequences.
-        sequences, mask: whatever was passed.
+        sequences, mask: the arguments as passed by the user.
 
     Raises:
-        ValueError: they are ragged or sparse, or have another number of features than the weights.
-        TypeError: the sequences are not one tensor of numbers.
+        ValueError: they are ragged, sparse, or have a number of features that does not match the
+            weights.
+        TypeError: the sequences are not a single tensor of numbers.
     """
     name = type(layer).__name__
     check_dense(name, "masks", mask)
     check_dense(name, "inputs", sequences)
     if not hasattr(sequences, "shape"):
         raise TypeError(
-            f"{name} reads one tensor (batch, time, features), got {_kind(sequences)}. Pass an "
+            f"{name} expects one tensor (batch, time, features), got {_kind(sequences)}. Pass an "
             "array, such as `np.array(x, 'float32')`, and states as `initial_state=`."
         )
     check_numbers(name, sequences)
@@ -43,7 +44,7 @@ def check_dense(name: str, what: str, x: Any, way_out: str = PAD) -> None:
     """Checks that x, if it is a tensor, is neither ragged nor sparse.
 
     Raises:
-        ValueError: it is; the message names a way to convert it.
+        ValueError: it is; the message says how to convert it.
     """
     if is_ragged(x):
         raise ValueError(f"{name} got ragged {what}, {_kind(x)}. {way_out}")
@@ -55,21 +56,21 @@ def check_dense(name: str, what: str, x: Any, way_out: str = PAD) -> None:
 
 
 def check_numbers(name: str, x: Any) -> None:
-    """Checks that a tensor or array holds real numbers.
+    """Checks that a tensor or array contains real numbers.
 
     Raises:
-        TypeError: it holds text, complex numbers or objects.
+        TypeError: it contains text, complex numbers or objects.
     """
     dtype = getattr(x, "dtype", "float32")
     dtype = str(getattr(dtype, "name", dtype))
     if dtype.startswith(("str", "bytes", "object")):
         raise TypeError(
-            f"{name} reads numbers, got inputs of dtype {dtype}. Encode text first, for example by "
-            "`keras.layers.TextVectorization` and `keras.layers.Embedding`."
+            f"{name} expects numbers, got inputs of dtype {dtype}. Encode text first, for example "
+            "with `keras.layers.TextVectorization` and `keras.layers.Embedding`."
         )
     if "complex" in dtype:
         raise TypeError(
-            f"{name} reads real numbers, got inputs of dtype {dtype}. Pass the real and the "
+            f"{name} expects real numbers, got inputs of dtype {dtype}. Pass the real and the "
             "imaginary part as separate features."
         )
 
@@ -77,10 +78,10 @@ def check_numbers(name: str, x: Any) -> None:
 def check_features(
     name: str, expected: int | None, shape: Iterable[Any], what: str = "inputs"
 ) -> None:
-    """Checks the number of features of a tensor (batch, [time,] features); None is not known.
+    """Checks the number of features of a tensor (batch, [time,] features); None means unknown.
 
     Raises:
-        ValueError: it is another one than the weights are for.
+        ValueError: it does not match the weights.
     """
     shape = tuple(shape)
     features = shape[-1] if len(shape) in (2, 3) else None  # not the axes of images
@@ -97,10 +98,10 @@ def as_mask(mask: Any, x: Tensor, shape_name: str) -> Tensor:
     Args:
         mask: true at the valid steps of x.
         x: (batch, steps, ...).
-        shape_name: what messages call the shape that the mask must have.
+        shape_name: name of the required shape in error messages.
 
     Raises:
-        ValueError: it has another shape.
+        ValueError: it has a different shape.
     """
     mask = ops.cast(ops.convert_to_tensor(mask), "bool")
     shape, expected = tuple(mask.shape), tuple(x.shape[:2])
@@ -113,11 +114,11 @@ def check_batch(name: str, memory: Tensor, query: Tensor) -> None:
     """Checks that a memory has as many rows as the queries to it.
 
     Raises:
-        ValueError: it does not; a single row would serve all queries.
+        ValueError: it does not; a single row would be broadcast to all queries.
     """
     if not _may_be_equal(memory.shape[0], query.shape[0]):
         raise ValueError(
-            f"{name}: the memory has batch size {memory.shape[0]}, its queries {query.shape[0]}."
+            f"{name}: the memory has batch size {memory.shape[0]}, the queries {query.shape[0]}."
         )
 
 
@@ -127,7 +128,7 @@ def _may_be_equal(size: Any, other: Any) -> bool:
 
 
 def features_of(cell: Any) -> int | None:
-    """Returns the number of features that the weights of a cell are for, None if not known."""
+    """Returns the number of input features that a cell was built for, None if not known."""
     if type(cell) is keras.layers.StackedRNNCells:
         return features_of(cell.cells[0])
     if type(cell) in KERAS_CELLS:
@@ -136,7 +137,7 @@ def features_of(cell: Any) -> int | None:
 
 
 def is_ragged(x: Any) -> bool:
-    """Returns whether x holds sequences of different lengths, on any backend."""
+    """Returns whether x contains sequences of different lengths, on any backend."""
     if isinstance(x, list | tuple):
         lengths = {_length(part) for part in x} - {None}
         return type(x).__name__ == "PackedSequence" or len(lengths) > 1

@@ -39,8 +39,7 @@ class RNN(keras.layers.RNN):
       With `zero_output_for_mask` and `return_sequences` it is always zero. Without
       `return_sequences` the output is that of the last valid step, whatever
       `zero_output_for_mask` says.
-    - Whatever the inputs hold at padded steps, even NaN, does not reach outputs, states or
-      gradients.
+    - Values of the inputs at padded steps, even NaN, affect neither outputs, states nor gradients.
     - The mask passed on to the next layer is in the order of the outputs: with `go_backwards` it
       is reversed too.
 
@@ -61,8 +60,8 @@ class RNN(keras.layers.RNN):
     Call arguments:
         sequences: (batch, time, features), or with further axes if the cell reads them.
         initial_state: list of initial states, each (batch, units); those of the cell if None.
-            States in groups, as those of `keras.layers.StackedRNNCells`, are taken as they were
-            returned or in one flat list.
+            Nested states, such as those of `keras.layers.StackedRNNCells`, are accepted as
+            returned or as one flat list.
         mask: (batch, time), true at valid steps; None if all are valid.
         training: whether dropout is applied.
         sequences_mask: set by Keras, next to `initial_state`, to the mask that the layer before
@@ -98,7 +97,7 @@ class RNN(keras.layers.RNN):
     ):
         if isinstance(cell, keras.layers.RNN | type):
             raise TypeError(
-                f"RNN runs a cell, such as `LSTMCell(32)`, or a list of cells, got {cell!r}."
+                f"RNN expects a cell, such as `LSTMCell(32)`, or a list of cells, got {cell!r}."
             )
         loop = {
             "return_sequences": return_sequences,
@@ -119,7 +118,7 @@ class RNN(keras.layers.RNN):
         self._input_rank = 3  # until the layer is built
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if args or "sequences" in kwargs:  # Keras refuses a call without inputs
+        if args or "sequences" in kwargs:  # Keras rejects a call without inputs
             sequences = args[0] if args else kwargs["sequences"]
             check_sequences(self, self.cell, sequences, kwargs.get("mask"))
             states = args[1] if len(args) > 1 else kwargs.get("initial_state")
@@ -226,7 +225,7 @@ class RNN(keras.layers.RNN):
         if len(inputs.shape) != self._input_rank - 1:
             raise ValueError(
                 f"`step` takes one time step, (batch, features), got {tuple(inputs.shape)}. For "
-                "inputs with further axes call the layer on a whole sequence first."
+                "inputs with further axes, call the layer on a whole sequence first."
             )
         check_features(type(self).__name__, features_of(self.cell), inputs.shape)
         if not self.built:
@@ -256,7 +255,7 @@ class RNN(keras.layers.RNN):
     def variables(self) -> list[keras.Variable]:
         """The weights, the random seeds and, unlike in Keras, the states of a stateful layer.
 
-        On JAX, compiled training and prediction keep new values of these variables only.
+        On JAX, compiled training and prediction update only these variables.
         """
         return [*super().variables, *tree.flatten(self.states or [])]
 
@@ -275,7 +274,7 @@ class RNN(keras.layers.RNN):
             variable._autocast = False
 
     def _maybe_config_dropout_masks(self, cell: Any, *args: Any) -> None:
-        # Keras reads the first state, which a cell need not have.
+        # Keras reads the first state, but a cell may have none.
         if tree.flatten(self.state_size):
             super()._maybe_config_dropout_masks(cell, *args)
 
@@ -303,11 +302,11 @@ class RNN(keras.layers.RNN):
         if self.go_backwards:
             raise ValueError(
                 f"{type(self).__name__} has `go_backwards=True`: it starts from the last step, "
-                "which has not arrived yet."
+                "which is not available yet."
             )
 
     def _check_states(self, states: Any, batch: Any) -> list[Any]:
-        """Returns the initial states in the structure that the cell takes."""
+        """Returns the initial states in the structure that the cell expects."""
         # A size that is not an integer is unknown: None, or a symbol while JAX exports.
         specs = state_specs(self.cell, batch if isinstance(batch, int) else None)
         states, flat_specs = tree.flatten(states), tree.flatten(specs)
@@ -315,7 +314,7 @@ class RNN(keras.layers.RNN):
             names = getattr(self.cell, "state_names", None)
             listed = f" [{', '.join(names)}]" if names else ""
             raise ValueError(
-                f"`initial_state` of {type(self).__name__} must hold {len(flat_specs)} "
+                f"`initial_state` of {type(self).__name__} must contain {len(flat_specs)} "
                 f"states{listed}, got {len(states)}."
             )
         for spec, state in zip(flat_specs, states, strict=True):
@@ -337,10 +336,10 @@ def _check_rank(layer, sequences):
 
 
 def _check_steps(cell, sequences):
-    """Checks that steps fit a cell of gates, which multiplies (batch, features) by a matrix."""
+    """Checks that a gated cell gets steps (batch, features), which it multiplies by a matrix."""
     if isinstance(cell, Cell) and len(sequences.shape) != 3:
         raise ValueError(
-            f"{type(cell).__name__} reads sequences of shape (batch, time, features), got "
+            f"{type(cell).__name__} expects sequences of shape (batch, time, features), got "
             f"{tuple(sequences.shape)}. Flatten the further axes: "
             "`keras.layers.TimeDistributed(keras.layers.Flatten())`."
         )

@@ -51,7 +51,7 @@ class StackedCells(RecurrentCell):
             raise TypeError(f"`cells` must be a list of cells, got {cells!r}.")
         cells = list(cells)
         if not cells:
-            raise ValueError("`cells` must hold at least one cell, got none.")
+            raise ValueError("`cells` must contain at least one cell, got none.")
         # `CellWrapper` gives the cells of other libraries the attributes of a `RecurrentCell`.
         wrapped = [cell if uses_values(cell) else CellWrapper(cell) for cell in cells]
         kwargs.setdefault("dtype", wrapped[0].dtype_policy)
@@ -74,7 +74,7 @@ class StackedCells(RecurrentCell):
                 cell.build(input_shape)
                 cell.built = True
             input_shape = (input_shape[0], *shape_of(cell.output_size))
-        self.output_size = self.cells[-1].output_size  # some cells know it only now
+        self.output_size = self.cells[-1].output_size  # some cells only know it after `build`
         self.built = True
 
     def noise(self, shape: Shape) -> Tensor:

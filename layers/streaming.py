@@ -56,7 +56,7 @@ class Stream:
         batch_size: number of sequences that arrive in parallel.
 
     Attributes:
-        states: the current states, each (batch_size, size), in the structure that the cell takes;
+        states: the current states, each (batch_size, size), in the structure that the cell expects;
             may be set.
 
     Example:
@@ -88,7 +88,7 @@ class Stream:
             The output of the step, (batch_size, units).
 
         Raises:
-            ValueError: `inputs` are for another number of sequences.
+            ValueError: `inputs` have the wrong batch size.
         """
         if len(inputs) != self.batch_size:
             raise ValueError(

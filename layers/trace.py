@@ -55,8 +55,8 @@ def trace_gates(
         )
     if not uses_values(layer.cell):
         raise TypeError(
-            f"{type(layer.cell).__name__} overrides `call`: its gates and states may not be its "
-            "`values`. Override `values` instead."
+            f"{type(layer.cell).__name__} overrides `call`, so its `values` may not be what it "
+            "computes. Override `values` instead."
         )
     if not layer.built:
         layer.build(x.shape)

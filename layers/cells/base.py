@@ -35,8 +35,8 @@ class RecurrentCell(keras.layers.Layer):
     A subclass implements its equations in `values` and declares:
 
         state_names: names of the states, in order.
-        state_size: list of the state widths, or the width itself if there is one state. States of
-            a higher rank have a shape, without the batch axis, in place of a width.
+        state_size: list of the state widths, or the width itself if there is one state. For states
+            of higher rank, a shape without the batch axis replaces the width.
         output_name: name in `values` of the output, (batch, output_size).
         noise_size: how many random numbers a training step needs; usually 0. They are appended
             to the features, so that a step reads (batch, features + noise_size).
@@ -116,7 +116,7 @@ class RecurrentCell(keras.layers.Layer):
         """Checks the number of features of a step, with or without its random numbers.
 
         Raises:
-            ValueError: it is another one than the weights are for.
+            ValueError: it does not match the weights.
         """
         expected, shape = self.expected_features(), tuple(inputs.shape)
         has_noise = training and expected is not None and shape[-1] == expected + self.noise_size
@@ -193,7 +193,8 @@ class Cell(RecurrentCell):
     # Name by which fused and native implementations know the equations of exactly this class.
     equations: ClassVar[str | None] = None
     # The same global seed gives the same weights as in Keras only if seeds are drawn in its order:
-    # Keras's SimpleRNN draws that of the dropout masks first, LSTM and GRU after the initializers'.
+    # Keras's SimpleRNN draws the seed of the dropout masks before those of the initializers, LSTM
+    # and GRU after them.
     draws_mask_seed_first: ClassVar[bool] = False
     kernel: keras.Variable
     recurrent_kernel: keras.Variable
@@ -270,7 +271,7 @@ class Cell(RecurrentCell):
         if input_shape[-1] is None:
             raise ValueError(
                 f"{type(self).__name__} needs a fixed number of features, got inputs of shape "
-                f"{tuple(input_shape)}: give the last axis of `keras.Input` a size."
+                f"{tuple(input_shape)}. Set the last axis of `keras.Input`."
             )
         shape = (input_shape[-1], len(self.gates) * self.units)
         self._add("kernel", shape, self.kernel_initializer, "kernel")
@@ -333,8 +334,8 @@ class Cell(RecurrentCell):
         if self._dropout_masks is None:
             raise ValueError(
                 f"{type(self).__name__} has {name}={getattr(self, name)}, but no mask was drawn "
-                "for this sequence. Run the cell in `rnn_topologies.layers.RNN` (stacked: as a "
-                "list or in `StackedCells`, not in Keras's `StackedRNNCells`), or call it within "
+                "for this sequence. Run the cell in `rnn_topologies.layers.RNN` (stack cells as "
+                "a list or in `StackedCells`, not Keras's `StackedRNNCells`), or call it within "
                 "`with cell.sequence(inputs, states, training=True):`."
             )
         return self._dropout_masks[name]

@@ -1,4 +1,4 @@
-"""What may be assumed about a cell, from this library or another one."""
+"""What can be assumed about a cell, from this library or elsewhere."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from .states import initial_states, shape_of, state_specs
 
 
 def uses_values(cell: Any) -> bool:
-    """Returns whether calling the cell computes its `values`: a subclass may override `call`."""
+    """Returns whether `call` computes `values`, which is false if a subclass overrides `call`."""
     return isinstance(cell, RecurrentCell) and type(cell).call is RecurrentCell.call
 
 
 def returns_state(cell: Any) -> bool:
-    """Returns whether the output of a cell of Keras is known to be its first state."""
-    return type(cell) in KERAS_CELLS  # exactly these: a subclass may return another output
+    """Returns whether the output of a Keras cell is known to be its first state."""
+    return type(cell) in KERAS_CELLS  # not subclasses, which may return another output
 
 
 def output_state(cell: Any, states: States) -> Tensor | None:
@@ -41,7 +41,7 @@ def output_shape(cell: Any, inputs_shape: Shape) -> Shape:
     size = getattr(cell, "output_size", None)
     if size is not None and (uses_values(cell) or len(inputs_shape) == 2):
         return (inputs_shape[0], *shape_of(size))
-    if not cell.built:  # the best guess, which is Keras's: the output is like the first state
+    if not cell.built:  # best guess, as in Keras: the output has the shape of the first state
         first = [spec.shape[1:] for spec in tree.flatten(state_specs(cell))[:1]]
         sizes = [*([] if size is None else [shape_of(size)]), *first, inputs_shape[1:]]
         return (inputs_shape[0], *sizes[0])
@@ -50,7 +50,7 @@ def output_shape(cell: Any, inputs_shape: Shape) -> Shape:
 
 
 class _Output(keras.Operation):
-    """Calls a cell on symbolic inputs: only this shows the output of a cell from elsewhere."""
+    """Calls a cell on symbolic inputs, the only way to get the output shape of a foreign cell."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__(name="output")

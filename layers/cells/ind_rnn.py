@@ -109,7 +109,7 @@ class IndRNNCell(Cell):
         if self.use_bias:
             x = x + self.bias
         new_h = self.activation(x + self.state_product(h, training))
-        # On JAX, Keras's tanh of float64 is float32, and a loop keeps the type of its states.
+        # On JAX, Keras's tanh of float64 returns float32, but loops need states of constant dtype.
         return {"h": ops.cast(new_h, self.compute_dtype)}
 
 

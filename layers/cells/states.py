@@ -1,4 +1,4 @@
-"""The states of any cell: their structure, their initial values, and keeping them at padding."""
+"""The states of any cell: their structure, initial values, and masking."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from ..typing import Shape, Tensor
 
 
 def initial_states(cell: Any, batch_size: Any) -> list[Any]:
-    """Returns the initial states of a cell in a list, which may hold lists of states.
+    """Returns the initial states of a cell as a list, which may contain lists of states.
 
-    They come from the cell's `get_initial_state`; without one they are zeros of `state_size`, in
-    which an integer is a width, a tuple in the list a shape, and a list a group of states. As in
-    Keras, integers become floating-point numbers.
+    They come from the cell's `get_initial_state`; without one they are zeros of `state_size`, where
+    an integer is a width, a tuple in the list is a shape, and a list is a group of states. As in
+    Keras, integer states are cast to floating point.
     """
     if hasattr(cell, "get_initial_state"):
         states = cell.get_initial_state(batch_size=batch_size)
@@ -31,7 +31,7 @@ def initial_states(cell: Any, batch_size: Any) -> list[Any]:
 
 
 def state_specs(cell: Any, batch_size: int | None = None) -> list[Any]:
-    """Returns the structure of a cell's states, with a `KerasTensor` for each of them."""
+    """Returns the structure of a cell's states, with a `KerasTensor` for each state."""
     if hasattr(cell, "state_sizes"):  # a cell of this library: their shapes are declared
         shapes = [(batch_size, *shape_of(size)) for size in cell.state_sizes]
         return [keras.KerasTensor(shape, cell.compute_dtype) for shape in shapes]
@@ -42,7 +42,7 @@ def state_specs(cell: Any, batch_size: int | None = None) -> list[Any]:
 
 
 def pack_states(structure: Any, states: Any, cell: Any) -> Any:
-    """Returns the states that a cell returned, or a flat list of them, in the given structure.
+    """Packs states, nested or flat, into a structure.
 
     Raises:
         ValueError: the number of states is wrong.
@@ -57,7 +57,7 @@ def pack_states(structure: Any, states: Any, cell: Any) -> Any:
 
 
 def expand_mask(valid: Tensor, like: Tensor) -> Tensor:
-    """Returns a mask (batch, [time]) with further axes of size 1 up to the rank of a tensor."""
+    """Returns a mask (batch, [time]) with axes of size 1 appended, up to the rank of a tensor."""
     if len(like.shape) < len(valid.shape):
         raise ValueError(
             f"With a mask, outputs and states need a batch axis, got shape {tuple(like.shape)}. "
@@ -69,7 +69,7 @@ def expand_mask(valid: Tensor, like: Tensor) -> Tensor:
 
 
 def hold(valid: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Returns `new` in the rows that are valid, else `old`, in the dtype of `old`."""
+    """Returns `new` in the valid rows and `old` in the others, in the dtype of `old`."""
     if new.dtype != old.dtype:
         new = ops.cast(new, old.dtype)
     return ops.where(expand_mask(valid, new), new, old)
@@ -78,7 +78,7 @@ def hold(valid: Tensor, new: Tensor, old: Tensor) -> Tensor:
 def zero_padding(mask: Tensor, x: Tensor) -> Tensor:
     """Returns x (batch, time, ...) with zeros at padded steps.
 
-    NaN or infinity there would not reach the outputs but the gradients: zero times NaN is NaN.
+    NaN or infinity would otherwise reach the gradients, since zero times NaN is NaN.
     """
     return ops.where(expand_mask(mask, x), x, ops.zeros_like(x))
 

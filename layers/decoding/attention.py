@@ -18,8 +18,8 @@ class Attention(keras.layers.Layer):
         context = sum over source of weights * memory
 
     A subclass implements `keys(memory)`, the part of the score that is computed once per sequence,
-    and `score(query, keys)`. A row without valid steps gets zero weights and a zero context. What
-    the memory holds at padded steps, even NaN, reaches neither results nor gradients.
+    and `score(query, keys)`. A row without valid steps gets zero weights and a zero context.
+    Values of the memory at padded steps, even NaN, affect neither results nor gradients.
     """
 
     def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:

@@ -81,7 +81,7 @@ class Decoder(keras.layers.Layer):
     Call arguments:
         tokens: (batch, time), starting with `start_id`.
         initial_state: list of the initial states of all cells, in order, each (batch, units),
-            flat or in groups; zeros if None. `state_sizes` lists their sizes.
+            flat or nested; zeros if None. `state_sizes` lists their sizes.
         memory: (batch, source, features), the encoded sequence to attend to.
         memory_mask: (batch, source), true at valid steps; None if all are valid.
         return_weights: whether to return the attention weights as well.
@@ -132,7 +132,7 @@ class Decoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.cells: list[Any] = list(cells) if isinstance(cells, list | tuple) else [cells]
         if not self.cells:
-            raise ValueError("`cells` must hold at least one cell, got an empty list.")
+            raise ValueError("`cells` must contain at least one cell, got an empty list.")
         self.vocabulary_size = positive_integer("vocabulary_size", vocabulary_size)
         self.embedding_size = positive_integer("embedding_size", embedding_size)
         ids = {"start_id": start_id, "end_id": end_id, "pad_id": pad_id}
@@ -229,7 +229,7 @@ class Decoder(keras.layers.Layer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tokens = args[0] if args else kwargs.get("tokens")
-        check_dense("Decoder", "tokens", tokens, "Pad them with `pad_id` to one array.")
+        check_dense("Decoder", "tokens", tokens, "Pad them with `pad_id` to a single array.")
         check_dense("Decoder", "memories", kwargs.get("memory"))
         shape = getattr(tokens, "shape", None)
         if shape is not None and len(shape) != 2:
@@ -287,11 +287,11 @@ class Decoder(keras.layers.Layer):
         return Memory(values, mask, self.attention.keys(values))
 
     def _split_states(self, states: States | Tensor) -> list[list[Tensor]]:
-        """Splits the states into those of each cell, in the structure that it takes."""
+        """Splits the states into those of each cell, in the structure that the cell expects."""
         states = tree.flatten(states)
         if len(states) != len(self.state_sizes):
             raise ValueError(
-                f"`initial_state` of Decoder must hold {len(self.state_sizes)} states of sizes "
+                f"`initial_state` of Decoder must contain {len(self.state_sizes)} states of sizes "
                 f"{self.state_sizes}, got {len(states)}."
             )
         return tree.pack_sequence_as(self._state_specs(), states)

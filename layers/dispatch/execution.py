@@ -21,7 +21,7 @@ class Method(NamedTuple):
     Attributes:
         run: `(layer, sequences, states, mask, training) -> (last output, outputs, last states)`.
             Padded steps leave the states unchanged and repeat the last valid output. `outputs`
-            may be anything without `return_sequences`.
+            is ignored without `return_sequences`.
         reverses: whether it applies `layer.go_backwards` itself; the others get sequences and
             mask in reading order.
     """
@@ -54,7 +54,7 @@ def execute(
         name: a key of `METHODS`.
         layer: an `RNN`.
         sequences: (batch, time, ...).
-        states: the initial states, in the structure that the cell takes.
+        states: the initial states, in the structure that the cell expects.
         mask: (batch, time), true at valid steps, or None.
         training: whether dropout is applied.
 

@@ -16,8 +16,8 @@ def run_loop(
 ) -> tuple[Tensor, Tensor, list[Any]]:
     """Runs the backend's loop, as in Keras, which also applies `go_backwards`.
 
-    Keras's own masking assumes that the output is the first state, or fails, on some backends.
-    Here the mask enters the loop as one more feature, and the step applies it.
+    On some backends Keras's own masking assumes that the output is the first state, or fails. Here
+    the mask enters the loop as an additional feature, and the step applies it.
     """
     step = Step(layer, states, mask is not None, training)
     carry = step.start(sequences[:, 0])

@@ -28,7 +28,7 @@ PARALLEL_FROM = 2
 KEEP_AUTO = "Keep it at 'auto'."
 REMOVE_UNROLL = "Remove `unroll`."
 SAME_DTYPE = "Give both the same `dtype`."
-NOTHING_TO_DO = "Nothing to do: exported models hold the equations."
+NOTHING_TO_DO = "Nothing to do: exports use the equations."
 
 
 class Plan(NamedTuple):
@@ -146,7 +146,7 @@ def _plan_linear(layer, time, where) -> Plan:
 
 
 def is_linear(cell: Any) -> bool:
-    """Returns whether a cell is its `coefficients`: a subclass may override the step itself."""
+    """Returns whether `coefficients` define the cell: a subclass may override the step itself."""
     return (
         isinstance(cell, LinearCell)
         and uses_values(cell)

@@ -1,4 +1,4 @@
-"""One step of a loop over any cell: padded steps keep the states and repeat the output."""
+"""One step of a loop over any cell. Padded steps keep the states and repeat the output."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from ..typing import Tensor
 class Step:
     """Runs the cell of a layer on one time step.
 
-    From step to step a loop carries a flat list of tensors, the states. The output of a cell need
-    not be one of them: with a mask, unless the cell is known to return a state, the output of the
-    last valid step comes first in the list. Before the first valid step the output is the initial
-    state that the cell is known to return, or else zero.
+    The loop carries a flat list of tensors, the states. With a mask it also carries the output of
+    the last valid step, first in the list, unless the cell is known to return one of its states.
+    Before the first valid step the output is the initial value of that state, or zero if there is
+    none.
 
     Args:
         layer: an `RNN`.
-        states: the initial states, in the structure that the cell takes.
+        states: the initial states, in the structure that the cell expects.
         masked: whether there is a mask.
         training: whether dropout is applied.
     """
@@ -32,7 +32,7 @@ class Step:
         numbers = list(range(len(tree.flatten(states))))
         known = output_state(self.cell, tree.pack_sequence_as(states, numbers))
         self.carries_output = masked and known is None
-        self.output_position = 0 if known is None else known  # in what is carried
+        self.output_position = 0 if known is None else known  # in the carry
 
     def first_output(self, inputs: Tensor) -> Tensor:
         """Returns an output of the cell, for its shape and dtype.
@@ -43,7 +43,7 @@ class Step:
         return self.cell(inputs, self.initial_states, **self.options)[0]
 
     def start(self, inputs: Tensor) -> list[Tensor]:
-        """Returns what to carry into the first step.
+        """Returns the carry for the first step.
 
         Args:
             inputs: any step of the sequence, (batch, ...).
@@ -60,11 +60,11 @@ class Step:
 
         Args:
             inputs: (batch, ...).
-            carry: what `start` or the previous step returned.
+            carry: returned by `start` or the previous step.
             valid: (batch,), false in the rows where this step is padding.
 
         Returns:
-            `(output, what to carry into the next step)`.
+            `(output, carry for the next step)`.
         """
         states = self.states(carry)
         output, new_states = self.cell(inputs, states, **self.options)
@@ -76,5 +76,5 @@ class Step:
         return held[self.output_position], held
 
     def states(self, carry: list[Tensor]) -> list[Any]:
-        """Returns the states among what is carried, in the structure that the cell takes."""
+        """Returns the states in the carry, in the structure that the cell expects."""
         return tree.pack_sequence_as(self.initial_states, list(carry)[int(self.carries_output) :])

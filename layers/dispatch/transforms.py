@@ -1,4 +1,4 @@
-"""PyTorch's function transforms, such as `torch.vmap`, which kernels cannot follow."""
+"""Detection of PyTorch's function transforms, such as `torch.vmap`, which kernels lack."""
 
 import sys
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from ..typing import Tensor
 def is_transformed_by_torch(tensors: Iterable[Tensor | None]) -> bool:
     """Returns whether `torch.func` or forward-mode differentiation transforms one of the tensors.
 
-    PyTorch's kernels have no rules for all of these transforms, and ours cannot read such tensors.
+    PyTorch's kernels do not support all of them, and ours cannot read such tensors.
     """
     if keras.backend.backend() != "torch":
         return False
@@ -23,6 +23,6 @@ def is_transformed_by_torch(tensors: Iterable[Tensor | None]) -> bool:
                 tensor.data_ptr()
                 if unpack_dual(tensor).tangent is not None:
                     return True
-    except RuntimeError:  # the tensor wraps others: it has no memory of its own
+    except RuntimeError:  # the tensor wraps another one and has no storage
         return True
     return False

@@ -1,7 +1,7 @@
-"""The kernel's equations in the backend's operations: what it computes, as differentiable code.
+"""The kernel's equations in backend operations: what it computes, as differentiable code.
 
-The kernel has first derivatives in reverse mode only. The adapters differentiate these equations
-for everything else: second derivatives, forward mode and vectorization over another axis.
+The kernel only has first derivatives in reverse mode. For everything else, the adapters
+differentiate these equations: second derivatives, forward mode and vectorization.
 """
 
 from keras import ops
@@ -24,7 +24,7 @@ def run_equations(
     """Returns what the kernel returns for the same arguments, see `src/kernel.h`.
 
     Args:
-        settings: number of the cell in `native.CELLS`, whether to read the last step first, and a
+        settings: index of the cell in `native.CELLS`, whether to read the last step first, and the
             number of threads, which is ignored.
         x: (batch, time, features).
         mask: (batch, time), true at valid steps, or (0,) without a mask.
@@ -33,7 +33,7 @@ def run_equations(
         kernel: (features, gates * units).
         recurrent: (units, gates * units).
         bias: as in Keras, or (0,) without bias.
-        unroll: whether to take a known number of steps without a loop of the backend.
+        unroll: whether to avoid a backend loop if the number of steps is known.
 
     Returns:
         `(y, h, c)`: h after every step, (batch, time, units), and the final states.

@@ -39,7 +39,7 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return "the model is being exported", "Nothing to do: exported models hold equations."
+            return "the model is being exported", "Nothing to do: exports use the equations."
         frame = frame.f_back
     return None
 
@@ -47,7 +47,7 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
 def _operation(
     name: str, run: Callable[..., Any], equations: Callable[..., Any], shapes: Callable[..., Any]
 ) -> jax.extend.core.Primitive:
-    """Returns a new operation of JAX.
+    """Returns a new JAX primitive.
 
     Args:
         name: name of the operation.
@@ -93,7 +93,7 @@ def _equations(settings, mask):
 
 
 def _zeros_if_empty(arrays, like):
-    """Returns the arrays; an empty one stands for zeros, so that no zeros are stored."""
+    """Returns the arrays with empty ones, which save memory, expanded to zeros."""
     pairs = zip(arrays, like, strict=True)
     return tuple(a if a.shape == other.shape else jnp.zeros_like(other) for a, other in pairs)
 

@@ -13,14 +13,14 @@ from .location import library_path
 
 # Graphs traced by these modules run in other programs, which lack the operations.
 EXPORTERS = ("keras.src.export", "tensorflow.python.saved_model", "tensorflow.lite", "tf2onnx")
-# These modules cannot transform second derivatives of loops.
+# These modules do not support second derivatives of loops.
 TRANSFORMS = ("tensorflow.python.ops.parallel_for", "tensorflow.python.eager.forwardprop")
 
 SETTINGS = ("cell", "reverse", "threads")  # attributes of the operations
 
 UNSAVEABLE = (
     "It was traced with the CPU kernel of rnn-topologies, which other programs cannot load. Save "
-    "the model, or a module with the `tf.function` as an attribute: TensorFlow traces these again. "
+    "the model, or a module with the `tf.function` as an attribute, which TensorFlow retraces. "
     "Or set the environment variable RNN_TOPOLOGIES_CPU_KERNEL=off before the first trace."
 )
 
@@ -40,10 +40,10 @@ _operations = _load_operations()
 
 @tf.RegisterGradient("RnnTopologies>Forward")
 def _differentiate_forward(operation: Any, *gradients: Any) -> list[Any]:
-    """Returns the gradients by the inputs of the forward pass, for forward mode only.
+    """Returns the gradients with respect to the inputs of the forward pass, for forward mode.
 
-    `run_kernel` defines the gradient for reverse mode, where TensorFlow would pass zeros for
-    `reserve`, which is large.
+    `run_kernel` defines the gradient for reverse mode, where TensorFlow would allocate zeros for
+    the large `reserve`.
     """
     attributes = {name: operation.get_attr(name) for name in SETTINGS}
     inputs = operation.inputs
@@ -56,7 +56,7 @@ def _differentiate_forward(operation: Any, *gradients: Any) -> list[Any]:
 
 @tf.RegisterGradient("RnnTopologies>Backward")
 def _differentiate_backward(operation: Any, *gradients: Any) -> list[Any]:
-    """Returns the gradients by the inputs of the backward pass: those of the equations."""
+    """Returns the gradients with respect to the inputs of the backward pass, by the equations."""
     settings = tuple(operation.get_attr(name) for name in SETTINGS)
     x, mask, *others = operation.inputs[:7]
     unroll = _is_called_by(TRANSFORMS)
@@ -73,9 +73,9 @@ def _differentiate_backward(operation: Any, *gradients: Any) -> list[Any]:
 
 
 def _pull_back(function, inputs, output_gradients):
-    """Returns the gradients of a function by its inputs.
+    """Returns the gradients of a function with respect to its inputs.
 
-    An output gradient that is None, or empty without batch axis, stands for zeros.
+    An output gradient that is None, or empty and without a batch axis, means zeros.
     """
     inputs = [tf.identity(value) for value in inputs]
     with tf.GradientTape() as tape:
@@ -108,7 +108,7 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
             return "XLA compiles the model", "Compile it with `jit_compile=False`."
         graph = getattr(graph, "outer_graph", None)
     if _is_called_by(EXPORTERS):
-        return "the model is being exported", "Nothing to do: exported models hold equations."
+        return "the model is being exported", "Nothing to do: exports use the equations."
     return None
 
 

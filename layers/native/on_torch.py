@@ -87,14 +87,14 @@ class _Forward(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-# PyTorch reads the signature in every call, which takes longer unless it is stored.
+# PyTorch inspects the signature in every call; storing it saves time.
 _Forward.forward.__signature__ = inspect.signature(_Forward.forward)
 
 
 class _Backward(torch.autograd.Function):
     """The backward pass: (settings, mask, 6 arrays, y, reserve, dy, dh, dc) -> 6 gradients.
 
-    An empty dy, dh or dc means zeros. The gradients of the gradients are those of the equations.
+    An empty dy, dh or dc means zeros. Second derivatives are those of the equations.
     """
 
     @staticmethod

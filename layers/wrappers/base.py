@@ -21,9 +21,9 @@ class CellWrapper(RecurrentCell):
     A subclass overrides `transform_values`, which receives the values of a step of the inner cell,
     and may pass it other states by overriding `transform_states`. The wrapper has the states of
     the inner cell, with the same names and sizes. The inner cell may be any cell that `RNN`
-    accepts, including another wrapper. The states of a cell from another library, also nested ones,
-    form one flat list and are named state_0, state_1, ...; its output is named output, unless it is
-    known to be the first state.
+    accepts, including another wrapper. The states of a cell from another library, even if
+    nested, form one flat list and are named state_0, state_1, ...; its output is named output,
+    unless it is known to be the first state.
 
     Args:
         cell: the inner cell.
@@ -54,7 +54,7 @@ class CellWrapper(RecurrentCell):
         else:
             self.state_size, self.state_names = cell.state_size, tuple(cell.state_names)
         if not self.state_names:
-            raise ValueError(f"{type(self).__name__} wraps a cell with states, got {cell!r}.")
+            raise ValueError(f"{type(self).__name__} needs a cell with states, got {cell!r}.")
         self.output_name = "output"
         if uses_values(cell):
             self.output_name = cell.output_name
@@ -93,9 +93,9 @@ class CellWrapper(RecurrentCell):
             with self.cell.sequence(inputs, states, training):
                 yield
             return
-        # Keras's SimpleRNNCell draws its masks whether or not it trains.
+        # Keras's SimpleRNNCell draws its masks even outside training.
         drawing = _with_keras_dropout(self.cell)
-        if drawing:  # outside the loop: the first step draws the masks, and the others reuse them
+        if drawing:  # outside the loop, whose steps reuse the masks
             self._call_cell(inputs[..., : self.features], self.unpack(states), training)
         try:
             yield
@@ -115,7 +115,7 @@ class CellWrapper(RecurrentCell):
         changed = self.transform_values(values, features, states, noise)
         first = self.state_names[0]
         if self.output_name == "output" and values["output"] is values[first]:
-            # The cell turns out to return its first state: both change alike.
+            # The cell returns its first state: change both in the same way.
             changed = {"output": changed.get(first, values[first]), **changed}
         return {**values, **changed}
 
@@ -174,7 +174,7 @@ def _is_flat(state_size):
 
 
 def _flat_sizes(cell):
-    """Returns the width or shape of each state of a cell from elsewhere."""
+    """Returns the width or shape of each state of a cell from another library."""
     sizes = cell.state_size
     may_be_a_shape = isinstance(sizes, tuple) and hasattr(cell, "get_initial_state")
     if _is_flat(sizes) and not may_be_a_shape:
@@ -184,7 +184,7 @@ def _flat_sizes(cell):
 
 
 def _with_keras_dropout(cell):
-    """Returns the cells of Keras that draw a dropout mask at the first step of a sequence."""
+    """Returns the Keras cells that draw a dropout mask at the first step of a sequence."""
     inner = [part for other in getattr(cell, "cells", ()) for part in _with_keras_dropout(other)]
     draws = hasattr(cell, "reset_dropout_mask") and (cell.dropout or cell.recurrent_dropout)
     return [cell, *inner] if draws else inner

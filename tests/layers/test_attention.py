@@ -121,7 +121,7 @@ def test_another_number_of_features_is_named(build, message):
 @pytest.mark.parametrize("memory_rows", [1, 3])
 def test_a_memory_of_another_batch_size_is_refused(memory_rows):
     memory = np.ones((memory_rows, 4, 3), "float32")
-    with pytest.raises(ValueError, match=f"memory has batch size {memory_rows}, its queries 2"):
+    with pytest.raises(ValueError, match=f"memory has batch size {memory_rows}, the queries 2"):
         layers.DotAttention()(np.ones((2, 3), "float32"), memory)
 
 

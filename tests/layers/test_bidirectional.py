@@ -140,7 +140,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="[Mm]erge mode"):
         layers.Bidirectional(layers.GRU(3), merge_mode="max")
     layer, _ = build("lstm")
-    with pytest.raises(ValueError, match="must hold 4 states"):
+    with pytest.raises(ValueError, match="must contain 4 states"):
         layer(X, initial_state=cases.states_for("lstm"))
 
 

@@ -397,7 +397,7 @@ def test_bad_calls_are_named():
         with_attention(tokens(), initial_state=start["initial_state"])
     with pytest.raises(ValueError, match="has no attention"):
         without(tokens(), memory=MEMORY, **start_without)
-    with pytest.raises(ValueError, match="must hold 1 states of sizes"):
+    with pytest.raises(ValueError, match="must contain 1 states of sizes"):
         without(tokens(), initial_state=[MEMORY[:, 0]] * 2)
     with pytest.raises(ValueError, match="needs an `initial_state` to start from"):
         without.greedy(max_length=3)
@@ -437,7 +437,7 @@ SIZES = {"vocabulary_size": 6, "embedding_size": 3, "start_id": 1, "end_id": 2}
         ({"attention": layers.DotAttention}, "`attention` must be a layer"),
         ({"readout_size": 0}, "`readout_size` must be a positive integer"),
         ({"start_id": 1.0}, "`start_id` must be a token"),
-        ({"cells": layers.GRU(4)}, "RNN runs a cell"),
+        ({"cells": layers.GRU(4)}, "RNN expects a cell"),
     ],
 )
 def test_arguments_of_another_type_are_refused(settings, message):

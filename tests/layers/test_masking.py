@@ -389,9 +389,9 @@ def test_beam_search_moves_states_of_any_rank(kind):
 @pytest.mark.parametrize(
     ("states", "message"),
     [
-        (lambda ones: [[ones(4), ones(4)]], "must hold 3 states, got 2"),
+        (lambda ones: [[ones(4), ones(4)]], "must contain 3 states, got 2"),
         (lambda ones: [[ones(4), ones(4)], [ones(7)]], r"must have shape \(4, 3\), got \(4, 7\)"),
-        (lambda ones: ones(4), "must hold 3 states, got 1"),
+        (lambda ones: ones(4), "must contain 3 states, got 1"),
     ],
 )
 def test_wrong_states_of_a_stack_are_named(states, message):

@@ -463,7 +463,7 @@ def test_an_unknown_number_of_features_is_refused_before_weights_are_made():
 
 @pytest.mark.parametrize("not_a_cell", [layers.LSTM(4), layers.LSTMCell])
 def test_only_a_cell_is_run(not_a_cell):
-    with pytest.raises(TypeError, match=r"RNN runs a cell, such as `LSTMCell\(32\)`"):
+    with pytest.raises(TypeError, match=r"RNN expects a cell, such as `LSTMCell\(32\)`"):
         layers.RNN(not_a_cell)
     with pytest.raises(TypeError, match="`cells` must be a list of cells"):
         layers.StackedCells(not_a_cell)
@@ -526,8 +526,8 @@ def test_a_ragged_mask_is_refused_with_a_way_out():
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (np.array([[["a"]]]), "reads numbers, got inputs of dtype str"),
-        (X.astype("complex64"), "reads real numbers, got inputs of dtype complex64"),
+        (np.array([[["a"]]]), "expects numbers, got inputs of dtype str"),
+        (X.astype("complex64"), "expects real numbers, got inputs of dtype complex64"),
         (X.tolist(), "one tensor .*, got a list of 4. Pass an array"),
         ([X, X], "one tensor .*, got a list of 2.* states as `initial_state=`"),
         ({"x": X}, "one tensor"),
@@ -537,7 +537,7 @@ def test_a_ragged_mask_is_refused_with_a_way_out():
 )
 @pytest.mark.parametrize("name", ["LSTM", "RNN", "Bidirectional"])
 def test_inputs_of_another_type_are_refused(name, inputs, message):
-    with pytest.raises(TypeError, match=f"{name} reads .*{message.removeprefix('reads ')}"):
+    with pytest.raises(TypeError, match=f"{name} expects .*{message.removeprefix('expects ')}"):
         OF_THREE_FEATURES[name]()(inputs)
 
 
@@ -562,7 +562,7 @@ def test_the_implementation_argument_of_keras_is_checked(kind):
     assert kind(3, implementation=2, dropout=0.5).units == 3
     with pytest.raises(ValueError, match="`implementation` must be one of"):
         kind(3, implementation=3)
-    with pytest.raises(ValueError, match="draws one mask for every gate"):
+    with pytest.raises(ValueError, match="draws one mask per gate"):
         kind(3, implementation=1, dropout=0.5)
 
 

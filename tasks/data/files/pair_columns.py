@@ -12,7 +12,7 @@ from . import reading, tables
 ID_COLUMNS = ("#", "id", "idx", "index", "key", "no", "no.", "nr", "number", "row")
 ROW_NUMBER = re.compile(r"[#(\[]?\d+(,\d{3})*[.:)\]]?")
 CODE = re.compile(r"\S*\d\S*")  # such as train-0017 or 0x1f
-MIN_ROWS = 10  # from this many rows on, a column of equal values, such as `en`, is not text
+MIN_ROWS = 10  # with at least this many rows, a constant column, such as `en`, is not text
 
 
 class PairTable(NamedTuple):
@@ -35,7 +35,7 @@ class PairTable(NamedTuple):
         return tables.describe_columns(positions, self.header)
 
     def has_columns_of(self, other: "PairTable") -> bool:
-        """Whether source and target are in the columns of another table, or of the same names."""
+        """Whether source and target are in the same columns in another table, or named in both."""
         names, other_names = ([name.casefold() for name in table.header] for table in (self, other))
         is_named = "source" in names and "source" in other_names
         return is_named or (self.source, self.target) == (other.source, other.target)
@@ -44,8 +44,8 @@ class PairTable(NamedTuple):
 def read_pair_table(path: pathlib.Path) -> PairTable:
     """Returns the rows of a table of pairs.
 
-    Columns of numbers, of codes, such as row numbers, and of a constant value, such as the language,
-    are neither source nor target. The first line is a header if it names `source` and `target`, or
+    Columns of numbers, of codes, such as row numbers, and of a constant, such as the language, are
+    neither source nor target. The first line is a header if it names `source` and `target`, or
     does not fit these columns.
 
     Raises:
@@ -101,7 +101,7 @@ def _is_text(values: Sequence[str]) -> bool:
 
 
 def _has_name(values: Sequence[str]) -> bool:
-    """Whether the first value of a column that is not text is its name."""
+    """Whether the first value of a column of numbers, codes or a constant is its name."""
     return bool(values[0]) and not _is_number(values[0]) and values[0] != values[1]
 
 

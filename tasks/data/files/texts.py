@@ -151,7 +151,7 @@ def read_text_pairs(dataset: str) -> Source:
 def _check_columns(
     path: pathlib.Path, tables_of: Mapping[str, pair_columns.PairTable]
 ) -> dict[str, str]:
-    """Returns the columns of the first split, and checks that the others have the same."""
+    """Returns the columns of the first split, after checking that the others use the same."""
     (first, table), *others = tables_of.items()
     columns = table.describe_columns()
     for split, other in others:

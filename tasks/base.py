@@ -107,17 +107,17 @@ class TaskConfig:
     seed: int = setting(0, "Random seed.", at_least=0)
     limit: int | None = setting(
         None,
-        "Train on a sample of N examples, the same for every seed; validation and test shrink in "
-        "proportion.",
+        "Train on a sample of N examples, the same for every seed; validation and test shrink "
+        "proportionally.",
         at_least=1,
     )
     folds: int | None = setting(
         None,
-        "Cross-validate on your own files: test on each of K folds in turn.",
+        "Cross-validate on your own files: test on each of N folds in turn.",
         at_least=2,
         at_most=MAX_FOLDS,
     )
-    fold: int | None = setting(None, "Run only this fold of --folds, counted from 1.", at_least=1)
+    fold: int | None = setting(None, "Run only fold N of --folds, counted from 1.", at_least=1)
     deterministic: bool = setting(
         False, "Make runs with the same seed on the same machine bit-identical (CPU only)."
     )

@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # OpenMP threads wait actively: those of several test processes would slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Baselines that another run has cached would hide what is wrong with them.
+# Cached baselines of another run would hide bugs.
 os.environ.setdefault("RNN_TOPOLOGIES_BASELINE_CACHE", "off")
 logging.getLogger("absl").setLevel(logging.ERROR)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ResultsDir = Annotated[
     str, typer.Option(metavar="DIR", help="Results folder, or a folder of run folders.")
 ]
-RUN_HELP = "Run id, a unique prefix of it, a run folder, or best:TASK/DATASET."
+RUN_HELP = "Run id, a unique prefix of it, a run folder, or best:TASK[/DATASET]."
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -134,7 +134,7 @@ def predict_command(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT", help="Sentence, image file, or clip (image folder or .csv)."
+            metavar="INPUT", help="Sentence, image file, or clip (image folder, .csv or .tsv)."
         ),
     ] = None,
     file: Annotated[

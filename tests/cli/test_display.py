@@ -1,4 +1,4 @@
-"""The test stage says what it computes, in 80 columns, in log files and in terminals."""
+"""The test stage shows its progress, in log files of 80 columns and in terminals."""
 
 import io
 import re
@@ -19,7 +19,7 @@ LONG = "baseline: gradient boosting on frames -8 to +8"
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time, which a test can set."""
+    """A clock that tests can set."""
     now = [0.0]
     for module in (parts, progress):
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])

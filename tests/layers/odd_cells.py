@@ -1,4 +1,4 @@
-"""Cells that users write: outputs that are no state, and states of any number, shape and type."""
+"""Cells that users write: outputs that are no state; states of any number, shape and dtype."""
 
 import keras
 from keras import ops
@@ -70,7 +70,7 @@ class OneNumberPerRow(UserCell):
 
 
 class RowOutput(OneNumberPerRow):
-    """The output has no axis but the batch."""
+    """The output has only a batch axis."""
 
     output_size = ()
 
@@ -80,7 +80,7 @@ class RowOutput(OneNumberPerRow):
 
 
 class Matrix(UserCell):
-    """A state of two axes: a decaying sum of outer products of the inputs."""
+    """A state with two axes: a decaying sum of outer products of the inputs."""
 
     state_size = [(3, 3)]
     output_size = 3
@@ -151,7 +151,7 @@ class ImageCell(UserCell):
 
 
 class ImageAndVector(ImageCell):
-    """States of different ranks: an image and a width; the size of the output is not declared."""
+    """States of different ranks, an image and a vector; the output size is not declared."""
 
     state_size = [(4, 4, 2), 3]
     output_size = None

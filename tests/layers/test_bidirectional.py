@@ -153,7 +153,7 @@ def test_a_stateful_layer_keeps_its_states_in_both_directions_until_reset():
     np.testing.assert_array_equal(cases.numpy(layer(X)), first)
 
 
-# Forward and backward layers of other sizes and kinds, and how many states they have.
+# Forward and backward layers of different sizes and kinds, and their numbers of states.
 PAIRS = {
     "two sizes": (lambda k, **s: k.LSTM(5, **s), lambda k, **s: k.LSTM(9, **s), 2, 2),
     "more states first": (lambda k, **s: k.LSTM(5, **s), lambda k, **s: k.GRU(4, **s), 2, 1),

@@ -1,4 +1,4 @@
-"""Derivatives that kernels lack: the equations take over, with the same values."""
+"""Derivatives that kernels lack fall back to the equations, with the same values."""
 
 import keras
 import numpy as np
@@ -11,10 +11,10 @@ from rnn_topologies.layers.dispatch import plan
 from . import cases
 
 BATCH, TIME, FEATURES, UNITS = 2, 3, 4, 2
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}  # of float32 after three passes
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}  # float32 after three passes
 MASK = np.array([[1, 0, 1], [0, 1, 0]], bool)
 each_cell = pytest.mark.parametrize("name", native.CELLS)
-only_on_torch = pytest.mark.skipif(cases.BACKEND != "torch", reason="about PyTorch")
+only_on_torch = pytest.mark.skipif(cases.BACKEND != "torch", reason="tests PyTorch")
 
 
 def normal(*shape, seed=0):
@@ -39,7 +39,7 @@ def kernel_layer(name="lstm", **settings):
 
 
 def penalty_gradients(layer, mask=None):
-    """Returns the gradients of a loss with a gradient penalty, by each weight and by the input."""
+    """Returns the gradients of a loss with a gradient penalty, for each weight and the input."""
 
     def loss(x):
         return keras.ops.sum(layer(x, mask=mask, training=True) ** 2)

@@ -1,4 +1,4 @@
-"""Padding in the loop over any cell: outputs are held, states kept, gradients clean."""
+"""Padding in the loop over any cell: outputs repeat, states are kept, gradients are finite."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from . import cases, odd_cells
 
 TIME = cases.TIME
 X = cases.random(cases.BATCH, TIME, 3).astype("float32")
-# As many rows as steps and pixels: a mask that is broadcast along the wrong axis goes unnoticed.
+# As many rows as steps and pixels, so that broadcasting a mask along the wrong axis does not fail.
 IMAGES = cases.random(4, 4, 4, 4, 2).astype("float32")
 IMAGE_MASK = np.array([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 1, 1]], bool)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -41,8 +41,8 @@ def assert_close(actual, expected):
         np.testing.assert_allclose(cases.numpy(one), other, **TOLERANCE)
 
 
-# Every cell with gaps, one of them with every mask; forwards in a loop, backwards unrolled, and
-# one of them in all four ways.
+# Every cell with gaps, and one cell with every mask; forwards in a loop, backwards unrolled, and
+# one cell in all four ways.
 WAYS = [(kind, "gaps", back, back) for kind in KINDS for back in (False, True)]
 WAYS += [(odd_cells.TransformedState, mask, True, False) for mask in cases.MASKS]
 WAYS += [(odd_cells.TransformedState, mask, False, True) for mask in cases.MASKS]
@@ -166,7 +166,7 @@ def poisoned(x, mask, value):
 
 
 def assert_clean_gradients(layer, x, mask, states):
-    """Asserts that what padded steps hold changes no gradient; the last of them is that of x."""
+    """Asserts that values at padded steps change no gradient; the last gradient is that of x."""
 
     def loss(tensors):
         outputs = layer(tensors[-1], initial_state=tensors[:-1] or None, mask=mask)

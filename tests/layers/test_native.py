@@ -286,7 +286,7 @@ def test_without_the_library_the_layers_fall_back(monkeypatch):
     np.testing.assert_allclose(cases.numpy(layer(x)), with_it, **TOLERANCE)
 
 
-@pytest.mark.skipif(cases.BACKEND != "jax", reason="about JAX's types and exporter")
+@pytest.mark.skipif(cases.BACKEND != "jax", reason="tests JAX's types and exporter")
 class TestJax:
     @each_cell
     @pytest.mark.parametrize("mask", [None, "gaps"])

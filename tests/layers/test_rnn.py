@@ -403,7 +403,7 @@ def test_use_cudnn_is_refused_without_a_fused_kernel():
         layers.GRU(3, use_cudnn="maybe")
 
 
-# Layers and what their message calls them, with weights for cases.FEATURES features.
+# Layers by their name in messages, with weights for cases.FEATURES features.
 OF_THREE_FEATURES = {
     "SimpleRNN": lambda: layers.SimpleRNN(4),
     "LSTM": lambda: layers.LSTM(4),
@@ -483,7 +483,7 @@ def test_a_cell_without_weights_reads_any_number_of_features():
 
 
 def ragged_and_sparse():
-    """Returns inputs that are not one dense tensor, by what they are called."""
+    """Returns inputs that are not one dense tensor, by name."""
     lists = [[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]
     inputs = [("ragged", lists), ("ragged", np.array([np.ones((2, 3)), np.ones((1, 3))], object))]
     if cases.BACKEND == "tensorflow":

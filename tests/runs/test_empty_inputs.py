@@ -1,4 +1,4 @@
-"""Inputs that say nothing get no output, and do not keep the others from theirs."""
+"""Inputs without content get no output, and do not affect the others."""
 
 import keras
 import pytest

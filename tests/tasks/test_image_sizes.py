@@ -1,4 +1,4 @@
-"""The size of images by default, and that no image decides about the others."""
+"""The default size of images, which no single image determines."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Images of the user: every mode, depth and orientation is read right or refused in one line."""
+"""Users' images: every mode, depth and orientation is read correctly or rejected in one line."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Folders of the user: common layouts are understood, ambiguous ones refused in one line."""
+"""Users' folders: common layouts are understood, ambiguous ones rejected in one line."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ def image(path: pathlib.Path, shade: int = 0) -> pathlib.Path:
 
 
 def fill(folder: pathlib.Path, names: str) -> pathlib.Path:
-    """Makes an image of a different shade for each of the names."""
+    """Writes an image of a different shade for each name."""
     for shade, name in enumerate(names.split()):
         image(folder / name, shade)
     return folder

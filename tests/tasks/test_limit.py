@@ -1,4 +1,4 @@
-"""`--limit N`: a sample of every split, not its first examples, and the same one everywhere."""
+"""`--limit N`: the same sample of every split everywhere, not the first examples."""
 
 import subprocess
 import sys

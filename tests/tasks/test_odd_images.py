@@ -1,4 +1,4 @@
-"""Random images and folders are read as Pillow and Keras read them, or refused in one clear error.
+"""Random images and folders are read as by Pillow and Keras, or rejected with one clear error.
 
 Where Pillow or Keras lose information (depth, transparency, orientation), NumPy computes what is
 expected. RNN_TOPOLOGIES_ODD_IMAGES sets the number of cases per test, for a longer search.
@@ -79,7 +79,7 @@ def make_image(mode: str, values: np.ndarray) -> Image.Image:
 
 
 def expected_pixels(mode: str, values: np.ndarray, image: Image.Image) -> np.ndarray | None:
-    """What is to be read, as floats, or None if the values have no known range."""
+    """The expected pixels as floats, or None if the range of the values is unknown."""
     if mode in ("I;16", "I;16B"):
         return values // 256.0
     if mode in ("I", "F"):
@@ -106,7 +106,7 @@ def encode(image: Image.Image, file_format: str, orientation: int | None = None)
 
 
 def upright(values: np.ndarray, orientation: int | None) -> np.ndarray:
-    """Turns pixels with Pillow, one channel after the other."""
+    """Rotates pixels with Pillow, one channel at a time."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation or 1
     channels = []
@@ -138,7 +138,7 @@ def test_images_of_any_mode_are_read_right(data, mode, orientation):
     assert result.dtype == "uint8"
     expected = upright(expected, orientation)
     assert result.shape[:2] == expected.shape[:2]
-    # Compositing and fractions are rounded; all else is exact.
+    # Compositing and fractions are rounded; everything else is exact.
     tolerance = 1 if mode in ("LA", "RGBA", "F") else 0
     np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=tolerance)
 
@@ -197,7 +197,7 @@ def write_images(folder: pathlib.Path, names: set[str]) -> None:
 
 
 def classes_of_keras(folder: pathlib.Path) -> Counter:
-    """How many images Keras finds in each class, without hidden and system files."""
+    """The number of images that Keras finds in each class, without hidden and system files."""
     dataset = keras.utils.image_dataset_from_directory(
         folder, label_mode="int", image_size=(4, 4), shuffle=False, verbose=False
     )

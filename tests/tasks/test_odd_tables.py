@@ -1,4 +1,4 @@
-"""Random tables in every dialect are read as pandas reads them, or refused in one clear error.
+"""Random tables in every dialect are read as by pandas, or rejected with one clear error.
 
 RNN_TOPOLOGIES_ODD_TABLES sets the number of tables per test, for a longer search.
 """
@@ -19,7 +19,7 @@ from rnn_topologies.tasks.errors import UserError
 
 COUNT = int(os.environ.get("RNN_TOPOLOGIES_ODD_TABLES", "60"))
 ODD = settings(max_examples=COUNT, deadline=None)
-# Characters that dialects treat in different ways, and any other.
+# Characters that dialects treat differently, and any others.
 CHARACTERS = st.one_of(
     st.sampled_from(list("ab1.,;|:\t\"'\\ \n\r\u2028\x85\x0b\ufeff\u00a0é漢#=-")),
     st.characters(codec="utf-8", exclude_characters="\0"),
@@ -82,8 +82,8 @@ def test_any_table_of_texts_is_read_as_pandas_reads_it(
         path.write_bytes(content.encode(encoding))
         found, message = read(lambda path: list(tables.read_rows(path, ("text", "label"))), path)
     if found is None:
-        # Between tabs, quotation marks may be ordinary characters: values that need them are
-        # refused unless it is clear that they are quoted.
+        # In tab-separated tables, quotation marks may be ordinary characters: values that need
+        # quoting are rejected unless they are clearly quoted.
         assert dialect["delimiter"] == "\t", message
         assert '"' in content
         return

@@ -1,4 +1,4 @@
-"""Text is read alike for training and for prediction."""
+"""Text is read in the same way for training and for prediction."""
 
 import io
 import unicodedata

@@ -1,4 +1,4 @@
-"""Features of any scale reach the model, and those that cannot are named."""
+"""Features of any scale reach the model, and errors name those that cannot."""
 
 import functools
 import pathlib

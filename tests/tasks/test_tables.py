@@ -1,4 +1,4 @@
-"""Tables and texts of the user: every spelling is read right or refused in one line."""
+"""Users' tables and texts: every variant is read correctly or rejected in one line."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What texts are split into by default, and the baselines that go with it."""
+"""What texts are split into by default, and the matching baselines."""
 
 import numpy as np
 import pytest

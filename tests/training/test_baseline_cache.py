@@ -1,4 +1,4 @@
-"""Baselines are fitted once for the same data, and cached scores are those of a new fit."""
+"""Baselines are fitted once for the same data, and cached scores equal those of a new fit."""
 
 import concurrent.futures
 import pathlib

@@ -1,4 +1,4 @@
-"""The test stage: what fails after training loses neither the weights nor the other scores."""
+"""The test stage: failures after training lose neither the weights nor the other scores."""
 
 import io
 import types
@@ -22,7 +22,7 @@ LABELS = np.array([0, 1, 1])
 
 
 class ResourceExhaustedError(Exception):
-    """As TensorFlow's."""
+    """An error like TensorFlow's."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def record():
 
 
 def score_with(record, second):
-    """Scores three baselines of which the second is a function, and returns the notes."""
+    """Scores three baselines, the second of which is a function, and returns the notes."""
     predictions = {"second": second, "third": LABELS}
     baselines = classifiers.score_baselines(LABELS, LABELS, predictions)
     task = types.SimpleNamespace(
@@ -51,7 +51,7 @@ def score_with(record, second):
 
 
 def raising(error):
-    """Returns a function that raises an error, whatever it is called with."""
+    """Returns a function that always raises an error."""
 
     def fail(*arguments, **options):
         raise error

@@ -1,4 +1,4 @@
-"""Random layers, run by this library and by `keras.layers`: what both must agree on.
+"""Random layers, run by this library and by `keras.layers`, which must agree.
 
 `case.cases()` draws a `Case`; `subject.Subject` builds it in one of the libraries;
 `observation.observe` returns what a user sees of it, by name. The reference never sees padding:

@@ -1,4 +1,4 @@
-"""Random cases, and the layers that they describe."""
+"""Random test cases, and the layers that they describe."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ PADDING = 9.0  # for `keras.layers.Masking`
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One layer, its inputs and what is done with it.
+    """One layer, its inputs, and how it is used.
 
     Attributes:
         kind: a layer's name, or a key of `CELLS` for `RNN` around these cells.
@@ -99,7 +99,7 @@ def _policy(settings):
 
 @st.composite
 def cases(draw) -> Case:
-    """Draws a case; sizes and modes are such that most of them take milliseconds."""
+    """Draws a case; most of them are small enough to take milliseconds."""
     kind = draw(st.sampled_from([SIMPLE_RNN, LSTM, GRU] * 4 + list(CELLS)))
     mode = draw(st.sampled_from(["call"] * 4 + ["gradient"] * 3 + ["penalty", "stateful", "save"]))
     if draw(st.integers(0, 9)) == 0:
@@ -129,7 +129,7 @@ def cases(draw) -> Case:
     settings = draw(_settings(kind))
     if merge_mode != "" and "SimpleRNN" in kind:
         settings.pop("seed", None)  # Keras's SimpleRNN forgets it when `Bidirectional` copies it
-    # With a mask, the reference calls the layer for each row; and our cells draw their dropout only
+    # With a mask, the reference calls the layer for each row, and our cells only draw dropout masks
     # in our `RNN`.
     if mask is not None or kind in OURS:
         for name in ("dropout", "recurrent_dropout", "activity_regularizer"):

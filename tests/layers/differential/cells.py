@@ -1,4 +1,4 @@
-"""Cells as a user may write them."""
+"""Cells as users might write them."""
 
 import keras
 from keras import ops

@@ -9,7 +9,7 @@ from .subject import Subject, arrays, inputs_of
 
 
 def gradients(subject: Subject, penalty: bool) -> list[np.ndarray]:
-    """Returns the gradients by the weights, the sequences and the states.
+    """Returns the gradients with respect to the weights, the sequences and the states.
 
     They are those of a random projection of the outputs; with `penalty` of the squared gradient of
     this projection by the sequences. Where there is no gradient it is zero.

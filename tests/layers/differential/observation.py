@@ -1,4 +1,4 @@
-"""What a user sees of a case, and how two libraries differ in it."""
+"""What a user observes in a case, and how the two libraries differ in it."""
 
 import dataclasses
 import tempfile
@@ -54,7 +54,7 @@ def _saved(subject: Subject) -> dict[str, Any]:
 
 
 def _predicted(subject: Subject) -> dict[str, Any]:
-    """Compiled; the reference, which computes the same, is not."""
+    """Runs compiled; the reference, which computes the same, is not compiled."""
     if subject.is_reference:
         outputs = subject(inputs_of(subject.case), subject.states(), False)
         return {"outputs": arrays(outputs)}
@@ -114,7 +114,7 @@ MODES = {
 
 
 def observe(case: Case, library: Any) -> dict[str, Any]:
-    """Returns what a user sees of a case, by name; only "error" if anything is raised."""
+    """Returns what a user observes in a case, by name; only "error" if anything is raised."""
     try:
         subject = Subject(case, library)
         return {"initial weights": arrays(subject.initial_weights), **MODES[case.mode](subject)}
@@ -123,7 +123,7 @@ def observe(case: Case, library: Any) -> dict[str, Any]:
 
 
 def differences(case: Case) -> list[str]:
-    """Returns what this library does otherwise than `keras.layers`; empty if nothing."""
+    """Returns the differences from `keras.layers`; empty if there are none."""
     ours, theirs = observe(case, layers), observe(case, keras.layers)
     if "error" in ours or "error" in theirs:
         errors = {who: result.get("error") for who, result in (("we", ours), ("Keras", theirs))}

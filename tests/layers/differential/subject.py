@@ -22,11 +22,11 @@ class Subject:
     def __init__(self, case: Case, library: Any):
         self.case = case
         self.is_reference = library is keras.layers
-        # Keras cannot reset stateful stacks, and loses states in mixed precision on PyTorch: such
-        # references are passed their states.
+        # Keras cannot reset stateful stacks, and loses states in mixed precision on PyTorch: pass
+        # the states to such references.
         mixed = BACKEND == "torch" and case.dtype.startswith("mixed")
         stateless = case.mode == "stateful" and (mixed or case.kind in STACKS)
-        # And it splits the states of `Bidirectional` into halves, whatever the layers.
+        # It also splits the states of `Bidirectional` in half, whatever the layers.
         uneven = bool(case.backward) and (case.states or case.mode == "fit")
         self.by_row = self.is_reference and (case.mask is not None or stateless or uneven)
         keras.utils.set_random_seed(case.seed)
@@ -85,7 +85,7 @@ class Subject:
 
 
 def inputs_of(case: Case) -> np.ndarray:
-    """Returns the sequences; padded steps hold numbers, not zeros."""
+    """Returns the sequences; padded steps contain numbers, not zeros."""
     x = case.array(case.batch, case.time, case.features)
     if case.mask is not None and case.mask_as == "Masking":
         x[~np.array(case.mask, bool)] = PADDING

@@ -1,4 +1,4 @@
-"""What a layer of Keras returns under a mask, computed without one."""
+"""The expected result of a masked Keras layer, computed without a mask."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ class WithoutPadding(keras.layers.Layer):
         return [*([merge(forward, backward)] if merge else [forward, backward]), *states, *more]
 
     def _fill(self, first, outputs, mask):
-        """Returns the outputs of all steps: padded ones are zero or repeat the one before."""
+        """Returns the outputs of all steps: padded ones are zero or repeat the previous one."""
         zero = self.case.bidirectional or self.case.loop.get("zero_output_for_mask")
         steps, latest, taken = [], first, 0
         for valid in mask:
@@ -118,14 +118,14 @@ def _first_output(cell, states):
 
 
 def state_sizes(layer: keras.layers.Layer) -> list[Any]:
-    """Returns the sizes of a layer's states, in the structure in which it takes them."""
+    """Returns the sizes of a layer's states, in the structure that it expects."""
     if isinstance(layer, keras.layers.Bidirectional):
         return [*state_sizes(layer.forward_layer), *state_sizes(layer.backward_layer)]
     return [list(s) if isinstance(s, list | tuple) else s for s in layer.state_size]
 
 
 def nest_states(layer: keras.layers.Layer, states: list[Any]) -> list[Any]:
-    """Returns a flat list of states in the structure in which the layer takes them."""
+    """Returns a flat list of states in the structure that the layer expects."""
     return tree.pack_sequence_as(state_sizes(layer), states)
 
 

@@ -71,12 +71,23 @@ class Source:
             notes={**notes, **fold.notes, "content_sha256": self.sha256},
         )
 
-    def warn(self, warnings: Sequence[str]) -> "Source":
-        """Returns the source with additional warnings in its notes."""
+    def warn(self, warnings: Sequence[str], *, of_folds: bool = False) -> "Source":
+        """Returns the source with additional warnings in its notes.
+
+        Args:
+            warnings: the warnings.
+            of_folds: whether they also apply to the folds of a cross-validation.
+        """
         if not warnings:
             return self
-        warnings = [*self.notes.get("warnings", ()), *warnings]
-        return dataclasses.replace(self, notes={**self.notes, "warnings": warnings})
+        notes = {**self.notes, "warnings": [*self.notes.get("warnings", ()), *warnings]}
+        source = dataclasses.replace(self, notes=notes)
+        make_fold = self.make_fold
+        if make_fold is None or not of_folds:
+            return source
+        return dataclasses.replace(
+            source, make_fold=lambda count, number: make_fold(count, number).warn(warnings)
+        )
 
     def limit_train(self, count: int | None) -> "Source":
         """Returns the source with a sample of `count` training examples; None keeps all.

@@ -165,6 +165,17 @@ def test_ambiguous_columns_are_refused(tmp_path, header, message):
         clips.read_clips(str(folder))
 
 
+@pytest.mark.parametrize("step", [1, -2, 0.04])
+def test_a_warning_names_columns_that_number_the_frames(tmp_path, step):
+    for clip in range(6):
+        rows = "".join(f"{clip + n * step!r},{n * n},5,{'ab'[n % 2]}\n" for n in range(4))
+        (tmp_path / f"clip{clip}.csv").write_text(f"t,x,constant,label\n{rows}")
+    source = clips.read_clips(str(tmp_path))
+    for read in (source, source.select_fold(2, 1)):
+        (warning,) = read.notes["warnings"]
+        assert warning.startswith("column 't' grows by the same step from frame to frame")
+
+
 def test_a_split_of_clips_may_be_a_file(tmp_path):
     write_clips(tmp_path, count=3)
     for number, name in enumerate(("Train.csv", "val.csv", "TEST.csv")):

@@ -16,7 +16,12 @@ from ..image_reader import read_image
 from ..source import LazyExamples, Source
 from . import layout, splitting, tables
 from .entries import find_entry, list_entries, list_folders, walk_files
-from .feature_tables import FeatureTable, check_integers, read_feature_table
+from .feature_tables import (
+    FeatureTable,
+    check_integers,
+    counter_warnings,
+    read_feature_table,
+)
 from .images import add_image_facts, read_checked_image
 from .videos import list_frames, refuse_videos
 
@@ -58,7 +63,8 @@ def read_clips(dataset: str) -> Source:
     layout.check_classes(classes, path)
     tables.check_labels(classes, path)
     _check_columns(all_rows)
-    check_integers([row["table"] for row in all_rows if "table" in row])
+    feature_tables = [row["table"] for row in all_rows if "table" in row]
+    check_integers(feature_tables)
     for row in all_rows:
         row["labels"] = np.array([classes.index(label) for label in row["labels"]], "int32")
     source = splitting.build_source(
@@ -73,8 +79,10 @@ def read_clips(dataset: str) -> Source:
     )
     columns = _columns_of(all_rows[0])
     notes = {**source.notes, "columns": columns} if columns else source.notes
+    source = dataclasses.replace(source, notes=notes)
+    source = source.warn(counter_warnings(feature_tables), of_folds=True)
     facts = (frame for row in all_rows for frame in row.get("facts", ()))
-    return add_image_facts(dataclasses.replace(source, notes=notes), facts)
+    return add_image_facts(source, facts)
 
 
 def _read_split(path: pathlib.Path, *, is_clip: bool) -> list[dict[str, Any]]:

@@ -148,3 +148,20 @@ def check_integers(clips: Sequence[FeatureTable]) -> None:
                 f"{clips[0].path}: column {column!r} has integers from {low} to {high}, "
                 "whose last digits exceed the precision of float64. Subtract a constant from it."
             )
+
+
+def counter_warnings(clips: Sequence[FeatureTable]) -> list[str]:
+    """Returns a warning for each column that numbers the frames, or is their time."""
+    clips = [clip for clip in clips if len(clip.frames) > 2]
+    columns = clips[0].columns if clips else ()
+    return [
+        f"column {name!r} grows by the same step from frame to frame: remove it unless the model "
+        "should read the number or the time of a frame"
+        for name in columns
+        if all(_has_equal_steps(clip.frames[:, clip.columns.index(name)]) for clip in clips)
+    ]
+
+
+def _has_equal_steps(values: np.ndarray) -> bool:
+    steps = np.diff(values)
+    return steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0)

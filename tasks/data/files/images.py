@@ -148,12 +148,8 @@ def add_image_facts(source: Source, images: Iterable[ImageFacts]) -> Source:
             f"the brightest pixel of all images is {peak} of 255: if they use fewer bits than "
             "their files have, such as 12 of 16, scale them to the full range"
         )
-    make_fold = source.make_fold
-    return dataclasses.replace(
-        source.warn(warnings),
-        image_shape=typical_shape(image.shape for image in images),
-        make_fold=make_fold and (lambda *fold: make_fold(*fold).warn(warnings)),
-    )
+    shape = typical_shape(image.shape for image in images)
+    return dataclasses.replace(source.warn(warnings, of_folds=True), image_shape=shape)
 
 
 def read_checked_image(file: pathlib.Path) -> tuple[bytes, ImageFacts]:

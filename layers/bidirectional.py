@@ -45,9 +45,8 @@ class Bidirectional(keras.layers.Bidirectional):
         layer: a recurrent layer, such as `LSTM(64, return_sequences=True)`; it is copied.
         merge_mode: "concat" (the features of both), "sum", "mul", "ave" (the mean), or None for two
             separate outputs.
-        weights: initial weights: a list of arrays in the order of `get_weights`, those of the
-            forward layer first. The first one, a kernel (features, ...), sets the number of
-            features.
+        weights: list of initial weights in the order of `get_weights`, those of the forward layer
+            first. The first one, a kernel (features, ...), sets the number of features.
         backward_layer: the layer for the backward direction (`go_backwards=True`), if it is not to
             be a copy of `layer`. It may have different units or another cell; "sum", "mul" and
             "ave" need outputs of the same size.

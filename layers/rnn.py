@@ -34,11 +34,11 @@ class RNN(keras.layers.RNN):
     - A padded step leaves the states unchanged: outputs at valid steps and final states are those
       of the sequence without its padded steps.
     - The output at a padded step repeats the output of the last valid step before it in reading
-      order. Before the first it is the initial state h (zeros by default) of a cell that is known
-      to return its state: those of this library, and Keras's own. Of any other cell it is zero.
-      With `zero_output_for_mask` and `return_sequences` it is always zero. Without
-      `return_sequences` the output is that of the last valid step, whatever
-      `zero_output_for_mask` says.
+      order. Before the first valid step, the output is the initial state h (zeros by default) if
+      the cell is known to return its state, as the cells of this library and of Keras do, and zero
+      for any other cell. With `zero_output_for_mask` and `return_sequences`, the output at every
+      padded step is zero. Without `return_sequences`, the layer always returns the output of the
+      last valid step.
     - Values of the inputs at padded steps, even NaN, affect neither outputs, states nor gradients.
     - The mask passed on to the next layer is in the order of the outputs: with `go_backwards` it
       is reversed too.
@@ -48,7 +48,7 @@ class RNN(keras.layers.RNN):
             of cells, which becomes `StackedCells` with all states in one flat list. Its output
             need not be one of its states. Inputs, outputs and states may have further axes, such
             as (batch, height, width, channels): `state_size` is then a list with a shape, without
-            the batch axis, for every state, and so is `output_size`, if it differs.
+            the batch axis, for every state, and `output_size` a shape if it differs.
         return_sequences: return the output of every step instead of the last one.
         return_state: also return the final states.
         go_backwards: process the sequence in reverse; outputs come in that order.

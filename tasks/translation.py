@@ -245,7 +245,7 @@ class TranslationTask(base.Task):
         ),
         base.FILES: base.DatasetSpec(
             usage="PATH",
-            description="a .tsv file with source and target in its first two columns",
+            description="a .tsv file with source and target in its first two text columns",
             settings=SENTENCE_SETTINGS,
             headline=BLEU,
             read_source=_read_files,

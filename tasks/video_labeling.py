@@ -192,7 +192,7 @@ class VideoLabelingTask(base.Task):
         base.FILES: base.DatasetSpec(
             usage="PATH",
             description="a folder of clips (folders of images) and labels.csv with columns "
-            "clip,frame,label; or one .csv per clip with columns of numbers and label",
+            "clip,frame,label; or one .csv or .tsv per clip with columns of numbers and label",
             settings={"batch_size": 8},
             headline=ACCURACY,
             read_source=_read_files,

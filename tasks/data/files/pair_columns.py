@@ -71,7 +71,7 @@ def read_pair_table(path: pathlib.Path) -> PairTable:
         texts = [0, 1]  # the target of two columns may be numbers
     if len(texts) < 2:
         raise UserError(
-            f"{path}: the source, column 1, contains only numbers or equal values, and there are "
+            f"{path}: the source, column 1, contains only numbers or a constant, and there are "
             "no two columns of text. Remove row numbers; if the source is a number, name the "
             "columns source and target in the first line."
         )

@@ -221,11 +221,12 @@ class _Run:
         }
         if lengths := data.notes.get("sampled_from"):
             self.display.note(
-                f"--limit {self.task.config.limit}: a sample of "
+                f"--limit {self.task.config.limit}: sampled "
                 + ", ".join(
                     f"{len(data.splits[name]):,} of {length:,} {name}"
                     for name, length in lengths.items()
                 )
+                + " examples"
             )
         for warning in data.notes.get("warnings", ()):
             self.display.note(f"warning: {warning}")

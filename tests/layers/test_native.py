@@ -337,7 +337,7 @@ class TestJax:
         np.testing.assert_allclose(loaded.call(x), expected, **TOLERANCE)
 
 
-@pytest.mark.skipif(cases.BACKEND != "tensorflow", reason="about graphs of TensorFlow's")
+@pytest.mark.skipif(cases.BACKEND != "tensorflow", reason="tests TensorFlow's graphs")
 class TestGraphs:
     def test_xla_falls_back_to_the_equations(self):
         import tensorflow as tf
@@ -509,7 +509,7 @@ assert len(good) == 40 and all(good)
     in_a_process(code)
 
 
-@pytest.mark.skipif(cases.BACKEND != "jax", reason="about XLA's interface, with JAX's headers")
+@pytest.mark.skipif(cases.BACKEND != "jax", reason="tests XLA's interface with JAX's headers")
 def test_the_structures_equal_those_of_xla(tmp_path):
     """The structures in xla.cpp have the offsets of those in the headers that JAX ships."""
     import jax

@@ -145,7 +145,7 @@ def test_the_first_lines_and_the_record_say_what_was_sampled(tmp_path, capsys):
             "classification", settings, results_dir=tmp_path, display=progress.Display()
         )
     first_lines = capsys.readouterr().out.splitlines()[:3]
-    assert any("--limit 60: a sample of 60 of 1,2" in line for line in first_lines)
+    assert any("--limit 60: sampled 60 of 1,2" in line for line in first_lines)
     examples, full = record.data["examples"], record.data["sampled_from"]
     assert examples["train"] == 60
     assert examples["test"] == max(20, -(-full["test"] * 60 // full["train"]))

@@ -173,7 +173,7 @@ def test_a_warning_names_columns_that_number_the_frames(tmp_path, step):
     source = clips.read_clips(str(tmp_path))
     for read in (source, source.select_fold(2, 1)):
         (warning,) = read.notes["warnings"]
-        assert warning.startswith("column 't' grows by the same step from frame to frame")
+        assert warning.startswith("column 't' changes by a constant step from frame to frame")
 
 
 def test_a_split_of_clips_may_be_a_file(tmp_path):

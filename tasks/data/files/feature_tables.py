@@ -151,12 +151,12 @@ def check_integers(clips: Sequence[FeatureTable]) -> None:
 
 
 def counter_warnings(clips: Sequence[FeatureTable]) -> list[str]:
-    """Returns a warning for each column that numbers the frames, or is their time."""
+    """Returns a warning for each column that is a frame number or a time."""
     clips = [clip for clip in clips if len(clip.frames) > 2]
     columns = clips[0].columns if clips else ()
     return [
-        f"column {name!r} grows by the same step from frame to frame: remove it unless the model "
-        "should read the number or the time of a frame"
+        f"column {name!r} changes by a constant step from frame to frame: remove it unless the "
+        "model should use the frame number or time"
         for name in columns
         if all(_has_equal_steps(clip.frames[:, clip.columns.index(name)]) for clip in clips)
     ]

@@ -132,7 +132,13 @@ class TrainedModel:
     def _answer(
         self, inputs: Sequence[Any], no_answer: Any, answer: Callable[[Sequence[Any]], list]
     ) -> list:
-        """Returns an answer for each raw input; `no_answer` for those with a problem."""
+        """Returns an answer for each raw input; `no_answer` for those with a problem.
+
+        Raises:
+            TypeError: the inputs are a single text or path.
+        """
+        if isinstance(inputs, str | bytes | pathlib.Path):
+            raise TypeError(f"Expected a list of inputs, got {inputs!r}. Pass [input] for one.")
         problems = [self.task.find_problem(raw_input, self.data) for raw_input in inputs]
         for number, problem in enumerate(problems):
             if problem is not None:

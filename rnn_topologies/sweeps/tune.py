@@ -99,7 +99,11 @@ def start_ray(spec: plan.SweepSpec) -> Any:
     Raises:
         UserError: there is no cluster at the address.
     """
-    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
+    os.environ |= {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",  # so that trials find relative paths
+    }
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the board reports failed runs
     import ray
 

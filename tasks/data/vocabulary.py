@@ -36,8 +36,10 @@ class Vocabulary:
         """Whether the tokens are words, so that decoded tokens are separated by spaces."""
         return type(self._tokenizer.model).__name__ == "WordLevel"
 
-    def find_problem(self, text: str) -> str | None:
+    def find_problem(self, text: object) -> str | None:
         """Returns why a model cannot process a text, or None if it can."""
+        if not isinstance(text, str):
+            return f"Expected a text, got {text!r}."
         if not text.strip():
             return "The text is empty."
         if any("\ud800" <= character <= "\udfff" for character in text):

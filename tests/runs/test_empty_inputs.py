@@ -51,6 +51,17 @@ def test_texts_without_a_known_word_are_not_classified(classifier):
     assert explained[1] == {"output": None}
 
 
+def test_values_that_are_not_texts_have_no_class(classifier):
+    with pytest.warns(UserWarning, match="Expected a text, got"):
+        outputs = classifier.predict([None, float("nan"), "a good film"])
+    assert [output is None for output in outputs] == [True, True, False]
+
+
+def test_a_single_text_is_not_read_as_a_list_of_characters(classifier):
+    with pytest.raises(TypeError, match=r"Expected a list of inputs, got 'a good film'. Pass \["):
+        classifier.predict("a good film")
+
+
 def test_sources_without_a_known_character_are_not_translated(translator):
     inputs = ["", "a film", "漢字", " "]
     with pytest.warns(UserWarning, match="knows none of the characters in '漢字'"):

@@ -345,6 +345,18 @@ def test_a_killed_sweep_is_resumed_and_runs_nothing_twice(tmp_path):
 
 
 @pytest.mark.slow
+def test_runs_of_a_sweep_find_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{'a good' if n % 2 else 'a bad'} film {n},{n % 2}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text(f"text,label\n{rows}", "utf-8")
+    settings = ("--set", "dataset=t.csv", "--set", "epochs=1", "--set", "units=4")
+    process = start_sweep(tmp_path, "--task", "text_classification", *settings)
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, output + errors
+    assert set(store.load_runs(tmp_path)["status"]) == {"ok"}
+
+
+@pytest.mark.slow
 def test_optuna_searches_and_poor_runs_are_stopped_early_and_recorded(tmp_path):
     process = start_sweep(
         tmp_path,

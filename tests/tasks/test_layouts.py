@@ -64,6 +64,10 @@ REFUSED = {
         "a/cat/0.png a/dog/0.png a/fox/0.png b/cat/0.png b/dog/0.png c/9.png",
         r"a and b contain the same folders, cat, dog",
     ),
+    "an unknown name next to splits": (
+        "train/cat/0.png train/dog/0.png val/cat/1.png val/dog/1.png hold/cat/2.png hold/dog/2.png",
+        "hold contains the same folders as train, .* Name it validation or test, or move it away",
+    ),
     "splits with one class": ("a/cat/0.png b/cat/0.png", "contain the same folders, cat"),
     "splits with a folder of images": (
         "a/images/cat/0.png a/images/dog/0.png b/images/cat/0.png b/images/dog/0.png",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...errors import UserError
 from ..splits import SPLITS
-from .entries import list_entries, skip_wrapper
+from .entries import list_entries, list_folders, skip_wrapper
 
 # Names of splits, case-insensitive: train, Valid.csv, test_set, imdb_dev.tsv.
 SPLIT_NAME = re.compile(
@@ -34,7 +34,7 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
 
     Raises:
         UserError: the path does not exist, a split is duplicated, there are splits but no train,
-            or train may be a class.
+            train may be a class, or another folder may be a split.
     """
     if not os.path.exists(path):  # `Path.exists` would raise an error if the name is too long
         raise UserError(f"{path}: there is no such file or folder.")
@@ -58,7 +58,28 @@ def find_split_paths(path: pathlib.Path, suffixes: Sequence[str] = ()) -> dict[s
             f"{split_paths['train'].name} a split or a class? If it is a split, move the other "
             "folders away; if it is a class, rename it."
         )
+    if split_paths:
+        _refuse_other_splits(split_paths, candidates)
     return split_paths or {"": path}
+
+
+def _refuse_other_splits(
+    split_paths: Mapping[str, pathlib.Path], candidates: Iterable[pathlib.Path]
+) -> None:
+    """Checks that no folder next to the splits contains the same folders as train.
+
+    Raises:
+        UserError: one does.
+    """
+    train = split_paths["train"]
+    names = {folder.name for folder in list_folders(train)} if train.is_dir() else set()
+    for entry in candidates:
+        is_other = entry.is_dir() and entry not in split_paths.values()
+        if is_other and names and names == {folder.name for folder in list_folders(entry)}:
+            raise UserError(
+                f"{entry} contains the same folders as {train.name}, but its name is not that of a "
+                "split. Name it validation or test, or move it away."
+            )
 
 
 def has_split_files(folder: pathlib.Path, suffixes: Sequence[str]) -> bool:

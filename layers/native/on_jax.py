@@ -1,7 +1,6 @@
 """The native CPU kernel on JAX: targets of XLA's foreign function interface."""
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from jax.interpreters import ad, batching, mlir
 
 from ..typing import Tensor
+from .callers import is_called_by
 from .compiled import load_library
 from .equations import run_equations
 
@@ -36,11 +36,8 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
     """Returns why the kernel cannot run in the current trace and what to do, or None."""
     if keras.distribution.distribution() is not None:
         return "a distribution splits the batch", "Nothing to do: each device runs its part."
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return "the model is being exported", "Nothing to do: exports use the equations."
-        frame = frame.f_back
+    if is_called_by(EXPORTERS):
+        return "the model is being exported", "Nothing to do: exports use the equations."
     return None
 
 

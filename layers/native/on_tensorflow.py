@@ -1,13 +1,13 @@
 """The native CPU kernel on TensorFlow: custom operations, in eager mode and in graphs."""
 
 import functools
-import sys
 from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
 from ..typing import Tensor
+from .callers import is_called_by
 from .equations import run_equations
 from .location import library_path
 
@@ -59,7 +59,7 @@ def _differentiate_backward(operation: Any, *gradients: Any) -> list[Any]:
     """Returns the gradients with respect to the inputs of the backward pass, by the equations."""
     settings = tuple(operation.get_attr(name) for name in SETTINGS)
     x, mask, *others = operation.inputs[:7]
-    unroll = _is_called_by(TRANSFORMS)
+    unroll = is_called_by(TRANSFORMS)
 
     def equations(x, *others):
         return run_equations(settings, x, mask, *others, unroll=unroll)
@@ -107,19 +107,9 @@ def fallback_reason(_: Tensor | None) -> tuple[str, str] | None:
         if context is not None and context.IsXLAContext():
             return "XLA compiles the model", "Compile it with `jit_compile=False`."
         graph = getattr(graph, "outer_graph", None)
-    if _is_called_by(EXPORTERS):
+    if is_called_by(EXPORTERS):
         return "the model is being exported", "Nothing to do: exports use the equations."
     return None
-
-
-def _is_called_by(modules):
-    """Returns whether a function of one of the modules is being executed."""
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(modules):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _mark_as_unsaveable() -> None:

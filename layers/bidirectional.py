@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
@@ -23,6 +24,11 @@ MERGES: dict[str | None, Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {
     "ave": lambda forward, backward: ((forward + backward) / 2,),
     None: lambda forward, backward: (forward, backward),
 }
+
+
+@functools.cache
+def _call_arguments(layer_class: type) -> frozenset[str]:
+    return frozenset(inspect.signature(layer_class.call).parameters)
 
 
 @keras.saving.register_keras_serializable(package="rnn_topologies")
@@ -189,7 +195,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
     def _run(self, layer, sequences, states, mask, training):
         """Returns the output of one direction, in reading order, and its final states."""
-        accepted = inspect.signature(layer.call).parameters
+        accepted = _call_arguments(type(layer))
         given = {"initial_state": states, "mask": mask, "training": training}
         options = {k: v for k, v in given.items() if v is not None and k in accepted}
         result = layer(sequences, **options)

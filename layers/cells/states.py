@@ -86,3 +86,8 @@ def zero_padding(mask: Tensor, x: Tensor) -> Tensor:
 def shape_of(size: int | Shape) -> Shape:
     """Returns the shape of an output or state of a given width or shape, without the batch axis."""
     return (size,) if isinstance(size, int) else tuple(size)
+
+
+def size_of(shape: Shape) -> int | Shape | None:
+    """Returns the width that a shape without the batch axis represents, or the shape itself."""
+    return shape[0] if len(shape) == 1 else shape

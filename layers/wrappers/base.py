@@ -10,7 +10,7 @@ from keras import ops, tree
 from ..arguments import LayerOptions
 from ..cells.base import RecurrentCell, takes_training
 from ..cells.contract import output_shape, returns_state, uses_values
-from ..cells.states import initial_states, pack_states, state_specs
+from ..cells.states import initial_states, pack_states, size_of, state_specs
 from ..typing import Shape, States, Tensor
 
 
@@ -67,8 +67,7 @@ class CellWrapper(RecurrentCell):
             self.cell.build(input_shape)
             self.cell.built = True
         if getattr(self.cell, "output_size", None) is None:
-            shape = output_shape(self.cell, input_shape)[1:]
-            self.output_size = shape[0] if len(shape) == 1 else shape
+            self.output_size = size_of(output_shape(self.cell, input_shape)[1:])
         self.features = cast(int, input_shape[-1])
         self.built = True
 
@@ -179,8 +178,7 @@ def _flat_sizes(cell):
     may_be_a_shape = isinstance(sizes, tuple) and hasattr(cell, "get_initial_state")
     if _is_flat(sizes) and not may_be_a_shape:
         return list(sizes) if isinstance(sizes, list | tuple) else [sizes]
-    shapes = [tuple(spec.shape[1:]) for spec in tree.flatten(state_specs(cell))]
-    return [shape[0] if len(shape) == 1 else shape for shape in shapes]
+    return [size_of(tuple(spec.shape[1:])) for spec in tree.flatten(state_specs(cell))]
 
 
 def _with_keras_dropout(cell):
